@@ -34,22 +34,11 @@
 #define CV_DOCUMENT_KEPT_DELAY  (10 * CV_MILLISECOND) /* so is `kept` */
 #define CV_DOCUMENT_CURSOR      (50 * CV_MILLISECOND) /* between two cursors */
 
-/* --- meta on the wire and in the journal --- */
-
-/* varstring path, ft, ff, fenc; u8 bomb. */
-int cv_put_document_meta(struct cv_writer *w,
-                         const struct cv_document_meta *meta);
-/* Fails the reader unless the path is relative and normalised, without control
- * characters, and the rest is what document.h says. */
-struct cv_document_meta cv_get_document_meta(struct cv_reader *r);
-/* CV_ERR_FORMAT; for what a local user says. */
-CV_MUST_USE int cv_document_meta_check(const struct cv_document_meta *meta);
-
 /* --- the document --- */
 
 struct cv_document_config {
-    uint32_t id; /* within the session; 1… */
-    struct cv_document_meta meta;
+    uint32_t id;                       /* within the session; 1… */
+    struct cv_document_meta meta;      /* coded by session/control.h */
     struct cv_key session;             /* S, for claims */
     const struct cv_keypair *identity; /* kept; NULL: no claims are made */
     struct cv_key node;                /* N of this process */

@@ -44,7 +44,7 @@ enum cv_journal_fact {
     CV_FACT_SESSION = 1,  /* "" -> session key S (written by open) */
     CV_FACT_SECRET = 2,   /* "" -> seed of S, if it is ours */
     CV_FACT_GRANTS = 3,   /* identity -> its chain; "" -> our own */
-    CV_FACT_DOCUMENT = 4, /* u32 id -> cv_put_document_meta() */
+    CV_FACT_DOCUMENT = 4, /* u32 id -> cv_put_meta() */
     CV_FACT_PEER = 5,     /* identity -> name and what else is known of it */
     CV_FACT_CLAIM = 6,    /* u32 document, u64 client id -> session/claim */
     CV_FACT_OTHER = 7,    /* name -> anything: settings of the session */
