@@ -114,9 +114,9 @@ bool cv_quic_packet_is_initial(const uint8_t *data, size_t len);
 
 /* A server: an Initial whose destination id is nobody's.
  *
- * `from` is the address of the carrier; retry tokens are bound to it.  Then
- * hand the same datagram to cv_quic_input().
- *   CV_ERR_FORMAT   no acceptable Initial
+ * It is read here (not by cv_quic_input() again): then call cv_quic_flush().
+ * `from` is the address of the carrier; retry tokens are bound to it.
+ *   CV_ERR_FORMAT   no Initial that opens; nothing is kept of it
  *   CV_ERR_AUTH     its retry token is forged, expired or another address's
  *   CV_ERR_AGAIN    `need_token` and it carries none: answer with
  *                   cv_quic_write_retry()
