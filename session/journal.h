@@ -6,12 +6,18 @@
  * the same user take part in the same session.
  *
  *   file   := "covimjl1", record*
- *   record := u32 length, u8 type, payload[length], u32 crc32(all before)
+ *   record := u32 length, u8 type, u24 head check, payload[length], u32 crc
+ *     type 1, an update: u32 document, bytes
+ *     type 2, a fact:    u8 fact, varbytes key, varbytes value
+ *
+ * The head check is the low 24 bits of CRC-32 over length and type, so that a
+ * record cut short by a crash can be told from one whose length is damaged;
+ * crc is CRC-32 over all before it.
  *
  * Two kinds of content, so that another store can stand behind the interface:
  * facts (type, key -> value, the latest wins, few and small, all in memory)
- * and updates (appended to a document, replayed in order).  Unknown types are
- * kept out of the way and lost in the next compaction.
+ * and updates (appended to a document, replayed in order).  Records of other
+ * types are skipped, and lost when the file is compacted.
  *
  * A record is handed to the kernel before the function that takes it returns:
  * it survives any crash of the process.  At most once a second the file is
@@ -64,12 +70,15 @@ struct cv_journal_config {
                              compacted in cv_journal_step() itself */
     struct cv_log *log;   /* kept, may be NULL */
     /* Writing failed (err < 0; said once) or works again (CV_OK).  `text` is a
-     * sentence for the user.  May be NULL. */
+     * sentence for the user.  Must not call the journal.  May be NULL. */
     void (*trouble)(void *user, int err, const char *text);
     void *user;
 };
 
 /* Open or make the journal and read it.  On failure `why` says what to do.
+ * What other agents of this user left of the same session is taken over: the
+ * facts of all slots, and the updates of those that are not open (their files
+ * are deleted then).
  *
  *   CV_ERR_EXISTS    CREATE, but it is stored already
  *   CV_ERR_NOTFOUND  RESUME, but nothing is stored
@@ -120,9 +129,29 @@ void cv_journal_set_source(struct cv_journal *j, uint32_t document,
 cv_time cv_journal_deadline(const struct cv_journal *j);
 void cv_journal_step(struct cv_journal *j, cv_time now);
 
-/* Read the facts of every stored session, locked or not: `fn` gets a journal
- * for cv_journal_get() and cv_journal_each() only, valid during the call. */
+/* Read the facts of every stored session, open or not, all slots of one
+ * together: `fn` gets a journal for cv_journal_get() and cv_journal_each()
+ * only, valid during the call. */
 void cv_journal_scan(const char *dir,
                      void (*fn)(void *user, const struct cv_journal *j),
                      void *user);
+
+/* What is in the bytes of a file, up to the end or the first record that is
+ * not whole; that is the part of the reading that fuzzers drive. */
+enum cv_journal_end {
+    CV_JOURNAL_END_WHOLE,   /* nothing is wrong */
+    CV_JOURNAL_END_TORN,    /* a write was cut short; the rest is no loss */
+    CV_JOURNAL_END_DAMAGED, /* what follows cannot be trusted */
+    CV_JOURNAL_END_ALIEN,   /* not a journal */
+    CV_JOURNAL_END_NEWER,   /* of a later version */
+    CV_JOURNAL_END_STOPPED, /* by `fn` */
+};
+#define CV_JOURNAL_HEADER 8u
+#define CV_JOURNAL_UPDATE 1u
+#define CV_JOURNAL_FACT   2u
+/* `good` is where the whole records end.  `fn` returns CV_OK to go on. */
+enum cv_journal_end cv_journal_parse(struct cv_bytes file, size_t *good,
+                                     int (*fn)(void *user, uint8_t type,
+                                               struct cv_bytes payload),
+                                     void *user);
 #endif
