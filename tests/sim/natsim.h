@@ -1,0 +1,491 @@
+/* tests/sim/natsim.h - two attempts, their NATs and the network between them
+ * on a virtual clock, repeatable from a seed.
+ *
+ *   host 10.0.0.2 -- NAT 198.18.0.1 --+-- core, CORE_HOPS -- NAT -- host
+ *                                     +-- a STUN server, for the mappings
+ *
+ * A NAT is a mapping rule and a filter rule (RFC 4787), and may let strays in:
+ * an unsolicited packet then makes an entry like Linux's conntrack does, so
+ * that a later flow to its sender gets another port. */
+#ifndef CV_TESTS_NATSIM_H
+#define CV_TESTS_NATSIM_H
+#include "base/crypto.h"
+#include "tests/test.h"
+#include "transport/attempt.h"
+#include <inttypes.h>
+
+#define SIM_CORE_HOPS 10 /* an opener of TTL 8 dies in there */
+#define SIM_MAPPINGS  256
+#define SIM_PACKETS   8192
+#define SIM_MTU       1500
+
+enum sim_nat_kind {
+    SIM_NONE,      /* a public host */
+    SIM_FULL_CONE, /* EIM, no filter */
+    SIM_ADDRESS,   /* EIM, address-dependent filter */
+    SIM_PORT,      /* EIM, address- and port-dependent filter */
+    SIM_SYMMETRIC, /* EDM with random ports, the strictest filter */
+    SIM_KINDS,
+};
+
+static inline const char *sim_kind_name(enum sim_nat_kind k)
+{
+    static const char *const name[] = {"none", "full-cone", "address", "port",
+                                       "symmetric"};
+
+    return name[k];
+}
+
+struct sim_mapping {
+    bool used;
+    bool stray; /* made by an unsolicited packet; leads nowhere */
+    uint16_t inner, outer;
+    struct cv_addr remote;   /* EDM and strays: of this destination only */
+    struct cv_addr sent[16]; /* where the inside sent to, a ring */
+    unsigned n_sent;
+};
+
+struct sim_nat {
+    enum sim_nat_kind kind;
+    bool lets_strays_in;
+    struct cv_addr outside; /* its public address, port 0 */
+    struct sim_mapping map[SIM_MAPPINGS];
+    uint16_t next_port;
+    unsigned strays;
+};
+
+struct sim;
+
+struct sim_host {
+    struct sim *sim;
+    unsigned index;
+    struct cv_addr addr; /* own interface and port */
+    struct sim_nat *nat; /* NULL: public */
+    struct cv_local local;
+    struct cv_attempt *attempt; /* NULL until it starts */
+    bool blackhole_in;          /* nothing arrives any more */
+    uint64_t reached;           /* virtual time + 1, 0: not yet */
+    bool lost;
+    char reason[CV_ATTEMPT_REASON];
+    unsigned sent; /* STUN packets */
+    unsigned sent_to_peer[64];
+    enum cv_path_kind kind; /* of the selected path */
+    cv_time selected_at;
+    unsigned selections;
+    struct cv_addr seen_as;
+    /* application data */
+    uint64_t app_in;
+    cv_time app_last, app_gap; /* longest silence between arrivals */
+    void (*on_app)(struct sim_host *h, const struct cv_path_addr *from,
+                   const uint8_t *data, size_t len);
+};
+
+struct sim_packet {
+    cv_time at;
+    unsigned to; /* host index */
+    struct cv_path_addr from;
+    size_t len;
+    uint8_t data[SIM_MTU];
+};
+
+struct sim {
+    cv_time now;
+    cv_time delay, jitter; /* one way through the core */
+    double loss;
+    cv_time lan_delay;
+    bool lan; /* both hosts are in one LAN */
+    bool (*drop)(struct sim *sim, unsigned from, const struct cv_addr *to);
+    struct cv_rng_seeded seed;
+    struct cv_rng rng;
+    struct sim_nat nat[2];
+    struct sim_host host[2];
+    struct sim_packet *packet[SIM_PACKETS];
+    unsigned n_packets;
+    uint64_t dropped;
+};
+
+static inline double sim_chance(struct sim *sim)
+{
+    return (double)(cv_random_u64(&sim->rng) >> 11) / 9007199254740992.0;
+}
+
+static inline void sim_push(struct sim *sim, unsigned to,
+                            const struct cv_addr *from, cv_time delay,
+                            const uint8_t *data, size_t len)
+{
+    struct sim_packet *p = calloc(1, sizeof *p);
+
+    REQUIRE(p != NULL && len <= SIM_MTU && sim->n_packets < SIM_PACKETS);
+    p->at = sim->now + delay;
+    p->to = to;
+    p->from.remote = *from;
+    memcpy(p->data, data, len);
+    p->len = len;
+    sim->packet[sim->n_packets++] = p;
+}
+
+static inline void sim_note_sent(struct sim_mapping *m,
+                                 const struct cv_addr *to)
+{
+    unsigned n = m->n_sent < 16 ? m->n_sent : 16;
+
+    for (unsigned i = 0; i < n; i++)
+        if (cv_addr_equal(&m->sent[i], to))
+            return;
+    m->sent[m->n_sent++ % 16] = *to;
+}
+
+static inline bool sim_port_taken(const struct sim_nat *nat, uint16_t port)
+{
+    for (unsigned i = 0; i < SIM_MAPPINGS; i++)
+        if (nat->map[i].used && nat->map[i].outer == port)
+            return true;
+    return false;
+}
+
+static inline struct sim_mapping *sim_new_mapping(struct sim_nat *nat)
+{
+    for (unsigned i = 0; i < SIM_MAPPINGS; i++)
+        if (!nat->map[i].used) {
+            memset(&nat->map[i], 0, sizeof nat->map[i]);
+            nat->map[i].used = true;
+            return &nat->map[i];
+        }
+    REQUIRE(!"mappings left");
+    return NULL;
+}
+
+/* The outer address of a packet that leaves through the NAT. */
+static inline struct cv_addr sim_out(struct sim *sim, struct sim_nat *nat,
+                                     uint16_t inner, const struct cv_addr *to)
+{
+    bool edm = nat->kind == SIM_SYMMETRIC;
+    struct sim_mapping *m = NULL, *poisoned = NULL;
+    struct cv_addr out = nat->outside;
+    uint16_t want = inner;
+
+    for (unsigned i = 0; i < SIM_MAPPINGS; i++) {
+        struct sim_mapping *x = &nat->map[i];
+
+        if (!x->used)
+            continue;
+        if (x->stray) {
+            if (cv_addr_equal(&x->remote, to) && x->outer == inner)
+                poisoned = x;
+        } else if (x->inner == inner) {
+            if (x->remote.family != CV_FAMILY_NONE
+                    ? cv_addr_equal(&x->remote, to)
+                    : !edm && !m)
+                m = x;
+        }
+    }
+    /* A stray's entry holds the port towards its sender; an established
+     * flow of our own was there first and keeps it. */
+    if (poisoned && (!m || m->remote.family == CV_FAMILY_NONE)) {
+        bool established = false;
+
+        for (unsigned i = 0; m && i < 16; i++)
+            established |= cv_addr_equal(&m->sent[i], to);
+        if (!established) {
+            m = NULL;
+            edm = true;
+        }
+    }
+    if (!m) {
+        m = sim_new_mapping(nat);
+        m->inner = inner;
+        if (edm) {
+            m->remote = *to;
+            do
+                want = (uint16_t)(1024 + cv_random_u64(&sim->rng) % 64000);
+            while (sim_port_taken(nat, want));
+        } else {
+            while (sim_port_taken(nat, want))
+                want = nat->next_port++;
+        }
+        m->outer = want;
+    }
+    sim_note_sent(m, to);
+    out.port = m->outer;
+    return out;
+}
+
+/* The inner port that a packet from outside is let through to, or 0. */
+static inline uint16_t sim_in(struct sim_nat *nat, uint16_t outer,
+                              const struct cv_addr *from)
+{
+    for (unsigned i = 0; i < SIM_MAPPINGS; i++) {
+        struct sim_mapping *m = &nat->map[i];
+        unsigned n = m->n_sent < 16 ? m->n_sent : 16;
+
+        if (!m->used || m->stray || m->outer != outer)
+            continue;
+        if (nat->kind == SIM_FULL_CONE)
+            return m->inner;
+        for (unsigned k = 0; k < n; k++)
+            if (nat->kind == SIM_ADDRESS ? cv_addr_same_ip(&m->sent[k], from)
+                                         : cv_addr_equal(&m->sent[k], from))
+                return m->inner;
+    }
+    if (nat->lets_strays_in) {
+        struct sim_mapping *m;
+
+        for (unsigned i = 0; i < SIM_MAPPINGS; i++)
+            if (nat->map[i].used && nat->map[i].stray &&
+                nat->map[i].outer == outer &&
+                cv_addr_equal(&nat->map[i].remote, from))
+                return 0;
+        m = sim_new_mapping(nat);
+        m->stray = true;
+        m->outer = outer;
+        m->remote = *from;
+        nat->strays++;
+    }
+    return 0;
+}
+
+static inline int sim_send(void *user, const struct cv_path_addr *to,
+                           unsigned ttl, const uint8_t *data, size_t len,
+                           size_t segment)
+{
+    struct sim_host *h = user;
+    struct sim *sim = h->sim;
+    struct sim_host *peer = &sim->host[1 - h->index];
+    struct cv_addr from = h->addr;
+    cv_time delay;
+
+    REQUIRE(segment > 0 && len > 0);
+    if (ttl == 0)
+        ttl = 64;
+    if (cv_stun_is(data, len))
+        h->sent++;
+    for (size_t at = 0; at < len; at += segment) {
+        size_t n = len - at < segment ? len - at : segment;
+
+        if (sim->drop && sim->drop(sim, h->index, &to->remote)) {
+            sim->dropped++;
+            continue;
+        }
+        if (sim->lan && cv_addr_equal(&to->remote, &peer->addr)) {
+            sim_push(sim, peer->index, &from, sim->lan_delay, data + at, n);
+            continue;
+        }
+        if (cv_addr_kind(&to->remote) == CV_ADDR_PRIVATE)
+            continue; /* not routed */
+        if (h->nat) {
+            if (ttl < 2)
+                continue;
+            from = sim_out(sim, h->nat, h->addr.port, &to->remote);
+            ttl--;
+        }
+        if (ttl <= SIM_CORE_HOPS || sim_chance(sim) < sim->loss) {
+            sim->dropped++;
+            continue;
+        }
+        delay = sim->delay;
+        if (sim->jitter > 0)
+            delay += (cv_time)(sim_chance(sim) * (double)sim->jitter);
+        if (peer->nat ? !cv_addr_same_ip(&to->remote, &peer->nat->outside)
+                      : !cv_addr_equal(&to->remote, &peer->addr))
+            continue;
+        /* What the far NAT says is decided when the packet gets there. */
+        sim_push(sim, peer->index, &from, delay, data + at, n);
+        sim->packet[sim->n_packets - 1]->from.local = to->remote;
+    }
+    return CV_OK;
+}
+
+static inline void sim_reached(void *user)
+{
+    struct sim_host *h = user;
+
+    h->reached = (uint64_t)h->sim->now + 1;
+}
+
+static inline void sim_lost(void *user, const char *reason)
+{
+    struct sim_host *h = user;
+
+    h->lost = true;
+    snprintf(h->reason, sizeof h->reason, "%s", reason);
+}
+
+static inline void sim_path(void *user, const struct cv_path *path)
+{
+    struct sim_host *h = user;
+
+    h->kind = path ? path->kind : CV_PATH_NONE;
+    h->selected_at = h->sim->now;
+    h->selections++;
+}
+
+static inline void sim_reflexive(void *user, const struct cv_addr *mapped,
+                                 const struct cv_addr *peer)
+{
+    struct sim_host *h = user;
+
+    (void)peer;
+    h->seen_as = *mapped;
+}
+
+static const struct cv_attempt_events sim_events = {
+    .reached = sim_reached,
+    .lost = sim_lost,
+    .path = sim_path,
+    .reflexive = sim_reflexive,
+};
+
+static inline struct sim *sim_new(uint64_t seed, enum sim_nat_kind joiner,
+                                  enum sim_nat_kind sharer)
+{
+    struct sim *sim = calloc(1, sizeof *sim);
+    enum sim_nat_kind kind[2] = {joiner, sharer};
+
+    REQUIRE(sim != NULL);
+    sim->rng = cv_rng_from_seed(&sim->seed, seed);
+    sim->now = CV_SECOND;
+    sim->delay = 40 * CV_MILLISECOND;
+    sim->lan_delay = 200 * CV_MICROSECOND;
+    for (unsigned i = 0; i < 2; i++) {
+        struct sim_host *h = &sim->host[i];
+        struct sim_nat *nat = &sim->nat[i];
+        uint16_t port = (uint16_t)(40000 + i);
+
+        h->sim = sim;
+        h->index = i;
+        nat->kind = kind[i];
+        nat->outside = cv_addr_ipv4(i == 0 ? 0x05010101 : 0x05020202, 0);
+        nat->next_port = 20000;
+        if (kind[i] == SIM_NONE) {
+            h->addr = nat->outside;
+            h->addr.port = port;
+        } else {
+            h->addr = cv_addr_ipv4(i == 0 ? 0x0a000002 : 0x0a010002, port);
+            h->nat = nat;
+        }
+        h->local.n = 1;
+        h->local.net[0].addr = h->addr;
+        h->local.net[0].addr.port = 0;
+        h->local.net[0].bits = 24;
+        h->local.port = port;
+        h->local.ipv4 = true;
+        h->local.reflexive = nat->outside;
+    }
+    return sim;
+}
+
+static inline void sim_free(struct sim *sim)
+{
+    for (unsigned i = 0; i < sim->n_packets; i++)
+        free(sim->packet[i]);
+    for (unsigned i = 0; i < 2; i++) {
+        if (sim->host[i].attempt)
+            cv_attempt_fini(sim->host[i].attempt);
+        free(sim->host[i].attempt);
+    }
+    free(sim);
+}
+
+/* Host and server-reflexive candidates, as gathering would find them. */
+static inline struct cv_candidates sim_candidates(struct sim *sim, unsigned i)
+{
+    struct sim_host *h = &sim->host[i];
+    struct cv_addr stun = cv_addr_ipv4(0x05060708, 3478);
+    struct cv_candidates c = {.n = 1};
+
+    c.c[0] = (struct cv_candidate){
+        .type = CV_CANDIDATE_HOST, .pref = 100, .addr = h->addr};
+    if (h->nat) {
+        c.c[1].type = CV_CANDIDATE_SRFLX;
+        c.c[1].pref = 50;
+        c.c[1].addr = sim_out(sim, h->nat, h->addr.port, &stun);
+        c.n = 2;
+    }
+    return c;
+}
+
+static inline void sim_start(struct sim *sim, unsigned i,
+                             const struct cv_candidates *peer, bool low_ttl)
+{
+    struct sim_host *h = &sim->host[i];
+    struct cv_contact contact = {.knocked = i == 0, .peer = *peer};
+
+    memset(contact.attempt, 0x5a, sizeof contact.attempt);
+    memset(contact.shared, 0xa5, sizeof contact.shared);
+    h->attempt = calloc(1, sizeof *h->attempt);
+    REQUIRE(h->attempt != NULL);
+    cv_attempt_init(h->attempt, &contact, &h->local, &sim->rng, NULL, sim_send,
+                    &sim_events, h, sim->now);
+    h->attempt->low_ttl = low_ttl;
+    cv_attempt_step(h->attempt, sim->now);
+}
+
+static inline void sim_deliver(struct sim *sim, struct sim_packet *p)
+{
+    struct sim_host *h = &sim->host[p->to];
+    struct cv_stun m;
+
+    if (p->from.local.family != CV_FAMILY_NONE && h->nat) {
+        uint16_t inner = sim_in(h->nat, p->from.local.port, &p->from.remote);
+
+        if (inner != h->addr.port)
+            return;
+    }
+    p->from.local = (struct cv_addr){0};
+    if (h->blackhole_in || !h->attempt)
+        return;
+    if (cv_stun_is(p->data, p->len)) {
+        if (cv_stun_parse(&m, p->data, p->len) == CV_OK)
+            (void)cv_attempt_input(h->attempt, &p->from, &m, sim->now);
+    } else if (h->on_app) {
+        h->on_app(h, &p->from, p->data, p->len);
+    }
+    if (!h->lost)
+        cv_attempt_step(h->attempt, sim->now);
+}
+
+/* Run until `until`, or until both have reached each other if asked. */
+static inline void sim_run(struct sim *sim, cv_time until, bool stop_reached)
+{
+    for (;;) {
+        cv_time next = until;
+        int which = -1, kind = 0;
+
+        for (unsigned i = 0; i < sim->n_packets; i++)
+            if (sim->packet[i]->at < next) {
+                next = sim->packet[i]->at;
+                which = (int)i;
+                kind = 1;
+            }
+        for (unsigned i = 0; i < 2; i++) {
+            struct sim_host *h = &sim->host[i];
+            cv_time at =
+                h->attempt ? cv_attempt_deadline(h->attempt) : CV_NEVER;
+
+            if (at < next) {
+                next = at;
+                which = (int)i;
+                kind = 2;
+            }
+        }
+        if (next > sim->now)
+            sim->now = next;
+        if (which < 0)
+            return;
+        if (kind == 1) {
+            struct sim_packet *p = sim->packet[which];
+
+            sim->packet[which] = sim->packet[--sim->n_packets];
+            sim_deliver(sim, p);
+            free(p);
+        } else {
+            struct sim_host *h = &sim->host[which];
+
+            cv_attempt_step(h->attempt, sim->now);
+            REQUIRE(cv_attempt_deadline(h->attempt) > sim->now);
+        }
+        if (stop_reached && sim->host[0].reached && sim->host[1].reached)
+            return;
+    }
+}
+#endif

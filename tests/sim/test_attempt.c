@@ -1,0 +1,209 @@
+/* Attempts through every pair of NATs that dialling and punching can join. */
+#include "tests/sim/natsim.h"
+
+#define SEEDS 25
+
+struct result {
+    bool reached;
+    cv_time took; /* from the knock's arrival to the later of the two */
+    unsigned packets;
+    char reason[CV_ATTEMPT_REASON];
+    struct cv_addr seen_as[2];
+    enum cv_path_kind kind[2];
+};
+
+struct setup {
+    enum sim_nat_kind joiner, sharer;
+    bool strays, plain, lan;
+    double loss;
+    cv_time knock, answer; /* how long the rendezvous takes */
+};
+
+static struct result run(uint64_t seed, const struct setup *s)
+{
+    struct sim *sim = sim_new(seed, s->joiner, s->sharer);
+    struct cv_candidates j, c;
+    struct result r = {0};
+    cv_time start = sim->now;
+
+    sim->loss = s->loss;
+    sim->jitter = 4 * CV_MILLISECOND;
+    if (s->lan) {
+        sim->lan = true;
+        sim->host[1].nat = sim->host[0].nat;
+        sim->host[1].addr = cv_addr_ipv4(0x0a000003, 40001);
+        sim->host[1].local.net[0].addr = cv_addr_ipv4(0x0a000003, 0);
+        sim->host[1].local.reflexive = sim->nat[0].outside;
+    }
+    sim->nat[0].lets_strays_in = sim->nat[1].lets_strays_in = s->strays;
+    j = sim_candidates(sim, 0);
+    c = sim_candidates(sim, 1);
+    sim_start(sim, 0, &c, !s->plain);
+    sim_run(sim, start + s->knock, false);
+    sim_start(sim, 1, &j, !s->plain);
+    sim_run(sim, start + s->knock + s->answer, true);
+    if (!sim->host[0].reached || !sim->host[1].reached) {
+        cv_attempt_candidates(sim->host[0].attempt, &c, sim->now);
+        cv_attempt_step(sim->host[0].attempt, sim->now);
+        sim_run(sim, start + 40 * CV_SECOND, true);
+    }
+    r.reached = sim->host[0].reached && sim->host[1].reached;
+    r.took = sim->now - start - s->knock;
+    r.packets = sim->host[0].sent + sim->host[1].sent;
+    memcpy(r.reason, sim->host[0].reason, sizeof r.reason);
+    /* Let the better paths be found, too. */
+    if (r.reached)
+        sim_run(sim, sim->now + 3 * CV_SECOND, false);
+    for (unsigned i = 0; i < 2; i++) {
+        r.seen_as[i] = sim->host[i].seen_as;
+        r.kind[i] = sim->host[i].kind;
+    }
+    sim_free(sim);
+    return r;
+}
+
+static bool joinable(enum sim_nat_kind a, enum sim_nat_kind b)
+{
+    if (a == SIM_SYMMETRIC)
+        return b != SIM_PORT && b != SIM_SYMMETRIC;
+    if (b == SIM_SYMMETRIC)
+        return a != SIM_PORT;
+    return true;
+}
+
+TEST(every_pair_that_punching_can_join_is_joined)
+{
+    for (enum sim_nat_kind a = 0; a < SIM_KINDS; a++)
+        for (enum sim_nat_kind b = 0; b < SIM_KINDS; b++) {
+            struct setup s = {.joiner = a,
+                              .sharer = b,
+                              .knock = 400 * CV_MILLISECOND,
+                              .answer = 400 * CV_MILLISECOND};
+            cv_time worst = 0;
+            unsigned joined = 0;
+
+            for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+                struct result r = run(seed, &s);
+
+                joined += r.reached;
+                if (r.reached && r.took > worst)
+                    worst = r.took;
+                if (joinable(a, b) != r.reached)
+                    print_error("seed %" PRIu64 ": %s x %s\n", seed,
+                                sim_kind_name(a), sim_kind_name(b));
+            }
+            print_message("%-10s x %-10s: %2u/%d, worst %lld ms\n",
+                          sim_kind_name(a), sim_kind_name(b), joined, SEEDS,
+                          (long long)(worst / CV_MILLISECOND));
+            CHECK_EQ(joined, joinable(a, b) ? SEEDS : 0);
+            /* RTT 80 ms: one is enough where the joiner's mapping is open;
+             * a symmetric joiner has to come by itself. */
+            if (joinable(a, b))
+                CHECK(worst <=
+                      (a == SIM_SYMMETRIC ? 800 : 250) * CV_MILLISECOND);
+        }
+}
+
+TEST(loss_and_a_late_rendezvous_only_delay_it)
+{
+    static const cv_time knock[] = {50 * CV_MILLISECOND, CV_SECOND,
+                                    4 * CV_SECOND, 9 * CV_SECOND};
+    enum sim_nat_kind kinds[] = {SIM_NONE, SIM_ADDRESS, SIM_PORT};
+
+    for (unsigned a = 0; a < 3; a++)
+        for (unsigned b = 0; b < 3; b++)
+            for (unsigned k = 0; k < 4; k++) {
+                struct setup s = {.joiner = kinds[a],
+                                  .sharer = kinds[b],
+                                  .loss = 0.1,
+                                  .knock = knock[k],
+                                  .answer = 700 * CV_MILLISECOND};
+
+                for (uint64_t seed = 100; seed < 100 + SEEDS; seed++) {
+                    struct result r = run(seed, &s);
+
+                    if (!r.reached || r.took > 2 * CV_SECOND)
+                        print_error("seed %" PRIu64 ": %s x %s, knock %lld ms, "
+                                    "took %lld ms\n",
+                                    seed, sim_kind_name(kinds[a]),
+                                    sim_kind_name(kinds[b]),
+                                    (long long)(knock[k] / CV_MILLISECOND),
+                                    (long long)(r.took / CV_MILLISECOND));
+                    CHECK(r.reached);
+                    CHECK(r.took <= 2 * CV_SECOND);
+                }
+            }
+}
+
+TEST(gateways_that_let_strays_in_need_low_ttl_openers)
+{
+    struct setup s = {.joiner = SIM_PORT,
+                      .sharer = SIM_PORT,
+                      .strays = true,
+                      .knock = 400 * CV_MILLISECOND,
+                      .answer = 400 * CV_MILLISECOND};
+    unsigned low = 0, plain = 0;
+
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        s.plain = false;
+        low += run(seed, &s).reached;
+        s.plain = true;
+        plain += run(seed, &s).reached;
+    }
+    print_message("strays let in: low TTL %u/%d, plain %u/%d\n", low, SEEDS,
+                  plain, SEEDS);
+    CHECK_EQ(low, SEEDS);
+    CHECK_EQ(plain, 0);
+}
+
+TEST(one_lan_is_found_and_preferred)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct setup s = {.joiner = SIM_PORT,
+                          .sharer = SIM_PORT,
+                          .lan = true,
+                          .knock = 100 * CV_MILLISECOND,
+                          .answer = 100 * CV_MILLISECOND};
+        struct result r = run(seed, &s);
+
+        CHECK(r.reached);
+        CHECK(r.took <= 20 * CV_MILLISECOND);
+        CHECK_EQ(r.kind[0], CV_PATH_LAN);
+        CHECK_EQ(r.kind[1], CV_PATH_LAN);
+    }
+}
+
+TEST(each_side_learns_how_the_other_sees_it)
+{
+    struct setup s = {.joiner = SIM_PORT,
+                      .sharer = SIM_NONE,
+                      .knock = 100 * CV_MILLISECOND,
+                      .answer = 100 * CV_MILLISECOND};
+    struct result r = run(7, &s);
+    struct cv_addr outside = cv_addr_ipv4(0x05010101, 40000);
+
+    CHECK(r.reached);
+    CHECK(cv_addr_equal(&r.seen_as[0], &outside));
+}
+
+TEST(hopeless_pairs_end_with_a_reason_and_within_budget)
+{
+    struct setup s = {.joiner = SIM_SYMMETRIC,
+                      .sharer = SIM_SYMMETRIC,
+                      .knock = 400 * CV_MILLISECOND,
+                      .answer = 400 * CV_MILLISECOND};
+    struct result r = run(3, &s);
+
+    CHECK(!r.reached);
+    CHECK(strstr(r.reason, "no direct path") != NULL);
+    /* One address each is allowed: the other is private and elsewhere. */
+    CHECK(r.packets <= 2 * CV_ATTEMPT_BUDGET);
+    CHECK(r.packets >= CV_ATTEMPT_BUDGET);
+}
+
+RUN_TESTS(T(every_pair_that_punching_can_join_is_joined),
+          T(loss_and_a_late_rendezvous_only_delay_it),
+          T(gateways_that_let_strays_in_need_low_ttl_openers),
+          T(one_lan_is_found_and_preferred),
+          T(each_side_learns_how_the_other_sees_it),
+          T(hopeless_pairs_end_with_a_reason_and_within_budget))

@@ -1,0 +1,124 @@
+/* transport/attempt.h - reach one peer: which of its addresses to check, when,
+ * with what TTL, until a path is proved or there is a reason to give up.
+ *
+ * Plans (docs/protocol.md, 5):
+ *   dial   P0, P5: LAN, IPv6 and open addresses. Both ends check at once:
+ *          every 100 ms x 3, 200 ms x 10, 500 ms x 4.
+ *   punch  P1: addresses behind a NAT. The joiner sends openers with TTL 3,
+ *          5 and 8, which open its own NAT and die before the other's, and
+ *          goes to full TTL on the first authenticated check, 300 ms after
+ *          the answer, or 600 ms after the knock; the sharer has been told by
+ *          the knock and checks at full TTL at once: 50 ms x 6, 200 ms x 10.
+ *   Both   after that the rest of the budget, 3, 6 and 10 s into the attempt,
+ *          for a rendezvous that is late.
+ * One check in 20 ms, 22 to an address before it answered.
+ *
+ * Owns the path set below the connection that comes of it, and goes on
+ * answering the peer's checks as long as the connection lives.
+ *
+ * Pure: time, packets and events in; packets with a TTL, events and a deadline
+ * out. */
+#ifndef CV_TRANSPORT_ATTEMPT_H
+#define CV_TRANSPORT_ATTEMPT_H
+#include "base/contact.h"
+#include "transport/checks.h"
+#include "transport/local.h"
+#include "transport/pathset.h"
+
+#define CV_ATTEMPT_BUDGET  22 /* checks to one address before an answer */
+#define CV_ATTEMPT_PACE    (20 * CV_MILLISECOND)
+#define CV_ATTEMPT_OPENERS 3
+#define CV_ATTEMPT_FULL    (600 * CV_MILLISECOND) /* after the knock */
+#define CV_ATTEMPT_ANSWER  (300 * CV_MILLISECOND) /* after the answer */
+/* Then there is no path.  News (candidates) add as much again, up to three
+ * times. */
+#define CV_ATTEMPT_TIME    (15 * CV_SECOND)
+#define CV_ATTEMPT_RENEWED 3
+/* How long better or second paths are still looked for once one is proved. */
+#define CV_ATTEMPT_AFTER  (2 * CV_SECOND)
+#define CV_ATTEMPT_REASON 320
+
+enum cv_attempt_phase {
+    CV_ATTEMPT_LOOKING, /* checks are out, no path yet */
+    CV_ATTEMPT_REACHED, /* a path is proved; the path set has taken over */
+    CV_ATTEMPT_LOST,    /* final: the time is up; `reason` says what was seen */
+};
+
+enum cv_attempt_plan {
+    CV_PLAN_DIAL,
+    CV_PLAN_PUNCH,
+};
+
+struct cv_attempt_target {
+    struct cv_path *path; /* in `paths` */
+    enum cv_attempt_plan plan;
+    uint8_t type;     /* enum cv_candidate_type */
+    unsigned openers; /* low-TTL checks sent */
+    unsigned sent;    /* all checks of this attempt */
+    cv_time next;     /* of the next check; CV_NEVER: none */
+    cv_time full_at;  /* punch: when full TTL begins */
+    unsigned full;    /* full-TTL checks of the first burst */
+};
+
+struct cv_attempt_events {
+    /* The first path is proved. */
+    void (*reached)(void *user);
+    /* The time is up.  The caller may free the attempt. */
+    void (*lost)(void *user, const char *reason);
+    /* The path that packets take changed; NULL: none works just now. */
+    void (*path)(void *user, const struct cv_path *path);
+    /* The peer sees us at `mapped`. */
+    void (*reflexive)(void *user, const struct cv_addr *mapped,
+                      const struct cv_addr *peer);
+};
+
+struct cv_attempt {
+    enum cv_attempt_phase phase;
+    bool joiner;
+    bool low_ttl; /* openers have a low TTL; tests switch it off */
+    struct cv_checks checks;
+    struct cv_pathset paths;
+    struct cv_attempt_target target[CV_CANDIDATES_MAX];
+    unsigned n;
+    const struct cv_local *local; /* kept */
+    struct cv_log *log;           /* kept, may be NULL */
+    cv_path_send_fn send;
+    const struct cv_attempt_events *events;
+    void *user;
+
+    cv_time started, fail_at, paced_until, reached_at;
+    unsigned renewed;
+    uint16_t peer_nat; /* CV_NAT_* of its record */
+    unsigned skipped;  /* candidates that the rules forbid */
+    bool heard;        /* an authenticated request came */
+    bool answered;     /* the rendezvous answered: news after the first */
+};
+
+/* Start; nothing is sent before the first step.  Pointers are kept, `contact`
+ * is not.  Large (about 50 KiB): allocate it. */
+void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
+                     const struct cv_local *local, const struct cv_rng *rng,
+                     struct cv_log *log, cv_path_send_fn send,
+                     const struct cv_attempt_events *events, void *user,
+                     cv_time now);
+void cv_attempt_fini(struct cv_attempt *at);
+
+/* Further candidates of the peer: its answer, or news. */
+void cv_attempt_candidates(struct cv_attempt *at,
+                           const struct cv_candidates *peer, cv_time now);
+
+/* A STUN message came.  CV_OK when it was one of this attempt's, else as
+ * cv_checks_receive(). */
+int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,
+                     const struct cv_stun *m, cv_time now);
+
+/* The handshake is confirmed: new keys for the checks. */
+void cv_attempt_rekey(struct cv_attempt *at, const uint8_t exported[64],
+                      cv_time now);
+/* Our own addresses changed (the struct cv_local has been updated). */
+void cv_attempt_network_changed(struct cv_attempt *at, cv_time now);
+
+cv_time cv_attempt_deadline(const struct cv_attempt *at);
+/* Do what is due.  May call `lost`, and then returns without touching `at`. */
+void cv_attempt_step(struct cv_attempt *at, cv_time now);
+#endif

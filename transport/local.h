@@ -1,0 +1,47 @@
+/* transport/local.h - what this node knows of its own place in the network,
+ * and what follows for the addresses of others: may we send there at all, and
+ * how good is a path to it.
+ *
+ * Filled in by transport/gather.h; pure. */
+#ifndef CV_TRANSPORT_LOCAL_H
+#define CV_TRANSPORT_LOCAL_H
+#include "base/addr.h"
+#include "base/contact.h"
+#include "transport/conn.h"
+#include <stdbool.h>
+
+#define CV_LOCAL_NETS     32
+#define CV_LOCAL_GATEWAYS 4
+
+struct cv_local_net {
+    struct cv_addr addr; /* of our interface; port 0 */
+    uint8_t bits;        /* of its prefix */
+};
+
+struct cv_local {
+    unsigned n;
+    struct cv_local_net net[CV_LOCAL_NETS]; /* the usable interfaces */
+    unsigned n_gateways;
+    struct cv_addr gateway[CV_LOCAL_GATEWAYS]; /* default routes, port 0 */
+    bool only_loopback;                        /* there is no other interface */
+    struct cv_addr reflexive; /* our public IPv4 address, or family NONE */
+    uint16_t port;            /* of our UDP socket */
+    bool ipv4, ipv6;          /* there is a socket for it */
+};
+
+/* May an address that a peer's record names be sent to?  No multicast,
+ * broadcast, loopback (unless we have nothing else), link-local, own gateway
+ * or own socket, no port below 1024, and no private address unless it lies
+ * in a subnet of ours or the peer is behind the NAT that we are behind
+ * (`same_nat`); RFC 6598 addresses only when we have one ourselves. */
+bool cv_local_may_send(const struct cv_local *local, const struct cv_addr *a,
+                       bool same_nat);
+
+/* Does the peer's record name our own reflexive address? */
+bool cv_local_same_nat(const struct cv_local *local,
+                       const struct cv_candidates *peer);
+
+/* The tier of a UDP path to `a`. */
+enum cv_path_kind cv_local_path_kind(const struct cv_local *local,
+                                     const struct cv_addr *a);
+#endif

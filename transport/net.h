@@ -1,0 +1,68 @@
+/* transport/net.h - this node's end of the network: sockets, own candidates,
+ * attempts to reach a peer, and the connections that come of them.
+ *
+ * One UDP port for STUN, checks and QUIC, told apart by the first byte (RFC
+ * 9443).  Whoever found the peer hands in a contact; both sides do, the one
+ * that knocked and the one that was knocked at, and each gets a connection
+ * when the peer's key is proved and the handshake confirmed. */
+#ifndef CV_TRANSPORT_NET_H
+#define CV_TRANSPORT_NET_H
+#include "base/contact.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "transport/conn.h"
+
+struct cv_net;
+
+#define CV_NET_STUN_SERVERS 8
+#define CV_NET_ATTEMPTS     32 /* living at once */
+
+struct cv_net_config {
+    struct cv_loop *loop;          /* kept */
+    struct cv_log *log;            /* kept, may be NULL */
+    const struct cv_rng *rng;      /* kept */
+    const struct cv_keypair *node; /* kept: N */
+    uint16_t port;                 /* of UDP; 0: any */
+    bool answer_stun;              /* answer unauthenticated Binding requests */
+    const char *const *stun;       /* "HOST:PORT"[n_stun], copied */
+    unsigned n_stun;
+};
+
+enum cv_attempt_state {
+    CV_ATTEMPT_PUNCHING, /* checks are out */
+    CV_ATTEMPT_DIRECT,   /* a path is proved; the handshake runs */
+    CV_ATTEMPT_FAILED,   /* final: no path; `reason` says what was tried */
+};
+
+struct cv_net_events {
+    /* Our own candidates or NAT kind changed; publish them. */
+    void (*candidates)(void *user, const struct cv_candidates *own);
+    void (*attempt)(void *user, const uint8_t attempt[8],
+                    enum cv_attempt_state state, const char *reason);
+    /* Handshake confirmed with the pinned node key.  Set its events now. */
+    void (*conn)(void *user, struct cv_conn *conn);
+};
+
+/* Opens the sockets and starts gathering.  CV_ERR_NONET when no socket can be
+ * opened, CV_ERR_BUSY when `port` is taken. `events` is kept. */
+CV_MUST_USE int cv_net_new(struct cv_net **out,
+                           const struct cv_net_config *config,
+                           const struct cv_net_events *events, void *user);
+/* Closes every connection at once (the peers are told, unacknowledged). */
+void cv_net_free(struct cv_net *net);
+
+void cv_net_candidates(const struct cv_net *net, struct cv_candidates *out);
+uint16_t cv_net_port(const struct cv_net *net);
+
+/* Begin, or with a known attempt id add the contact's candidates to, an
+ * attempt.  CV_ERR_LIMIT: too many attempts.  With a node that we are
+ * connected to already, the newer attempt replaces the connection only when
+ * its handshake is confirmed. */
+CV_MUST_USE int cv_net_connect(struct cv_net *net,
+                               const struct cv_contact *contact);
+/* Give up an attempt that has no connection yet; no event follows. */
+void cv_net_abandon(struct cv_net *net, const uint8_t attempt[8]);
+
+/* A sentence on what the node knows of its network, for status and doctor. */
+void cv_net_describe(const struct cv_net *net, char *out, size_t len);
+#endif
