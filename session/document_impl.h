@@ -13,8 +13,9 @@
  *   65 ack        varuint n: of the step2 and update messages received on this
  *                 link, the first n are integrated and in the journal
  *   66 ask        please send step1 again: updates were dropped on the way
- *   67 part       u8 last, bytes: a piece of one sync message
- *   68 claim      n times: client id, identity, node, signature
+ *   67 part       u8 0 more follow, 1 the last, 2 forget them; bytes: a piece
+ *                 of one longer message
+ *   68 claim      n times: session/claims.h
  * Other kinds are ignored.
  *
  * Each side begins with who, step1, its claims and its awareness; answers a
@@ -111,7 +112,8 @@ CV_MUST_USE int cv_document_link_new(struct cv_document_link **out,
                                      const struct cv_document_link_config *c);
 /* Forgets the cursors that came only through it. */
 void cv_document_link_free(struct cv_document_link *link);
-/* One message came.  Any error means: close the stream and free the link.
+/* One message came.  The callbacks of the document run from here.  Any error
+ * means: close the stream and free the link.
  *
  *   CV_ERR_PEER    not a message, or an update that does not parse
  *   CV_ERR_DENIED  text from a member who may not write

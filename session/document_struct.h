@@ -1,0 +1,195 @@
+/* session/document_struct.h - the inside of a document; for session/document.c,
+ * session/sync.c and session/people.c only.
+ *
+ * document.c: the replica, local edits, the journal.  sync.c: links.
+ * people.c: cursors.  All timers meet in cv_document_deadline(). */
+#ifndef CV_SESSION_DOCUMENT_STRUCT_H
+#define CV_SESSION_DOCUMENT_STRUCT_H
+#include "crdt/awareness.h"
+#include "session/claims.h"
+#include "session/document_impl.h"
+#include "session/presence.h"
+
+/* One update, and what a neighbour may make us hold while it sends one. */
+#define CV_DOCUMENT_UPDATE_MAX (128u << 20)
+/* The same of somebody who may not write: a state vector, cursors. */
+#define CV_DOCUMENT_OTHER_MAX (1u << 20)
+/* Messages on a link whose ack is awaited; more are remembered coarsely. */
+#define CV_DOCUMENT_AWAITED 256
+
+/* Kinds of messages, as in document_impl.h. */
+enum cv_document_message {
+    CV_MESSAGE_SYNC = 0,
+    CV_MESSAGE_AWARENESS = 1,
+    CV_MESSAGE_WHO = 64,
+    CV_MESSAGE_ACK = 65,
+    CV_MESSAGE_ASK = 66,
+    CV_MESSAGE_PART = 67,
+    CV_MESSAGE_CLAIM = 68,
+};
+
+enum cv_document_part {
+    CV_PART_MORE = 0,
+    CV_PART_LAST = 1,
+    CV_PART_ABANDON = 2, /* forget those that came */
+};
+
+/* Somebody's state, parsed. */
+struct cv_person {
+    uint64_t client;
+    uint32_t crc; /* of the text, to tell a renewal from a change */
+    struct cv_presence_state state;
+};
+
+enum cv_outgoing_kind {
+    OUTGOING_STEP1,
+    OUTGOING_STEP2,  /* counted: the peer will ack it */
+    OUTGOING_UPDATE, /* the same */
+    OUTGOING_OTHER,
+};
+
+/* A message that waits for room in the stream. */
+struct cv_outgoing {
+    struct cv_outgoing *next;
+    enum cv_outgoing_kind kind;
+    uint64_t seq; /* local commits that it and all before it bring */
+    size_t len;
+    size_t at; /* sent so far, in parts */
+    uint8_t data[];
+};
+
+enum cv_link_state {
+    CV_LINK_WAITING, /* for a step1; updates would be of no use yet */
+    CV_LINK_IN_STEP, /* gets every update */
+    CV_LINK_LAGGING, /* too slow: updates are dropped until the queue is empty,
+                        then it is asked for a step1 */
+};
+
+struct cv_document_link {
+    struct cv_document *d;
+    struct cv_document_link_config config;
+    enum cv_role role; /* theirs */
+    enum cv_link_state state;
+    bool dead; /* sending failed for good */
+    bool full; /* the stream said CV_ERR_AGAIN */
+
+    struct cv_outgoing *first;
+    struct cv_outgoing **last;
+    size_t queued;       /* bytes */
+    size_t other_queued; /* of them OUTGOING_OTHER */
+    unsigned step1s;     /* in the queue */
+    unsigned step2s;
+    bool awareness_owed; /* cursors changed while the stream was full */
+
+    uint64_t client; /* of the peer's replica; 0: not told yet */
+    struct cv_writer parts;
+
+    uint64_t sent; /* counted messages handed to the stream */
+    uint64_t sent_acked;
+    struct {
+        uint64_t count; /* when this many are acked… */
+        uint64_t seq;   /* …so many commits are shared */
+    } awaited[CV_DOCUMENT_AWAITED];
+    unsigned n_awaited;
+
+    uint64_t received; /* counted messages that came and were applied */
+    uint64_t received_acked;
+    cv_time ack_due;
+    cv_time repair_due; /* CV_NEVER: nothing happened since the last */
+    /* A step1 that came while the answer to the last still waits. */
+    uint8_t *asked;
+    size_t asked_len;
+};
+
+struct cv_document {
+    struct cv_document_config config;
+    enum cv_role role;
+    char name[CV_NAME_MAX_TEXT];
+    struct cv_doc *doc;
+    struct cv_document_events events;
+    void *user;
+
+    bool open; /* a local transaction */
+    bool in_step_told;
+    bool text_changed; /* by the update that is being applied */
+    uint64_t commits;
+    uint64_t kept;
+    uint64_t shared;
+    uint64_t told_kept;
+    uint64_t told_shared;
+    cv_time kept_due;
+
+    struct cv_writer update; /* scratch */
+    struct cv_writer news;
+    struct cv_writer message;
+
+    struct cv_document_link *links[CV_DOCUMENT_LINKS_MAX];
+    unsigned n_links;
+
+    struct cv_claims *claims;
+    bool claimed; /* our present client id */
+
+    struct cv_awareness *awareness;
+    struct cv_person *people;
+    size_t n_people;
+    struct cv_presence_state self;
+    bool gone;       /* goodbye was said */
+    bool unresolved; /* a cursor is in text that has not come yet */
+    bool people_changed;
+    cv_time cursor_due; /* CV_NEVER: nothing to tell */
+    cv_time cursor_sent;
+};
+
+/* --- document.c --- */
+cv_time cv_document_now(const struct cv_document *d);
+void cv_document_wake(const struct cv_document *d);
+/* Draw a new client id. */
+int cv_document_new_client(struct cv_document *d);
+/* A neighbour confirmed the first `seq` local commits. */
+void cv_document_note_shared(struct cv_document *d, uint64_t seq);
+/* Apply what came from `from` (NULL: not from a link), keep it, pass it on.
+ * Observers are told nothing yet but the text changes. */
+CV_MUST_USE int cv_document_take(struct cv_document *d, struct cv_bytes update,
+                                 struct cv_document_link *from,
+                                 struct cv_doc_applied *applied);
+/* CV_OK: new, valid, and stored. Else as cv_claims_add(). */
+CV_MUST_USE int cv_document_take_claim(struct cv_document *d,
+                                       const struct cv_claim *claim);
+/* Is everything that was applied in the journal? */
+bool cv_document_is_kept(const struct cv_document *d);
+
+/* --- sync.c --- */
+/* Pass an update to all neighbours in step except `from`. */
+void cv_links_update(struct cv_document *d, struct cv_bytes update,
+                     const struct cv_document_link *from);
+/* Pass a small message on; with `awareness` it may be dropped for a slow one,
+ * which gets the newest later. */
+void cv_links_send(struct cv_document *d, struct cv_bytes message,
+                   const struct cv_document_link *from, bool awareness);
+/* Our role or client id changed. */
+void cv_links_role_changed(struct cv_document *d, bool may_write);
+void cv_links_client_changed(struct cv_document *d);
+cv_time cv_links_deadline(const struct cv_document *d);
+void cv_links_step(struct cv_document *d, cv_time now);
+/* The link whose peer has this replica, or NULL. */
+const struct cv_document_link *cv_links_owner(const struct cv_document *d,
+                                              uint64_t client);
+
+/* --- people.c --- */
+CV_MUST_USE int cv_people_new(struct cv_document *d);
+void cv_people_free(struct cv_document *d);
+/* A new link begins with all we know; ours with a higher clock. */
+CV_MUST_USE int cv_people_greet(struct cv_document *d);
+/* Append an awareness message with all that are here; none if nobody is. */
+CV_MUST_USE int cv_people_put_all(const struct cv_document *d,
+                                  struct cv_writer *w);
+/* The body of an awareness message.  CV_ERR_PEER, CV_ERR_NOMEM. */
+CV_MUST_USE int cv_people_input(struct cv_document *d, struct cv_bytes body,
+                                const struct cv_document_link *from);
+void cv_people_left(struct cv_document *d, uint64_t client);
+void cv_people_client_changed(struct cv_document *d);
+cv_time cv_people_deadline(const struct cv_document *d);
+void cv_people_step(struct cv_document *d, cv_time now);
+/* Tell the observer, if something changed. */
+void cv_people_notify(struct cv_document *d);
+#endif
