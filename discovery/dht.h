@@ -1,0 +1,73 @@
+/* discovery/dht.h - a place to put records, and to listen for them.
+ *
+ * The only file that knows OpenDHT is dht.c; tests make a struct cv_dht of
+ * their own.  Values at a location come from anybody: the caller verifies.
+ * Nothing is called back from within a call to the operations. */
+#ifndef CV_DISCOVERY_DHT_H
+#define CV_DISCOVERY_DHT_H
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/loop.h"
+
+#define CV_LOC_LEN 20
+struct cv_loc {
+    uint8_t b[CV_LOC_LEN];
+};
+
+/* Read at most so much of one location in one get (junk is free to make). */
+#define CV_DHT_GET_VALUES 64
+#define CV_DHT_GET_BYTES  (64u * 1024u)
+#define CV_DHT_VALUE_MAX  4096u /* larger values are not ours: dropped */
+
+typedef uint64_t cv_dht_token; /* 0 is none */
+typedef void (*cv_dht_value_fn)(void *user, struct cv_bytes value);
+typedef void (*cv_dht_done_fn)(void *user, bool ok);
+
+struct cv_dht {
+    const struct cv_dht_ops *ops;
+};
+
+struct cv_dht_ops {
+    /* Store for about 10 minutes; done may come late or never.  The token
+     * cancels: no callback after it, and no re-announcing. */
+    cv_dht_token (*put)(struct cv_dht *dht, const struct cv_loc *loc,
+                        struct cv_bytes value, cv_dht_done_fn done, void *user);
+    /* Values there now, then done.  0 when it cannot be started. */
+    cv_dht_token (*get)(struct cv_dht *dht, const struct cv_loc *loc,
+                        cv_dht_value_fn value, cv_dht_done_fn done, void *user);
+    /* Values there now and those that come, until cancelled. */
+    cv_dht_token (*listen)(struct cv_dht *dht, const struct cv_loc *loc,
+                           cv_dht_value_fn value, void *user);
+    /* Harmless on tokens that have ended. */
+    void (*cancel)(struct cv_dht *dht, cv_dht_token token);
+};
+
+enum cv_dht_state {
+    CV_DHT_DISCONNECTED, /* no node answers */
+    CV_DHT_CONNECTING,
+    CV_DHT_CONNECTED,
+};
+
+struct cv_dht_config {
+    struct cv_loop *loop;         /* kept */
+    struct cv_log *log;           /* kept, may be NULL */
+    uint16_t port;                /* 0: any */
+    bool lan;                     /* multicast discovery on the LAN */
+    const char *persist_path;     /* node cache; NULL: none; copied */
+    const char *const *bootstrap; /* "HOST:PORT"[n], copied */
+    unsigned n_bootstrap;
+    void (*state)(void *user, enum cv_dht_state state); /* may be NULL */
+    void *user;
+};
+
+/* A real OpenDHT node.  Starting it does not block on the network. */
+CV_MUST_USE int cv_dht_open(struct cv_dht **out,
+                            const struct cv_dht_config *config);
+/* Ends it within `grace_ms`; nothing is called back afterwards. */
+void cv_dht_close(struct cv_dht *dht, unsigned grace_ms);
+enum cv_dht_state cv_dht_state(const struct cv_dht *dht);
+uint16_t cv_dht_port(const struct cv_dht *dht);
+/* Our addresses as other nodes report them (ports are 0). */
+unsigned cv_dht_public_addresses(const struct cv_dht *dht, struct cv_addr *out,
+                                 unsigned max);
+#endif
