@@ -36,8 +36,9 @@ void cv_logf(const struct cv_log *log, enum cv_log_level level,
 
 #define cv_log_at(log, lv, ...)                                                \
     do {                                                                       \
-        if ((log) && (log)->level >= (lv))                                     \
-            cv_logf((log), (lv), __VA_ARGS__);                                 \
+        const struct cv_log *cv_log_to_ = (log);                               \
+        if (cv_log_to_ && cv_log_to_->level >= (lv))                           \
+            cv_logf(cv_log_to_, (lv), __VA_ARGS__);                            \
     } while (0)
 #define cv_error(log, ...) cv_log_at(log, CV_LOG_ERROR, __VA_ARGS__)
 #define cv_warn(log, ...)  cv_log_at(log, CV_LOG_WARN, __VA_ARGS__)
