@@ -1,0 +1,222 @@
+" covim#ui: what the user sees: messages, the log, windows, the status line.
+
+let s:log = []
+let s:log_max = 1000
+let s:status = ''
+let s:state = {}
+
+" Messages.  {{{1
+
+function! covim#ui#log(text) abort
+    call add(s:log, strftime('%H:%M:%S ') . a:text)
+    if len(s:log) > s:log_max
+        call remove(s:log, 0, len(s:log) - s:log_max - 1)
+    endif
+endfunction
+
+" Something happened by itself: a popup that takes no key, and a log line.
+" `text` holds nothing from others that did not pass covim#clean().
+function! covim#ui#say(level, text) abort
+    call covim#ui#log(a:text)
+    let l:group = a:level ==# 'error' ? 'CoVimOffline'
+                \ : a:level ==# 'warn' || a:level ==# 'knock' ? 'CoVimKnock'
+                \ : 'Normal'
+    call covim#backend('popup', a:text, l:group,
+                \ a:level ==# 'info' ? 4000 : 10000)
+endfunction
+
+" The answer to a command of the user: one line that never asks for a key.
+function! covim#ui#tell(text) abort
+    call covim#ui#log(a:text)
+    let l:quiet = mode() =~# '^[cr!]'
+    if l:quiet && !covim#in_command()
+        call covim#backend('popup', a:text, 'Normal', 10000)
+        return
+    endif
+    echomsg strdisplaywidth(a:text) <= v:echospace ? a:text
+                \ : covim#clean(a:text, max([20, v:echospace]))
+endfunction
+
+function! covim#ui#fail(text) abort
+    call covim#ui#log(a:text)
+    if mode() =~# '^[cr!]' && !covim#in_command()
+        call covim#backend('popup', a:text, 'CoVimOffline', 10000)
+        return
+    endif
+    if strdisplaywidth(a:text) > v:echospace && !covim#in_command()
+        call covim#backend('popup', a:text, 'CoVimOffline', 10000)
+    endif
+    echohl ErrorMsg
+    echomsg strdisplaywidth(a:text) <= v:echospace || covim#in_command()
+                \ ? a:text : covim#clean(a:text, max([20, v:echospace]))
+    echohl None
+endfunction
+
+" The sentence of an error of the agent, and what to do.
+function! covim#ui#error(what, error) abort
+    let l:text = 'covim: ' . covim#clean(a:what, 60) . ': '
+                \ . covim#clean(get(a:error, 'message', 'failed'), 200)
+    let l:data = get(a:error, 'data', {})
+    if type(l:data) == type({}) && type(get(l:data, 'hint', 0)) == type('')
+                \ && !empty(l:data.hint)
+        let l:text .= ' (' . covim#clean(l:data.hint, 200) . ')'
+    endif
+    let s:last_error = l:text
+    call covim#ui#fail(l:text)
+endfunction
+
+function! covim#ui#last_error() abort
+    return get(s:, 'last_error', '')
+endfunction
+
+" The key on a line of its own, so that it can be selected as a whole.
+function! covim#ui#key(key) abort
+    call covim#ui#log('covim: shared')
+    let l:text = 'covim: key ' . a:key
+    if strdisplaywidth(l:text) > v:echospace
+        let l:text = a:key
+    endif
+    if mode() =~# '^[cr!]' && !covim#in_command()
+                \ || strdisplaywidth(l:text) > v:echospace
+        call covim#backend('popup', a:key, 'Normal', 30000)
+    else
+        echomsg l:text
+    endif
+endfunction
+
+" Windows.  {{{1
+
+" Shows lines in a scratch window of that name; fills it again if it is open.
+function! covim#ui#window(name, lines, open) abort
+    let l:name = 'covim-' . a:name
+    let l:buf = bufnr('^' . l:name . '$')
+    if l:buf == -1 || !bufloaded(l:buf) || bufwinnr(l:buf) == -1
+        if !a:open
+            return
+        endif
+        let l:height = max([3, min([len(a:lines) + 1, &lines / 3])])
+        execute 'keepalt botright' l:height . 'new'
+        if l:buf != -1
+            execute 'keepalt buffer' l:buf
+        else
+            execute 'silent keepalt file' l:name
+        endif
+        setlocal buftype=nofile bufhidden=wipe noswapfile nobuflisted
+        setlocal nomodeline nonumber norelativenumber nolist nowrap
+        setlocal winfixheight nospell foldcolumn=0
+        nnoremap <silent> <buffer> <nowait> q :<C-u>close<CR>
+        let l:buf = bufnr('%')
+    endif
+    call setbufvar(l:buf, '&modifiable', 1)
+    silent call deletebufline(l:buf, 1, '$')
+    call setbufline(l:buf, 1, a:lines)
+    call setbufvar(l:buf, '&modifiable', 0)
+    call setbufvar(l:buf, '&modified', 0)
+endfunction
+
+function! covim#ui#show_log() abort
+    call covim#ui#window('log', ['covim log'] + s:log
+                \ + map(copy(covim#rpc#stderr()), '"agent: " . v:val'), 1)
+    normal! G
+endfunction
+
+" Keeps text that lost in a hidden buffer; returns its number.
+function! covim#ui#keep(path, lines) abort
+    let l:count = get(s:, 'kept', 0) + 1
+    let s:kept = l:count
+    let l:buf = bufadd('covim-kept-' . l:count . '-'
+                \ . fnamemodify(covim#safe_path(a:path), ':t'))
+    call setbufvar(l:buf, '&buftype', 'nofile')
+    call setbufvar(l:buf, '&swapfile', 0)
+    call setbufvar(l:buf, '&bufhidden', 'hide')
+    call setbufvar(l:buf, '&buflisted', 1)
+    call bufload(l:buf)
+    call setbufvar(l:buf, '&modeline', 0)
+    call setbufvar(l:buf, '&buftype', 'nofile')
+    call setbufline(l:buf, 1, a:lines)
+    return l:buf
+endfunction
+
+" Status.  {{{1
+
+" The short form for one session, e.g. `co:3 direct 24ms`.
+function! s:short(d) abort
+    if a:d.state ==# 'detached'
+        return 'co:- no agent' . (a:d.unsynced > 0 ? ' unsynced' : '')
+    elseif a:d.state ==# 'opening'
+        return 'co:-'
+    endif
+    let l:s = covim#session(a:d.session)
+    let l:people = len(l:s.peers) + 1
+    let l:text = 'co:' . (l:people > 1 ? l:people : '-')
+    let l:state = l:s.state
+    if l:state ==# 'direct'
+        let l:path = ''
+        let l:rtt = -1
+        for l:peer in values(l:s.peers)
+            if !empty(l:peer.path) && (empty(l:path) || l:peer.path !=# 'direct')
+                let l:path = matchstr(l:peer.path, '^[a-z]*')
+                let l:rtt = l:peer.rtt
+            endif
+        endfor
+        let l:text .= empty(l:path) ? '' : ' ' . l:path
+        let l:text .= l:rtt >= 0 ? ' ' . l:rtt . 'ms' : ''
+    elseif l:state !=# 'alone' && !empty(l:state)
+        let l:text .= ' ' . l:state
+    endif
+    if a:d.unsynced > 0
+        let l:text .= ' ' . a:d.unsynced . ' unsynced'
+    endif
+    if a:d.role ==# 'viewer'
+        let l:text .= ' [read-only]'
+    endif
+    return l:text
+endfunction
+
+" The text for the status line of a window: nothing in it is evaluated.
+function! covim#ui#statusline(buf) abort
+    return get(s:state, a:buf, '') . s:status
+endfunction
+
+" Computes what the status line shows; redraws it when that is something new.
+function! covim#ui#refresh() abort
+    let l:state = {}
+    let l:wait = covim#doc#waits() ? ' sync waits' : ''
+    for l:d in covim#doc#all()
+        let l:state[l:d.buf] = s:short(l:d) . l:wait
+        call s:publish(l:d)
+    endfor
+    let l:status = ''
+    let l:names = map(covim#knocks(), 'v:val.name')
+    if !empty(l:names)
+        let l:status = ' co:? ' . l:names[0] . ' knocks'
+    elseif empty(l:state)
+        for l:s in covim#sessions()
+            let l:status = 'co:- ' . l:s.state
+        endfor
+    endif
+    if l:state != s:state || l:status !=# s:status
+        let s:state = l:state
+        let s:status = l:status
+        if mode() !~# '^[cr!]'
+            redrawstatus!
+        endif
+    endif
+endfunction
+
+" b:covim tells other plugins and scripts; it is a copy.
+function! s:publish(d) abort
+    if !bufexists(a:d.buf)
+        return
+    endif
+    let l:s = covim#session(a:d.session)
+    let l:state = a:d.state ==# 'live' ? l:s.state : a:d.state
+    let l:new = {'key': a:d.key, 'path': a:d.path, 'role': a:d.role,
+                \ 'state': l:state, 'stage': l:s.stage,
+                \ 'unsynced': a:d.unsynced, 'session': a:d.session,
+                \ 'peers': map(values(l:s.peers),
+                \ '{"name": v:val.name, "path": v:val.path}')}
+    if getbufvar(a:d.buf, 'covim', {}) != l:new
+        call setbufvar(a:d.buf, 'covim', l:new)
+    endif
+endfunction
