@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* The only place that changes state, so the log tells the whole story. */
-static void set_state(struct cv_admission *a, enum cv_admission_state to)
+static void set_state(struct cv_admitting *a, enum cv_admission_state to)
 {
     static const char *const name[] = {"hello", "asked",  "lapsed", "waiting",
                                        "ready", "member", "closed"};
@@ -20,12 +20,12 @@ static void set_state(struct cv_admission *a, enum cv_admission_state to)
         a->deadline = CV_NEVER;
 }
 
-static void wait_until(struct cv_admission *a, cv_time deadline)
+static void wait_until(struct cv_admitting *a, cv_time deadline)
 {
     a->deadline = cv_time_min(deadline, a->ends);
 }
 
-void cv_admission_close(struct cv_admission *a, enum cv_refusal why,
+void cv_admission_close(struct cv_admitting *a, enum cv_refusal why,
                         const char *reason)
 {
     if (a->state == CV_ADMISSION_CLOSED)
@@ -41,7 +41,7 @@ void cv_admission_close(struct cv_admission *a, enum cv_refusal why,
 }
 
 /* Tell them why, and end. */
-static int refuse(struct cv_admission *a, enum cv_refusal why,
+static int refuse(struct cv_admitting *a, enum cv_refusal why,
                   const char *reason, const char *name, struct cv_writer *out)
 {
     struct cv_control c;
@@ -67,7 +67,7 @@ static int put_simple(struct cv_writer *out, enum cv_control_type type)
     return cv_control_put(out, &c);
 }
 
-int cv_admission_init(struct cv_admission *a,
+int cv_admission_init(struct cv_admitting *a,
                       const struct cv_admission_config *config, cv_time now,
                       struct cv_writer *out)
 {
@@ -118,7 +118,7 @@ int cv_admission_issue(struct cv_grants *out, const struct cv_grants *ours,
 }
 
 /* Our READY: theirs is verified and they have ours. */
-static int become_ready(struct cv_admission *a, cv_time now,
+static int become_ready(struct cv_admitting *a, cv_time now,
                         struct cv_writer *out)
 {
     int err = put_simple(out, CV_CONTROL_READY);
@@ -130,7 +130,7 @@ static int become_ready(struct cv_admission *a, cv_time now,
     return CV_OK;
 }
 
-static int give_grant(struct cv_admission *a, enum cv_role role,
+static int give_grant(struct cv_admitting *a, enum cv_role role,
                       uint64_t unix_s, cv_time now, struct cv_writer *out)
 {
     struct cv_control c;
@@ -155,7 +155,7 @@ static int give_grant(struct cv_admission *a, enum cv_role role,
     return become_ready(a, now, out);
 }
 
-static int ask(struct cv_admission *a, cv_time now, struct cv_writer *out)
+static int ask(struct cv_admitting *a, cv_time now, struct cv_writer *out)
 {
     struct cv_control c;
 
@@ -167,7 +167,7 @@ static int ask(struct cv_admission *a, cv_time now, struct cv_writer *out)
     return cv_control_put(out, &c);
 }
 
-static bool may_admit(const struct cv_admission *a)
+static bool may_admit(const struct cv_admitting *a)
 {
     const struct cv_grants *g = a->config.grants;
 
@@ -175,7 +175,7 @@ static bool may_admit(const struct cv_admission *a)
 }
 
 /* They are somebody without a grant, and we are a member. */
-static int on_newcomer(struct cv_admission *a, cv_time now, uint64_t unix_s,
+static int on_newcomer(struct cv_admitting *a, cv_time now, uint64_t unix_s,
                        struct cv_writer *out)
 {
     enum cv_role role = a->config.offer;
@@ -200,7 +200,7 @@ static int on_newcomer(struct cv_admission *a, cv_time now, uint64_t unix_s,
 }
 
 /* The authentication of a hello; on failure the state is CLOSED. */
-static bool hello_holds(struct cv_admission *a, const struct cv_hello *h,
+static bool hello_holds(struct cv_admitting *a, const struct cv_hello *h,
                         uint64_t unix_s)
 {
     uint8_t proof[CV_PROOF_LEN];
@@ -241,7 +241,7 @@ static bool hello_holds(struct cv_admission *a, const struct cv_hello *h,
     return true;
 }
 
-static int on_hello(struct cv_admission *a, const struct cv_hello *h,
+static int on_hello(struct cv_admitting *a, const struct cv_hello *h,
                     cv_time now, uint64_t unix_s, struct cv_writer *out)
 {
     int err;
@@ -285,7 +285,7 @@ static int on_hello(struct cv_admission *a, const struct cv_hello *h,
     return CV_OK;
 }
 
-static int on_grant(struct cv_admission *a, const struct cv_grants *g,
+static int on_grant(struct cv_admitting *a, const struct cv_grants *g,
                     cv_time now, uint64_t unix_s, struct cv_writer *out)
 {
     enum cv_role role;
@@ -306,14 +306,14 @@ static int on_grant(struct cv_admission *a, const struct cv_grants *g,
     return become_ready(a, now, out);
 }
 
-static int unexpected(struct cv_admission *a)
+static int unexpected(struct cv_admitting *a)
 {
     cv_admission_close(a, CV_REFUSAL_PROTOCOL,
                        "a message came that may not come before admission");
     return CV_OK;
 }
 
-int cv_admission_message(struct cv_admission *a, struct cv_bytes message,
+int cv_admission_message(struct cv_admitting *a, struct cv_bytes message,
                          cv_time now, uint64_t unix_s, struct cv_writer *out)
 {
     struct cv_control c;
@@ -369,7 +369,7 @@ int cv_admission_message(struct cv_admission *a, struct cv_bytes message,
     return CV_OK;
 }
 
-int cv_admission_step(struct cv_admission *a, cv_time now,
+int cv_admission_step(struct cv_admitting *a, cv_time now,
                       struct cv_writer *out)
 {
     if (now < a->deadline)
@@ -400,12 +400,12 @@ int cv_admission_step(struct cv_admission *a, cv_time now,
     return CV_OK;
 }
 
-bool cv_admission_undecided(const struct cv_admission *a)
+bool cv_admission_undecided(const struct cv_admitting *a)
 {
     return a->state == CV_ADMISSION_ASKED || a->state == CV_ADMISSION_LAPSED;
 }
 
-int cv_admission_accept(struct cv_admission *a, enum cv_role role,
+int cv_admission_accept(struct cv_admitting *a, enum cv_role role,
                         uint64_t unix_s, cv_time now, struct cv_writer *out)
 {
     if (!cv_admission_undecided(a))
@@ -413,7 +413,7 @@ int cv_admission_accept(struct cv_admission *a, enum cv_role role,
     return give_grant(a, role, unix_s, now, out);
 }
 
-int cv_admission_reject(struct cv_admission *a, const char *reason,
+int cv_admission_reject(struct cv_admitting *a, const char *reason,
                         struct cv_writer *out)
 {
     if (!cv_admission_undecided(a))

@@ -58,7 +58,7 @@ struct cv_admission_config {
     char host_name[CV_NAME_MAX_TEXT]; /* of a host, if we know one */
 };
 
-struct cv_admission {
+struct cv_admitting {
     struct cv_admission_config config;
     enum cv_admission_state state;
     cv_time deadline; /* of the next step; CV_NEVER in the final states */
@@ -77,30 +77,30 @@ struct cv_admission {
 };
 
 /* Begins with our hello. */
-CV_MUST_USE int cv_admission_init(struct cv_admission *a,
+CV_MUST_USE int cv_admission_init(struct cv_admitting *a,
                                   const struct cv_admission_config *config,
                                   cv_time now, struct cv_writer *out);
 
 /* A message of the peer.  CV_OK also when it ended in CLOSED; else the
  * writer's error.  Not to be called in MEMBER or CLOSED. */
-CV_MUST_USE int cv_admission_message(struct cv_admission *a,
+CV_MUST_USE int cv_admission_message(struct cv_admitting *a,
                                      struct cv_bytes message, cv_time now,
                                      uint64_t unix_s, struct cv_writer *out);
-CV_MUST_USE int cv_admission_step(struct cv_admission *a, cv_time now,
+CV_MUST_USE int cv_admission_step(struct cv_admitting *a, cv_time now,
                                   struct cv_writer *out);
 
 /* May a person's decision be applied?  (ASKED or LAPSED.) */
-bool cv_admission_undecided(const struct cv_admission *a);
+bool cv_admission_undecided(const struct cv_admitting *a);
 /* Let them in.  CV_ERR_INVALID unless undecided; CV_ERR_DENIED when our grant
  * does not allow that role. */
-CV_MUST_USE int cv_admission_accept(struct cv_admission *a, enum cv_role role,
+CV_MUST_USE int cv_admission_accept(struct cv_admitting *a, enum cv_role role,
                                     uint64_t unix_s, cv_time now,
                                     struct cv_writer *out);
 /* Or not: ends in CLOSED. */
-CV_MUST_USE int cv_admission_reject(struct cv_admission *a, const char *reason,
+CV_MUST_USE int cv_admission_reject(struct cv_admitting *a, const char *reason,
                                     struct cv_writer *out);
 /* End it for a reason of ours. */
-void cv_admission_close(struct cv_admission *a, enum cv_refusal why,
+void cv_admission_close(struct cv_admitting *a, enum cv_refusal why,
                         const char *reason);
 
 /* Issue a grant for `subject` from ours: CV_ERR_DENIED, CV_ERR_LIMIT as

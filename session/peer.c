@@ -18,7 +18,7 @@ struct cv_peer {
     struct cv_conn *conn;
     struct cv_stream *control; /* NULL until the client opened it */
     struct cv_frames frames;
-    struct cv_admission admission;
+    struct cv_admitting admission;
     cv_time linger;
     struct cv_stream *early[CV_PEER_EARLY_STREAMS];
     unsigned n_early;
@@ -131,7 +131,7 @@ static void hand_over_early(struct cv_peer *p)
  * (nothing more is to be read). */
 static bool follow(struct cv_peer *p, enum cv_admission_state before)
 {
-    struct cv_admission *a = &p->admission;
+    struct cv_admitting *a = &p->admission;
     const struct cv_peer_events *ev = p->config.events;
 
     if (a->state == before)
@@ -169,7 +169,7 @@ static bool follow(struct cv_peer *p, enum cv_admission_state before)
 
 static int admission_message(struct cv_peer *p, struct cv_bytes message)
 {
-    struct cv_admission *a = &p->admission;
+    struct cv_admitting *a = &p->admission;
     enum cv_admission_state before = a->state;
     bool pending = a->pending;
     int err;
@@ -523,7 +523,7 @@ void cv_peer_step(struct cv_peer *p)
     (void)follow(p, before);
 }
 
-const struct cv_admission *cv_peer_admission(const struct cv_peer *p)
+const struct cv_admitting *cv_peer_admission(const struct cv_peer *p)
 {
     return &p->admission;
 }
@@ -628,5 +628,6 @@ void cv_peer_leave(struct cv_peer *p, const char *reason)
 
 void cv_peer_close(struct cv_peer *p, enum cv_refusal code, const char *reason)
 {
+    p->violation = p->violation || is_violation(code);
     close_conn(p, code, reason);
 }

@@ -64,7 +64,7 @@ void cv_peer_free(struct cv_peer *p, enum cv_refusal code);
 cv_time cv_peer_deadline(const struct cv_peer *p);
 void cv_peer_step(struct cv_peer *p);
 
-const struct cv_admission *cv_peer_admission(const struct cv_peer *p);
+const struct cv_admitting *cv_peer_admission(const struct cv_peer *p);
 bool cv_peer_is_member(const struct cv_peer *p);
 struct cv_conn *cv_peer_conn(struct cv_peer *p);
 const struct cv_key *cv_peer_node(const struct cv_peer *p);

@@ -1,0 +1,246 @@
+#include "session/finding.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *cv_session_state_name(enum cv_session_state state)
+{
+    switch (state) {
+    case CV_SESSION_FINDING:
+        return "finding";
+    case CV_SESSION_CONTACTING:
+        return "contacting";
+    case CV_SESSION_PUNCHING:
+        return "punching";
+    case CV_SESSION_WAITING:
+        return "waiting";
+    case CV_SESSION_DIRECT:
+        return "direct";
+    case CV_SESSION_ALONE:
+        return "alone";
+    case CV_SESSION_OFFLINE:
+        return "offline";
+    case CV_SESSION_ENDED:
+        return "ended";
+    }
+    return "unknown";
+}
+
+enum cv_session_state cv_finding_state(const struct cv_facts *f)
+{
+    if (f->ended)
+        return CV_SESSION_ENDED;
+    if (f->members > 0 && f->in_step)
+        return CV_SESSION_DIRECT;
+    /* Who has the text can work on, whatever is being tried. */
+    if (f->member && f->have_text && f->members == 0)
+        return f->had_members && !f->all_left ? CV_SESSION_OFFLINE
+                                              : CV_SESSION_ALONE;
+    switch (f->reach) {
+    case CV_REACH_NONE:
+        return f->had_members && !f->all_left ? CV_SESSION_OFFLINE
+                                              : CV_SESSION_FINDING;
+    case CV_REACH_KNOCKED:
+        return CV_SESSION_CONTACTING;
+    case CV_REACH_PUNCHING:
+    case CV_REACH_PROVED:
+    case CV_REACH_HELLO:
+    case CV_REACH_MEMBER:
+        return CV_SESSION_PUNCHING;
+    case CV_REACH_WAITING:
+        return CV_SESSION_WAITING;
+    }
+    return CV_SESSION_FINDING;
+}
+
+static const char *name_or(const char *name, const char *other)
+{
+    return name[0] != '\0' ? name : other;
+}
+
+static bool dht_works(const struct cv_facts *f)
+{
+    return strcmp(f->dht, "connected") == 0;
+}
+
+#define SAY(out, size, ...) ((void)snprintf((out), (size), __VA_ARGS__))
+
+static void tell_finding(const struct cv_facts *f, char *stage, char *hint)
+{
+    bool nobody = f->pointers == 0;
+
+    if (!nobody && f->admitting == 0 && !f->member)
+        SAY(stage, CV_STAGE_TEXT,
+            "Found %u member%s of the session, but nobody who may let you in",
+            f->pointers, f->pointers == 1 ? "" : "s");
+    else if (!nobody)
+        SAY(stage, CV_STAGE_TEXT, "Found the session; trying to reach it%s%s",
+            f->failure[0] != '\0' ? " again: " : "", f->failure);
+    else
+        SAY(stage, CV_STAGE_TEXT, "Looking for the session");
+
+    if (f->elapsed < CV_FINDING_HINT)
+        return;
+    if (!nobody && f->admitting == 0 && !f->member) {
+        SAY(hint, CV_HINT_TEXT, "%s%sask a host of the session to come back",
+            f->host, f->host[0] != '\0' ? " can let you in: " : "");
+        return;
+    }
+    if (!nobody) {
+        SAY(hint, CV_HINT_TEXT,
+            "the other side was found but not reached; "
+            "one of the networks may not allow direct "
+            "connections");
+        return;
+    }
+    if (f->elapsed < CV_FINDING_ADVICE)
+        SAY(hint, CV_HINT_TEXT,
+            "no pointer found yet; is the other side sharing? DHT: %s", f->dht);
+    else if (!dht_works(f))
+        SAY(hint, CV_HINT_TEXT,
+            "the DHT is %s: check the network, that UDP is allowed out, and "
+            "the bootstrap nodes; it is tried until you leave",
+            f->dht);
+    else
+        SAY(hint, CV_HINT_TEXT,
+            "no pointer found; check that the other side is sharing now, that "
+            "the key is whole, that both use the same bootstrap nodes, and "
+            "that the clocks are right; it is tried until you leave");
+}
+
+static void tell_alone(const struct cv_facts *f, char *stage, char *hint)
+{
+    if (f->published)
+        SAY(stage, CV_STAGE_TEXT, "%s",
+            f->had_members ? "Everybody has left; others can join"
+                           : "Shared; waiting for others to join");
+    else if (f->unpublished)
+        SAY(stage, CV_STAGE_TEXT,
+            "Shared, but others cannot find it yet; trying again");
+    else
+        SAY(stage, CV_STAGE_TEXT, "Making the session known");
+    if (f->published || f->elapsed < CV_FINDING_HINT)
+        return;
+    if (dht_works(f))
+        SAY(hint, CV_HINT_TEXT,
+            "the DHT is connected, but the pointer could "
+            "not be read back from it yet");
+    else
+        SAY(hint, CV_HINT_TEXT,
+            "the DHT is %s: others cannot find this session; check the "
+            "network and the bootstrap nodes",
+            f->dht);
+}
+
+static void tell_offline(const struct cv_facts *f, char *stage, char *hint)
+{
+    SAY(stage, CV_STAGE_TEXT, "Lost the others; looking for them%s%s",
+        f->failure[0] != '\0' ? ": " : "", f->failure);
+    if (f->elapsed >= CV_FINDING_HINT)
+        SAY(hint, CV_HINT_TEXT, "%s; DHT: %s",
+            f->have_text ? "you can go on editing: it is merged when they are "
+                           "back"
+                         : "it is tried until you leave",
+            f->dht);
+}
+
+static void tell_punching(const struct cv_facts *f, char *stage, char *hint)
+{
+    const char *who = name_or(f->who, "the other side");
+
+    if (f->reach == CV_REACH_MEMBER)
+        SAY(stage, CV_STAGE_TEXT, "Getting the text from %s", who);
+    else if (f->reach == CV_REACH_HELLO)
+        SAY(stage, CV_STAGE_TEXT, "Connected; checking who is who");
+    else if (f->reach == CV_REACH_PROVED)
+        SAY(stage, CV_STAGE_TEXT, "A path is open; connecting");
+    else
+        SAY(stage, CV_STAGE_TEXT, "Opening a path to %s", who);
+    if (f->elapsed < CV_FINDING_HINT)
+        return;
+    if (f->reach == CV_REACH_MEMBER)
+        SAY(hint, CV_HINT_TEXT,
+            "%s has not sent the text yet; a viewer "
+            "cannot, an editor or host must be there",
+            who);
+    else if (f->failure[0] != '\0')
+        SAY(hint, CV_HINT_TEXT, "the last try failed: %s", f->failure);
+    else
+        SAY(hint, CV_HINT_TEXT,
+            "still no path: one of the two networks may not allow direct "
+            "connections");
+}
+
+void cv_finding_tell(const struct cv_facts *f, char stage[CV_STAGE_TEXT],
+                     char hint[CV_HINT_TEXT])
+{
+    stage[0] = hint[0] = '\0';
+    if (f->ended) {
+        SAY(stage, CV_STAGE_TEXT, "%s",
+            name_or(f->failure, "The session "
+                                "was left"));
+        return;
+    }
+    switch (cv_finding_state(f)) {
+    case CV_SESSION_FINDING:
+        tell_finding(f, stage, hint);
+        break;
+    case CV_SESSION_CONTACTING:
+        SAY(stage, CV_STAGE_TEXT, "Knocking at %s",
+            name_or(f->who, "the other side"));
+        if (f->elapsed >= CV_FINDING_HINT)
+            SAY(hint, CV_HINT_TEXT,
+                "found, but no answer yet; it may have gone without saying so, "
+                "or only one side reaches the DHT (here: %s)",
+                f->dht);
+        break;
+    case CV_SESSION_PUNCHING:
+        tell_punching(f, stage, hint);
+        break;
+    case CV_SESSION_WAITING:
+        SAY(stage, CV_STAGE_TEXT, "Waiting for %s to let you in",
+            name_or(f->who, "the host"));
+        if (f->elapsed >= CV_FINDING_ADVICE)
+            SAY(hint, CV_HINT_TEXT,
+                "they have to accept; it is asked again every minute");
+        break;
+    case CV_SESSION_DIRECT:
+        SAY(stage, CV_STAGE_TEXT, "In step with %u other%s", f->members,
+            f->members == 1 ? "" : "s");
+        break;
+    case CV_SESSION_ALONE:
+        tell_alone(f, stage, hint);
+        break;
+    case CV_SESSION_OFFLINE:
+        tell_offline(f, stage, hint);
+        break;
+    case CV_SESSION_ENDED:
+        break;
+    }
+    if (!f->network)
+        SAY(hint, CV_HINT_TEXT,
+            "no usable network: no socket could be opened; "
+            "it is tried again every few seconds");
+}
+
+cv_time cv_finding_next(cv_time elapsed)
+{
+    if (elapsed < CV_FINDING_HINT)
+        return CV_FINDING_HINT;
+    if (elapsed < CV_FINDING_ADVICE)
+        return CV_FINDING_ADVICE;
+    return CV_NEVER;
+}
+
+cv_time cv_finding_backoff(unsigned tries, const struct cv_rng *rng)
+{
+    static const cv_time wait[] = {200 * CV_MILLISECOND, 1 * CV_SECOND,
+                                   2 * CV_SECOND,        5 * CV_SECOND,
+                                   10 * CV_SECOND,       30 * CV_SECOND};
+    const unsigned last = sizeof wait / sizeof wait[0] - 1;
+    cv_time base = wait[tries < last ? tries : last];
+    cv_time spread = base / 2;
+
+    return base - base / 4 +
+           (cv_time)(cv_random_u64(rng) % (uint64_t)(spread + 1));
+}

@@ -1,0 +1,132 @@
+/* session/meeting.h - who is in: the members of one session.
+ *
+ * Publishes our pointer, finds the others', knocks and is knocked at, connects,
+ * admits, and keeps up to CV_MEETING_NEIGHBOURS connections alive; lost ones
+ * are sought again.  Knows nothing of documents or streams: its owner hears of
+ * each member and does with the connection what it is for. */
+#ifndef CV_SESSION_MEETING_H
+#define CV_SESSION_MEETING_H
+#include "discovery/rendezvous.h"
+#include "session/finding.h"
+#include "session/node.h"
+#include "session/peer.h"
+
+#define CV_MEETING_NEIGHBOURS 8  /* that we connect to */
+#define CV_MEETING_HARD       12 /* that may connect to us */
+#define CV_MEETING_STRANGERS  8  /* connected and not yet admitted */
+#define CV_MEETING_KNOWN      64 /* nodes heard of */
+#define CV_MEETING_KNOCKING   4  /* knocks of ours at a time */
+/* Somebody without a grant disturbs one person at a time. */
+#define CV_MEETING_STAGGER (3 * CV_SECOND)
+#define CV_MEETING_ATTEMPT (30 * CV_SECOND) /* then it is given up */
+#define CV_MEETING_LEAVE   (1200 * CV_MILLISECOND)
+/* A connection that lived for less counts as a failed try. */
+#define CV_MEETING_LIVED (10 * CV_SECOND)
+/* Two members that lost each other do not knock at the same moment: the one
+ * with the larger node key waits for so long. */
+#define CV_MEETING_YIELD (2 * CV_SECOND)
+/* Two connections made at once: the one of the smaller node key stands. */
+#define CV_MEETING_GLARE (10 * CV_SECOND)
+
+struct cv_meeting;
+
+/* Another node of the session, as far as we know it. */
+struct cv_neighbour {
+    struct cv_meeting *meeting;
+    struct cv_neighbour *next;
+    struct cv_key node;
+    bool identity_known; /* from a verified record or a hello */
+    struct cv_key identity;
+    uint32_t id; /* of a member; 0 until it was one */
+    char name[CV_NAME_MAX_TEXT];
+    enum cv_role role;
+    bool admits;
+    uint8_t colour;
+
+    bool pointer; /* a living one is known… */
+    uint64_t seq; /* …and this is the last that was seen */
+    enum cv_reach reach;
+    bool called_out, called_in; /* attempts that live */
+    uint8_t out[8], in[8];      /* their ids */
+    cv_time give_up;
+    unsigned tries;
+    cv_time next_try;
+    char failure[CV_REASON_MAX_TEXT];
+
+    struct cv_peer *peer;
+    cv_time since;  /* the connection */
+    uint32_t knock; /* our user is asked under this id; else 0 */
+    cv_time knock_at;
+    struct cv_path_info path;
+    void *user; /* the owner's */
+};
+
+struct cv_meeting_events {
+    /* State, stage or path may be different now. */
+    void (*changed)(void *user);
+    void (*knock)(void *user, struct cv_neighbour *n, bool gone);
+    void (*given)(void *user, const struct cv_grants *g);
+    void (*member)(void *user, struct cv_neighbour *n);
+    /* A member is not connected any more.  `left`: it said goodbye. */
+    void (*lost)(void *user, struct cv_neighbour *n, bool left);
+    void (*control)(void *user, struct cv_neighbour *n,
+                    const struct cv_control *c);
+    void (*stream)(void *user, struct cv_neighbour *n, struct cv_stream *s);
+    void (*datagram)(void *user, struct cv_neighbour *n, struct cv_bytes data);
+    /* The node is forgotten: `n->user` is to be freed. */
+    void (*forget)(void *user, struct cv_neighbour *n);
+    void (*renamed)(void *user); /* we have another name */
+    /* A person would not let us in; nobody is asked again. */
+    void (*refused)(void *user, const char *text);
+    /* cv_meeting_leave() is done, or the node ends: free it. */
+    void (*done)(void *user);
+};
+
+struct cv_meeting_config {
+    struct cv_node *node;    /* kept */
+    struct cv_key session;   /* S */
+    struct cv_grants grants; /* ours; n == 0: to be got */
+    uint64_t capabilities;
+    bool open;          /* let anybody in… */
+    enum cv_role offer; /* …with this role at most */
+    enum cv_role wants;
+};
+
+/* Starts looking, and publishing if we are a member.  CV_ERR_NOMEM,
+ * CV_ERR_LIMIT (too many meetings). */
+CV_MUST_USE int cv_meeting_new(struct cv_meeting **out,
+                               const struct cv_meeting_config *config,
+                               const struct cv_meeting_events *events,
+                               void *user);
+/* At once, without goodbye.  Not from within its events, but `done`. */
+void cv_meeting_free(struct cv_meeting *m);
+/* Say goodbye to everybody and withdraw the pointer; `done` within
+ * CV_MEETING_LEAVE. */
+void cv_meeting_leave(struct cv_meeting *m);
+
+const struct cv_grants *cv_meeting_grants(const struct cv_meeting *m);
+enum cv_role cv_meeting_role(const struct cv_meeting *m);
+bool cv_meeting_may_admit(const struct cv_meeting *m);
+/* What it knows, for cv_finding_tell(); `elapsed`, the text, `in_step`,
+ * `ended` are the owner's. */
+void cv_meeting_facts(const struct cv_meeting *m, struct cv_facts *out);
+struct cv_neighbour *cv_meeting_neighbours(const struct cv_meeting *m);
+struct cv_neighbour *cv_meeting_knock(const struct cv_meeting *m, uint32_t id);
+/* CV_ERR_NOTFOUND, CV_ERR_DENIED. */
+CV_MUST_USE int cv_meeting_accept(struct cv_meeting *m, uint32_t knock,
+                                  enum cv_role role);
+CV_MUST_USE int cv_meeting_reject(struct cv_meeting *m, uint32_t knock,
+                                  const char *reason);
+/* To every member. */
+void cv_meeting_tell(struct cv_meeting *m, const struct cv_control *c);
+void cv_meeting_describe(const struct cv_meeting *m, char *out, size_t len);
+
+/* From the node. */
+void cv_meeting_candidates(struct cv_meeting *m);
+void cv_meeting_renew(struct cv_meeting *m); /* the certificate is new */
+void cv_meeting_renamed(struct cv_meeting *m);
+bool cv_meeting_attempt(struct cv_meeting *m, const uint8_t attempt[8],
+                        enum cv_attempt_state state, const char *reason);
+bool cv_meeting_conn(struct cv_meeting *m, struct cv_conn *conn);
+void cv_meeting_end(struct cv_meeting *m); /* the node ends: `done` at once */
+#endif

@@ -1,0 +1,335 @@
+/* Timers: one; the certificate is renewed at half of its life, and a network
+ * that could not be opened is tried again. */
+#include "session/node.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "session/journal.h"
+#include "session/meeting.h"
+
+#define DHT_GRACE_MS 500
+
+uint64_t cv_node_unix_s(const struct cv_node *node)
+{
+    (void)node;
+    return cv_unix_now() / 1000;
+}
+
+uint32_t cv_node_next_id(struct cv_node *node)
+{
+    if (++node->last_id == 0)
+        node->last_id = 1;
+    return node->last_id;
+}
+
+const char *cv_node_dht_state(const struct cv_node *node)
+{
+    if (node->dht == NULL)
+        return "disconnected";
+    switch (cv_dht_state(node->dht)) {
+    case CV_DHT_CONNECTED:
+        return "connected";
+    case CV_DHT_CONNECTING:
+        return "connecting";
+    case CV_DHT_DISCONNECTED:
+        break;
+    }
+    return "disconnected";
+}
+
+uint8_t cv_node_colour(const struct cv_node *node)
+{
+    uint8_t hash[CV_HASH_LEN];
+    const struct cv_bytes id = CV_BYTES(node->identity.pub.b, CV_KEY_LEN);
+
+    cv_sha256(hash, &id, 1);
+    return (uint8_t)(1 + hash[0] % CV_COLOURS);
+}
+
+int cv_node_add_meeting(struct cv_node *node, struct cv_meeting *m)
+{
+    if (node->n_meetings == CV_NODE_MEETINGS)
+        return CV_ERR_LIMIT;
+    node->meetings[node->n_meetings++] = m;
+    return CV_OK;
+}
+
+void cv_node_remove_meeting(struct cv_node *node, struct cv_meeting *m)
+{
+    for (unsigned i = 0; i < node->n_meetings; i++)
+        if (node->meetings[i] == m) {
+            memmove(&node->meetings[i], &node->meetings[i + 1],
+                    (node->n_meetings - i - 1) * sizeof m);
+            node->n_meetings--;
+            return;
+        }
+}
+
+/* --- the network --- */
+
+static void on_candidates(void *user, const struct cv_candidates *own)
+{
+    struct cv_node *node = user;
+
+    (void)own;
+    for (unsigned i = 0; i < node->n_meetings; i++)
+        cv_meeting_candidates(node->meetings[i]);
+}
+
+static void on_attempt(void *user, const uint8_t attempt[8],
+                       enum cv_attempt_state state, const char *reason)
+{
+    struct cv_node *node = user;
+
+    for (unsigned i = 0; i < node->n_meetings; i++)
+        if (cv_meeting_attempt(node->meetings[i], attempt, state, reason))
+            return;
+}
+
+static void on_conn(void *user, struct cv_conn *conn)
+{
+    struct cv_node *node = user;
+    char key[9];
+
+    node->counters.connections++;
+    for (unsigned i = 0; i < node->n_meetings; i++)
+        if (cv_meeting_conn(node->meetings[i], conn))
+            return;
+    cv_debug(node->log, "node: nobody waits for this connection, peer=%s",
+             cv_key_short(cv_conn_peer(conn), key));
+    node->counters.unexpected++;
+    cv_conn_close(conn, CV_REFUSAL_STRANGERS, "");
+}
+
+static const struct cv_net_events net_events = {
+    .candidates = on_candidates,
+    .attempt = on_attempt,
+    .conn = on_conn,
+};
+
+static int make_cert(struct cv_node *node)
+{
+    uint64_t not_after = cv_node_unix_s(node) + CV_CERT_LIFETIME_S;
+    int err =
+        cv_cert_make(&node->cert, &node->identity, &node->key.pub, not_after);
+
+    if (err == CV_OK)
+        node->renew_at = cv_loop_now(node->loop) +
+                         (cv_time)CV_CERT_LIFETIME_S / 2 * CV_SECOND;
+    return err;
+}
+
+static void on_timer(void *user)
+{
+    struct cv_node *node = user;
+    cv_time now = cv_loop_now(node->loop), next;
+
+    if (now >= node->renew_at) {
+        if (make_cert(node) == CV_OK)
+            for (unsigned i = 0; i < node->n_meetings; i++)
+                cv_meeting_renew(node->meetings[i]);
+        else
+            node->renew_at = now + CV_MINUTE;
+    }
+    next = node->renew_at;
+    if (node->net == NULL) {
+        if (cv_net_new(&node->net, &node->net_config, &net_events, node) ==
+            CV_OK) {
+            cv_info(node->log, "node: the network is there now");
+            on_candidates(node, NULL);
+        } else {
+            next = cv_time_min(next, now + CV_NODE_NET_RETRY);
+        }
+    }
+    cv_timer_set(node->timer, next);
+}
+
+/* --- making it --- */
+
+static int load_identity(struct cv_node *node, const char *data_dir, char *why,
+                         size_t why_len)
+{
+    char path[sizeof node->data_dir + 16];
+    int err;
+
+    if (data_dir != NULL) {
+        if (strlen(data_dir) >= sizeof node->data_dir) {
+            (void)snprintf(why, why_len,
+                           "the path of the data folder is "
+                           "too long");
+            return CV_ERR_INVALID;
+        }
+        (void)snprintf(node->data_dir, sizeof node->data_dir, "%s", data_dir);
+    } else {
+        err = cv_data_dir(node->data_dir, sizeof node->data_dir);
+        if (err != CV_OK) {
+            (void)snprintf(why, why_len,
+                           "no home folder: set HOME or "
+                           "XDG_DATA_HOME");
+            return err;
+        }
+    }
+    (void)snprintf(path, sizeof path, "%s/identity", node->data_dir);
+    return cv_identity_load(&node->identity, path, why, why_len);
+}
+
+static int open_net(struct cv_node *node, const struct cv_node_config *config,
+                    char *why, size_t why_len)
+{
+    unsigned n = config->n_stun;
+    int err;
+
+    if (n > CV_NET_STUN_SERVERS)
+        n = CV_NET_STUN_SERVERS;
+    for (unsigned i = 0; i < n; i++) {
+        node->stun[i] = strdup(config->stun[i]);
+        if (node->stun[i] == NULL)
+            return CV_ERR_NOMEM;
+    }
+    node->net_config = (struct cv_net_config){
+        .loop = node->loop,
+        .log = node->log,
+        .rng = node->rng,
+        .node = &node->key,
+        .port = config->port,
+        .stun = (const char *const *)node->stun,
+        .n_stun = n,
+    };
+    err = cv_net_new(&node->net, &node->net_config, &net_events, node);
+    if (err == CV_OK || err == CV_ERR_NONET)
+        return CV_OK; /* without: tried again, and said so */
+    (void)snprintf(why, why_len,
+                   err == CV_ERR_BUSY
+                       ? "UDP port %u is taken: choose another one"
+                       : "the UDP socket (port %u) cannot be opened",
+                   config->port);
+    return err;
+}
+
+static int open_dht(struct cv_node *node, const struct cv_node_config *config,
+                    char *why, size_t why_len)
+{
+    static const char *const everybody[] = {CV_NODE_BOOTSTRAP};
+    char path[sizeof node->data_dir + 16];
+    struct cv_dht_config dht = {
+        .loop = node->loop,
+        .log = node->log,
+        .port = config->dht_port,
+        .lan = config->lan,
+        .persist_path = path,
+        .bootstrap = config->bootstrap,
+        .n_bootstrap = config->n_bootstrap,
+    };
+    int err;
+
+    (void)snprintf(path, sizeof path, "%s/dht", node->data_dir);
+    if (config->no_bootstrap) {
+        dht.n_bootstrap = 0;
+        dht.persist_path = NULL;
+    } else if (config->n_bootstrap == 0) {
+        dht.bootstrap = everybody;
+        dht.n_bootstrap = 1;
+    } else {
+        dht.persist_path = NULL; /* a network of the user's own */
+    }
+    err = cv_dht_open(&node->dht, &dht);
+    if (err != CV_OK)
+        (void)snprintf(why, why_len,
+                       "the DHT node cannot be started (%s); is UDP port %u "
+                       "free?",
+                       cv_strerror(err), config->dht_port);
+    return err;
+}
+
+int cv_node_new(struct cv_node **out, const struct cv_node_config *config,
+                char *why, size_t why_len)
+{
+    struct cv_node *node = calloc(1, sizeof *node);
+    int err;
+
+    if (why_len > 0)
+        why[0] = '\0';
+    if (node == NULL)
+        return CV_ERR_NOMEM;
+    node->loop = config->loop;
+    node->log = config->log;
+    node->rng = config->rng != NULL ? config->rng : &cv_rng_system;
+    cv_text_clean(node->name, sizeof node->name,
+                  config->name != NULL ? config->name : "",
+                  config->name != NULL ? strlen(config->name) : 0);
+    err = load_identity(node, config->data_dir, why, why_len);
+    if (err == CV_OK)
+        err = cv_keypair_generate(&node->key, node->rng);
+    if (err == CV_OK)
+        err = make_cert(node);
+    if (err == CV_OK)
+        err = cv_timer_new(&node->timer, node->loop, on_timer, node);
+    if (err == CV_OK)
+        err = open_net(node, config, why, why_len);
+    if (err == CV_OK)
+        err = open_dht(node, config, why, why_len);
+    if (err != CV_OK) {
+        if (why_len > 0 && why[0] == '\0')
+            (void)snprintf(why, why_len, "%s", cv_strerror(err));
+        cv_node_free(node);
+        return err;
+    }
+    cv_timer_set(node->timer, node->net == NULL
+                                  ? cv_loop_now(node->loop) + CV_NODE_NET_RETRY
+                                  : node->renew_at);
+    *out = node;
+    return CV_OK;
+}
+
+void cv_node_free(struct cv_node *node)
+{
+    if (node == NULL)
+        return;
+    while (node->n_meetings > 0)
+        cv_meeting_end(node->meetings[0]);
+    cv_net_free(node->net);
+    if (node->dht != NULL)
+        cv_dht_close(node->dht, DHT_GRACE_MS);
+    cv_timer_free(node->timer);
+    for (unsigned i = 0; i < CV_NET_STUN_SERVERS; i++)
+        free(node->stun[i]);
+    cv_wipe(&node->identity, sizeof node->identity);
+    cv_wipe(&node->key, sizeof node->key);
+    free(node);
+}
+
+const struct cv_key *cv_node_identity(const struct cv_node *node)
+{
+    return &node->identity.pub;
+}
+
+const char *cv_node_name(const struct cv_node *node)
+{
+    return node->name;
+}
+
+void cv_node_set_name(struct cv_node *node, const char *name)
+{
+    cv_text_clean(node->name, sizeof node->name, name, strlen(name));
+    for (unsigned i = 0; i < node->n_meetings; i++)
+        cv_meeting_renamed(node->meetings[i]);
+}
+
+void cv_node_status(const struct cv_node *node, struct cv_node_status *out)
+{
+    struct cv_facts f;
+
+    memset(out, 0, sizeof *out);
+    out->dht = cv_node_dht_state(node);
+    if (node->net != NULL)
+        cv_net_describe(node->net, out->network, sizeof out->network);
+    else
+        (void)snprintf(out->network, sizeof out->network,
+                       "no usable network: no socket could be opened");
+    for (unsigned i = 0; i < node->n_meetings; i++) {
+        cv_meeting_facts(node->meetings[i], &f);
+        out->connections += f.members;
+    }
+}
