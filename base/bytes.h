@@ -75,7 +75,8 @@ void cv_writer_init_heap(struct cv_writer *w, size_t max);
 void cv_writer_fini(struct cv_writer *w);
 /* Forget the content and the error, keep the storage. */
 void cv_writer_reset(struct cv_writer *w);
-/* Hand over the heap storage (caller frees with free()); NULL when empty. */
+/* Hand over the heap storage (caller frees with free()); NULL when empty or
+ * failed.  The writer is as new. */
 uint8_t *cv_writer_take(struct cv_writer *w, size_t *len);
 /* What was written. */
 struct cv_bytes cv_writer_bytes(const struct cv_writer *w);

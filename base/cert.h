@@ -20,7 +20,8 @@
 #define CV_GRANT_BYTES      (32 + 32 + 32 + 1 + 1 + 8 + 16 + 64)
 #define CV_GRANT_LIFETIME_S (365 * 24 * 3600)
 
-enum cv_role { /* ordered: a child's role is at most its parent's */
+/* Ordered: a child's role is at most its parent's. */
+enum cv_role {
     CV_ROLE_NONE = 0,
     CV_ROLE_VIEWER = 1,
     CV_ROLE_EDITOR = 2,
@@ -64,16 +65,14 @@ struct cv_grants {
 };
 
 /* Append a grant for `subject` to a copy of `parent` (NULL or empty when
- * `issuer` is the session key itself).
+ * `issuer` is the session key itself).  `not_after` is cut to the parent's.
  * Returns CV_OK, CV_ERR_LIMIT (chain too long), CV_ERR_DENIED (the parent does
  * not let its holder admit, or the role is above its own). */
-CV_MUST_USE int cv_grants_issue(struct cv_grants *out,
-                                const struct cv_grants *parent,
-                                const struct cv_key *session,
-                                const struct cv_keypair *issuer,
-                                const struct cv_key *subject,
-                                enum cv_role role, uint8_t flags,
-                                uint64_t not_after, const struct cv_rng *rng);
+CV_MUST_USE int
+cv_grants_issue(struct cv_grants *out, const struct cv_grants *parent,
+                const struct cv_key *session, const struct cv_keypair *issuer,
+                const struct cv_key *subject, enum cv_role role, uint8_t flags,
+                uint64_t not_after, const struct cv_rng *rng);
 /* Does the chain give `subject` a role in `session` at `now`?  On CV_OK the
  * role and flags are of the last grant.  CV_ERR_AUTH, CV_ERR_EXPIRED,
  * CV_ERR_DENIED as the rule that failed. */

@@ -1,4 +1,5 @@
-/* base/key.h - Ed25519 keys (RFC 8032) through GnuTLS, and the identity file. */
+/* base/key.h - Ed25519 keys (RFC 8032) through GnuTLS, and the identity file.
+ */
 #ifndef CV_BASE_KEY_H
 #define CV_BASE_KEY_H
 #include "base/bytes.h"

@@ -248,7 +248,7 @@ static void free_event(struct event *ev)
         event_free(ev);
 }
 
-static void free_resolves(struct cv_loop *loop);
+static void cancel_resolves(struct cv_loop *loop);
 
 void cv_loop_free(struct cv_loop *loop)
 {
@@ -263,8 +263,9 @@ void cv_loop_free(struct cv_loop *loop)
     }
     while (run_posts(loop))
         ;
+    cancel_resolves(loop);
     free_dns(loop);
-    free_resolves(loop);
+    assert(!loop->resolves);
     free_event(loop->dns_idle);
     free_event(loop->limit);
     free_event(loop->wake);
@@ -589,12 +590,6 @@ static void free_resolve(struct cv_resolve *r)
     free(r);
 }
 
-static void free_resolves(struct cv_loop *loop)
-{
-    while (loop->resolves)
-        free_resolve(loop->resolves);
-}
-
 /* Have on_answer() called from the loop: the caller has its handle by then,
  * and evdns is not on the stack. */
 static void answer(struct cv_resolve *r, int err)
@@ -682,7 +677,7 @@ static int open_dns(struct cv_loop *loop)
     evdns_base_set_option(dns, "randomize-case:", "0");
     evdns_base_set_option(dns, "timeout:", "3");
     evdns_base_set_option(dns, "attempts:", "2");
-    /* Without the file it asks this machine, which refuses at once. */
+    /* Without the file it asks this machine, as the C library does. */
     (void)evdns_base_resolv_conf_parse(
         dns, DNS_OPTION_SEARCH | DNS_OPTION_NAMESERVERS | DNS_OPTION_HOSTSFILE,
         "/etc/resolv.conf");
@@ -765,6 +760,16 @@ void cv_resolve_cancel(struct cv_resolve *r)
     cv_timer_set(r->timer, CV_NEVER);
     if (r->request)
         evdns_getaddrinfo_cancel(r->request);
+}
+
+static void cancel_resolves(struct cv_loop *loop)
+{
+    struct cv_resolve *next;
+
+    for (struct cv_resolve *r = loop->resolves; r; r = next) {
+        next = r->next;
+        cv_resolve_cancel(r);
+    }
 }
 
 /* ---- the worker ---- */

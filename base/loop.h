@@ -11,7 +11,9 @@
 struct cv_loop;
 
 CV_MUST_USE int cv_loop_new(struct cv_loop **out);
-/* Runs what was posted and not yet run, so that nothing posted leaks. */
+/* Runs what was posted and not yet run, and first all work that was given, so
+ * that nothing leaks.  Timers, watches and signals are freed by their owners
+ * before; a name that is still being resolved is forgotten without a call. */
 void cv_loop_free(struct cv_loop *loop);
 /* Until cv_loop_stop(). */
 void cv_loop_run(struct cv_loop *loop);
@@ -37,10 +39,10 @@ void cv_timer_free(struct cv_timer *timer);
 #define CV_WATCH_WRITE 2u
 struct cv_watch;
 typedef void (*cv_watch_fn)(void *user, unsigned ready);
-/* Level-triggered; starts with `what`. */
+/* Level-triggered; starts with `what`.  Files are always ready.  CV_ERR_IO for
+ * what cannot be watched. */
 CV_MUST_USE int cv_watch_new(struct cv_watch **out, struct cv_loop *loop,
-                             int fd, unsigned what, cv_watch_fn fn,
-                             void *user);
+                             int fd, unsigned what, cv_watch_fn fn, void *user);
 void cv_watch_set(struct cv_watch *watch, unsigned what);
 void cv_watch_free(struct cv_watch *watch); /* does not close the fd */
 
@@ -49,8 +51,10 @@ CV_MUST_USE int cv_signal_new(struct cv_signal **out, struct cv_loop *loop,
                               int signal_number, cv_loop_fn fn, void *user);
 void cv_signal_free(struct cv_signal *s);
 
-/* Resolve a name (evdns; literals answer at once).  Calls back once, with
- * addrs[n], n == 0 and an error on failure; cancel to be spared the call. */
+/* Resolve a name (evdns; literals answer without it).  Calls back once, from
+ * the loop and within 10 s, with addrs[n], n == 0 and an error on failure
+ * (NOTFOUND, TIMEOUT, NONET); then the handle is gone.  Cancel to be spared
+ * the call. */
 struct cv_resolve;
 typedef void (*cv_resolve_fn)(void *user, int err, const struct cv_addr *addrs,
                               unsigned n);
