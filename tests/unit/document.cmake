@@ -1,0 +1,2 @@
+covim_test(unit/textdiff SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_textdiff.c
+           LINK covim_session)
