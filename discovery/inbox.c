@@ -1,0 +1,271 @@
+#include "discovery/inbox.h"
+
+#include <assert.h>
+#include <string.h>
+
+void cv_inbox_init(struct cv_inbox *in, const struct cv_root *root,
+                   const struct cv_key *node)
+{
+    memset(in, 0, sizeof(*in));
+    in->root = *root;
+    in->node = *node;
+    for (unsigned i = 0; i < CV_INBOX_SLOTS; i++)
+        cv_bucket_init(&in->slots[i], CV_INBOX_SLOT_RATE, CV_INBOX_SLOT_BURST);
+}
+
+void cv_inbox_fini(struct cv_inbox *in)
+{
+    cv_wipe(in, sizeof(*in));
+}
+
+struct cv_office *cv_inbox_office(struct cv_inbox *in, uint64_t epoch)
+{
+    for (unsigned i = 0; i < CV_OFFICES; i++) {
+        if (in->offices[i].open && in->offices[i].epoch == epoch)
+            return &in->offices[i];
+    }
+    return NULL;
+}
+
+struct cv_office *cv_inbox_open(struct cv_inbox *in, struct cv_office *place,
+                                uint64_t epoch, const struct cv_rng *rng)
+{
+    assert(!place->open);
+    memset(place, 0, sizeof(*place));
+    place->open = true;
+    place->epoch = epoch;
+    cv_random(rng, place->secret, sizeof(place->secret));
+    cv_x25519_public(place->box, place->secret);
+    cv_random(rng, place->salt, sizeof(place->salt));
+    for (unsigned s = 0; s < CV_INBOX_SLOTS; s++)
+        cv_inbox_loc(&place->loc[s], &in->root, epoch, &in->node, place->salt,
+                     s);
+    in->junk = 0;
+    return place;
+}
+
+void cv_office_close(struct cv_office *o)
+{
+    cv_wipe(o, sizeof(*o));
+}
+
+void cv_office_named(struct cv_office *o, struct cv_bytes pointer,
+                     uint32_t not_after, cv_time now)
+{
+    struct cv_office_pointer *p =
+        &o->pointers[o->n_pointers % CV_OFFICE_POINTERS];
+
+    cv_pointer_digest(p->digest, pointer);
+    p->at = now;
+    o->n_pointers++;
+    o->not_after = not_after;
+}
+
+/* Is it one of the last three, or younger than the grace? */
+static bool names(const struct cv_office *o,
+                  const uint8_t digest[CV_DIGEST_LEN], cv_time now)
+{
+    for (unsigned back = 1; back <= o->n_pointers && back <= CV_OFFICE_POINTERS;
+         back++) {
+        const struct cv_office_pointer *p =
+            &o->pointers[(o->n_pointers - back) % CV_OFFICE_POINTERS];
+
+        if (back > CV_OFFICE_RECENT && now - p->at > CV_OFFICE_GRACE)
+            return false;
+        if (memcmp(p->digest, digest, CV_DIGEST_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool was_asked(const struct cv_office *o,
+                      const uint8_t req_id[CV_REQ_ID_LEN])
+{
+    for (unsigned i = 0; i < o->n_requests; i++) {
+        if (memcmp(o->requests[i], req_id, CV_REQ_ID_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool was_seen(const struct cv_inbox *in,
+                     const uint8_t digest[CV_DIGEST_LEN])
+{
+    for (unsigned i = 0; i < CV_INBOX_SEEN; i++) {
+        if (memcmp(in->seen[i], digest, CV_DIGEST_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void note_seen(struct cv_inbox *in, const uint8_t digest[CV_DIGEST_LEN])
+{
+    memcpy(in->seen[in->seen_at], digest, CV_DIGEST_LEN);
+    in->seen_at = (in->seen_at + 1) % CV_INBOX_SEEN;
+}
+
+static void note_junk(struct cv_inbox *in, cv_time now)
+{
+    if (now - in->junk_since > CV_INBOX_FLOOD_TIME) {
+        in->junk_since = now;
+        in->junk = 0;
+    }
+    in->junk++;
+}
+
+bool cv_inbox_flooded(const struct cv_inbox *in, const struct cv_office *o)
+{
+    return in->junk >= CV_INBOX_FLOOD || o->n_requests >= CV_OFFICE_REQUESTS;
+}
+
+struct cv_attempt *cv_inbox_attempt(struct cv_inbox *in,
+                                    const uint8_t id[CV_ATTEMPT_ID_LEN])
+{
+    for (unsigned i = 0; i < CV_INBOX_ATTEMPTS; i++) {
+        struct cv_attempt *a = &in->attempts[i];
+
+        if (a->used && memcmp(a->req_id, id, CV_ATTEMPT_ID_LEN) == 0)
+            return a;
+    }
+    return NULL;
+}
+
+static struct cv_attempt *attempt_of(struct cv_inbox *in,
+                                     const struct cv_key *node)
+{
+    for (unsigned i = 0; i < CV_INBOX_ATTEMPTS; i++) {
+        struct cv_attempt *a = &in->attempts[i];
+
+        if (a->used && cv_key_equal(&a->node, node))
+            return a;
+    }
+    return NULL;
+}
+
+/* A free place, else that of the oldest unanswered, else of the oldest. */
+static struct cv_attempt *attempt_place(struct cv_inbox *in)
+{
+    struct cv_attempt *best = &in->attempts[0];
+
+    for (unsigned i = 0; i < CV_INBOX_ATTEMPTS; i++) {
+        struct cv_attempt *a = &in->attempts[i];
+        const bool answered = a->counter > 0;
+
+        if (!a->used)
+            return a;
+        if (answered != (best->counter > 0) ? !answered : a->at < best->at)
+            best = a;
+    }
+    return best;
+}
+
+/* A new attempt, or one more knock of a known one; NULL: too many. */
+static struct cv_attempt *admit(struct cv_inbox *in, const struct cv_office *o,
+                                const struct cv_knock *k,
+                                const struct cv_knock_raw *raw, cv_time now,
+                                bool *is_update)
+{
+    struct cv_attempt *a = attempt_of(in, &k->node);
+    const bool known = a != NULL;
+
+    *is_update = known &&
+                 memcmp(a->req_id, k->req_id, CV_ATTEMPT_ID_LEN) == 0 &&
+                 cv_equal(a->shared, raw->shared, sizeof(a->shared));
+    if (known && now - a->window > CV_MINUTE) {
+        a->window = now;
+        a->attempts = a->updates = 0;
+    }
+    if (*is_update) {
+        if (a->updates++ >= CV_INBOX_UPDATES)
+            return NULL;
+    } else {
+        if (known && a->attempts >= CV_INBOX_PER_NODE)
+            return NULL;
+        if (!known) {
+            cv_dht_token put;
+
+            a = attempt_place(in);
+            put = a->put; /* the next answer ends it */
+            memset(a, 0, sizeof(*a));
+            a->put = put;
+            a->used = true;
+            a->window = now;
+        }
+        a->node = k->node;
+        a->at = now;
+        a->attempts++;
+        a->counter = 0;
+        memcpy(a->shared, raw->shared, sizeof(a->shared));
+        memcpy(a->eph, raw->first_eph, sizeof(a->eph));
+        memcpy(a->box, o->box, sizeof(a->box));
+    }
+    a->identity = k->cert.identity;
+    memcpy(a->req_id, k->req_id, sizeof(a->req_id));
+    return a;
+}
+
+int cv_inbox_take(struct cv_inbox *in, struct cv_office *o, unsigned slot,
+                  struct cv_bytes value, cv_time now, uint64_t now_s,
+                  struct cv_knock *k, struct cv_attempt **out, bool *is_update)
+{
+    const struct cv_loc *loc = &o->loc[slot % CV_INBOX_SLOTS];
+    uint8_t digest[CV_DIGEST_LEN];
+    struct cv_knock_raw raw;
+    struct cv_attempt *a;
+    int err;
+
+    *out = NULL;
+    cv_pointer_digest(digest, value);
+    if (was_seen(in, digest))
+        return CV_ERR_EXISTS;
+    if (!cv_knock_plausible(value, loc, 0)) {
+        note_seen(in, digest);
+        note_junk(in, now);
+        return CV_ERR_FORMAT;
+    }
+    if (!cv_bucket_take(&in->slots[slot % CV_INBOX_SLOTS], now)) {
+        note_junk(in, now);
+        return CV_ERR_LIMIT;
+    }
+    note_seen(in, digest);
+    err = cv_knock_open(k, &raw, loc, o->secret, o->box, value);
+    if (err != CV_OK) {
+        note_junk(in, now);
+        err = CV_ERR_FORMAT;
+        goto out;
+    }
+    err = CV_ERR_NOTFOUND;
+    if (!names(o, k->ptr_digest, now))
+        goto out;
+    if (was_asked(o, k->req_id)) {
+        a = cv_inbox_attempt(in, k->req_id);
+        if (a != NULL && cv_key_equal(&a->node, &k->node))
+            *out = a;
+        err = CV_ERR_REPLAY;
+        goto out;
+    }
+    err = cv_knock_verify(k, &raw, loc, o->box, now_s);
+    if (err == CV_OK && cv_key_equal(&k->node, &in->node))
+        err = CV_ERR_AUTH;
+    if (err != CV_OK) {
+        note_junk(in, now);
+        goto out;
+    }
+    a = cv_inbox_attempt(in, k->req_id);
+    if (a != NULL && !cv_key_equal(&a->node, &k->node)) {
+        err = CV_ERR_REPLAY; /* somebody else's attempt id */
+        goto out;
+    }
+    err = CV_ERR_LIMIT;
+    if (o->n_requests == CV_OFFICE_REQUESTS)
+        goto out;
+    a = admit(in, o, k, &raw, now, is_update);
+    if (a == NULL)
+        goto out;
+    memcpy(o->requests[o->n_requests++], k->req_id, CV_REQ_ID_LEN);
+    *out = a;
+    err = CV_OK;
+out:
+    cv_wipe(&raw, sizeof(raw));
+    return err;
+}
