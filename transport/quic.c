@@ -1,0 +1,1166 @@
+#include "transport/quic_impl.h"
+#include <assert.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Chosen by measurement (docs/protocol.md, 6): see tests/bench/bench_quic.c,
+ * cases loss-*. */
+#ifndef CV_QUIC_CC
+#define CV_QUIC_CC NGTCP2_CC_ALGO_CUBIC
+#endif
+
+/* What may leave at once after a pause, however slow the pace: RFC 9002, 7.7
+ * allows the initial window.  A keystroke never waits. */
+#define BURST (10u * CV_QUIC_PAYLOAD)
+/* Packets in one flush; then the loop serves others first. */
+#define FLUSH_MAX 256u
+/* An acknowledgement is due at most 25 ms (max_ack_delay) after its packet. */
+#define ACK_DELAY (30 * CV_MILLISECOND)
+/* Longest time in which late packets are answered. */
+#define CLOSE_MAX (10 * CV_SECOND)
+/* ngtcp2's clock is unsigned, and early times are subtracted from. */
+#define EPOCH CV_HOUR
+
+#define PAYLOAD_MIN_INITIAL 1200u
+#define QUIC_V1             1u
+
+ngtcp2_tstamp cv_quic_ts(cv_time now)
+{
+    if (now == CV_NEVER)
+        return UINT64_MAX;
+    return now < -EPOCH ? 0 : (ngtcp2_tstamp)(now + EPOCH);
+}
+
+static cv_time from_ts(ngtcp2_tstamp ts)
+{
+    if (ts > (ngtcp2_tstamp)CV_NEVER)
+        return CV_NEVER;
+    return (cv_time)ts - EPOCH;
+}
+
+/* ---- names and texts --------------------------------------------------- */
+
+static void set_state(struct cv_conn *conn, enum cv_quic_state to)
+{
+    static const char *const name[] = {"handshake", "open", "closing",
+                                       "draining", "dead"};
+
+    assert(to > conn->state);
+    cv_debug(conn->log, "quic: %s -> %s, peer=%s", name[conn->state], name[to],
+             conn->name);
+    conn->state = to;
+}
+
+void cv_quic_clean(char out[CV_QUIC_REASON_MAX + 1], const uint8_t *text,
+                   size_t len)
+{
+    size_t n = 0, i = 0;
+
+    while (i < len) {
+        size_t run = text[i] < 0x80   ? 1
+                     : text[i] < 0xe0 ? 2
+                     : text[i] < 0xf0 ? 3
+                                      : 4;
+        bool bad = run > len - i || !cv_utf8_valid(text + i, run);
+
+        if (bad)
+            run = 1;
+        if (n + run > CV_QUIC_REASON_MAX)
+            break;
+        /* C0, DEL, and C1 as UTF-8. */
+        if (bad || text[i] == 0x7f ||
+            (run == 2 && text[i] == 0xc2 && text[i + 1] < 0xa0))
+            out[n++] = '?';
+        else if (text[i] < 0x20)
+            out[n++] = ' ';
+        else {
+            memcpy(out + n, text + i, run);
+            n += run;
+        }
+        i += run;
+    }
+    out[n] = '\0';
+}
+
+static void set_text(char out[CV_QUIC_REASON_MAX + 1], const char *text)
+{
+    if (!text)
+        text = "";
+    cv_quic_clean(out, (const uint8_t *)text, strlen(text));
+}
+
+/* ---- made-up addresses ------------------------------------------------- */
+
+/* What ngtcp2 sees, for ever and at both ends: fd00::1 and fd00::2. */
+static struct sockaddr_in6 made_up[2] = {
+    {.sin6_family = AF_INET6,
+     .sin6_addr = {{{0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}}},
+    {.sin6_family = AF_INET6,
+     .sin6_addr = {{{0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}}}},
+};
+
+static ngtcp2_path made_up_path(void)
+{
+    return (ngtcp2_path){
+        .local = {(ngtcp2_sockaddr *)&made_up[0], sizeof(made_up[0])},
+        .remote = {(ngtcp2_sockaddr *)&made_up[1], sizeof(made_up[1])},
+    };
+}
+
+/* ---- connection ids ---------------------------------------------------- */
+
+static struct cv_quic_cid cid_from(const uint8_t *data, size_t len)
+{
+    struct cv_quic_cid cid = {0};
+
+    assert(len <= CV_QUIC_CID_MAX);
+    cid.len = (uint8_t)len;
+    memcpy(cid.b, data, len);
+    return cid;
+}
+
+/* False when there are more than ngtcp2 ever makes. */
+static bool cid_add(struct cv_conn *conn, const ngtcp2_cid *lib_cid)
+{
+    struct cv_quic_cid *cid;
+
+    if (conn->n_cids == CV_QUIC_CIDS)
+        return false;
+    cid = &conn->cids[conn->n_cids++];
+    *cid = cid_from(lib_cid->data, lib_cid->datalen);
+    if (conn->routed && conn->owner->cid_add)
+        conn->owner->cid_add(conn->owner_user, conn, cid);
+    return true;
+}
+
+static void cid_remove(struct cv_conn *conn, const ngtcp2_cid *lib_cid)
+{
+    struct cv_quic_cid cid = cid_from(lib_cid->data, lib_cid->datalen);
+
+    for (unsigned i = 0; i < conn->n_cids; i++) {
+        if (memcmp(&conn->cids[i], &cid, sizeof(cid)) != 0)
+            continue;
+        conn->cids[i] = conn->cids[--conn->n_cids];
+        if (conn->routed && conn->owner->cid_remove)
+            conn->owner->cid_remove(conn->owner_user, conn, &cid);
+        return;
+    }
+}
+
+/* The ids are made; from now on the owner is told of every change. */
+static void cids_route(struct cv_conn *conn)
+{
+    conn->routed = true;
+    for (unsigned i = 0; conn->owner->cid_add && i < conn->n_cids; i++)
+        conn->owner->cid_add(conn->owner_user, conn, &conn->cids[i]);
+}
+
+/* ---- callbacks of ngtcp2: write down, call nothing --------------------- */
+
+static void on_rand(uint8_t *out, size_t len, const ngtcp2_rand_ctx *rand_ctx)
+{
+    struct cv_quic_ctx *ctx = rand_ctx->native_handle;
+
+    cv_random(ctx->rng, out, len);
+}
+
+static int on_path_challenge(ngtcp2_conn *lib, uint8_t *out, void *user)
+{
+    struct cv_conn *conn = user;
+
+    (void)lib;
+    cv_random(conn->ctx->rng, out, NGTCP2_PATH_CHALLENGE_DATALEN);
+    return 0;
+}
+
+static void make_cid(struct cv_quic_ctx *ctx, ngtcp2_cid *cid, size_t len)
+{
+    uint8_t bytes[CV_QUIC_CID_MAX];
+
+    cv_random(ctx->rng, bytes, len);
+    ngtcp2_cid_init(cid, bytes, len);
+}
+
+static int on_new_cid(ngtcp2_conn *lib, ngtcp2_cid *cid, uint8_t *token,
+                      size_t len, void *user)
+{
+    struct cv_conn *conn = user;
+
+    (void)lib;
+    make_cid(conn->ctx, cid, len);
+    if (ngtcp2_crypto_generate_stateless_reset_token(
+            token, conn->ctx->reset_secret, sizeof(conn->ctx->reset_secret),
+            cid) != 0 ||
+        !cid_add(conn, cid))
+        return NGTCP2_ERR_CALLBACK_FAILURE;
+    return 0;
+}
+
+static int on_remove_cid(ngtcp2_conn *lib, const ngtcp2_cid *cid, void *user)
+{
+    (void)lib;
+    cid_remove(user, cid);
+    return 0;
+}
+
+/* A client learns from its `completed` only that it likes the server's key:
+ * the server has not looked at the client's then. */
+static int on_completed(ngtcp2_conn *lib, void *user)
+{
+    struct cv_conn *conn = user;
+
+    (void)lib;
+    if (!conn->client)
+        conn->confirmed = true;
+    return 0;
+}
+
+static int on_confirmed(ngtcp2_conn *lib, void *user)
+{
+    struct cv_conn *conn = user;
+
+    (void)lib;
+    conn->confirmed = true;
+    return 0;
+}
+
+static int on_stateless_reset(ngtcp2_conn *lib,
+                              const ngtcp2_pkt_stateless_reset *sr, void *user)
+{
+    struct cv_conn *conn = user;
+
+    (void)lib;
+    (void)sr;
+    conn->reset_received = true;
+    return 0;
+}
+
+/* ngtcp2 0.12 does not say which packets were the peer's own; opening one is
+ * the proof.  Packets are read by one thread at a time. */
+static _Thread_local unsigned packets_opened;
+
+static int on_decrypt(uint8_t *out, const ngtcp2_crypto_aead *aead,
+                      const ngtcp2_crypto_aead_ctx *aead_ctx,
+                      const uint8_t *data, size_t len, const uint8_t *nonce,
+                      size_t nonce_len, const uint8_t *aad, size_t aad_len)
+{
+    int rv = ngtcp2_crypto_decrypt_cb(out, aead, aead_ctx, data, len, nonce,
+                                      nonce_len, aad, aad_len);
+
+    if (rv == 0)
+        packets_opened++;
+    return rv;
+}
+
+/* A server's TLS session is made when an Initial has opened, so a forged one
+ * does not cost it. */
+static int on_crypto(ngtcp2_conn *lib, ngtcp2_crypto_level level,
+                     uint64_t offset, const uint8_t *data, size_t len,
+                     void *user)
+{
+    struct cv_conn *conn = user;
+
+    if (!conn->tls) {
+        if (cv_quic_tls_new(conn) != CV_OK)
+            return NGTCP2_ERR_CALLBACK_FAILURE;
+        ngtcp2_conn_set_tls_native_handle(lib, conn->tls);
+    }
+    return ngtcp2_crypto_recv_crypto_data_cb(lib, level, offset, data, len,
+                                             user);
+}
+
+static const ngtcp2_callbacks callbacks = {
+    .client_initial = ngtcp2_crypto_client_initial_cb,
+    .recv_client_initial = ngtcp2_crypto_recv_client_initial_cb,
+    .recv_crypto_data = on_crypto,
+    .encrypt = ngtcp2_crypto_encrypt_cb,
+    .decrypt = on_decrypt,
+    .hp_mask = ngtcp2_crypto_hp_mask_cb,
+    .recv_retry = ngtcp2_crypto_recv_retry_cb,
+    .update_key = ngtcp2_crypto_update_key_cb,
+    .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
+    .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
+    .version_negotiation = ngtcp2_crypto_version_negotiation_cb,
+    .rand = on_rand,
+    .get_path_challenge_data = on_path_challenge,
+    .get_new_connection_id = on_new_cid,
+    .remove_connection_id = on_remove_cid,
+    .handshake_completed = on_completed,
+    .handshake_confirmed = on_confirmed,
+    .recv_stateless_reset = on_stateless_reset,
+    .stream_open = cv_quic_on_stream_open,
+    .recv_stream_data = cv_quic_on_stream_data,
+    .acked_stream_data_offset = cv_quic_on_stream_acked,
+    .stream_close = cv_quic_on_stream_close,
+    .stream_reset = cv_quic_on_stream_reset,
+    .extend_max_stream_data = cv_quic_on_stream_window,
+    .recv_datagram = cv_quic_on_datagram,
+};
+
+/* ---- making one -------------------------------------------------------- */
+
+static void settings_init(const struct cv_conn *conn, ngtcp2_settings *s,
+                          cv_time initial_rtt, cv_time now)
+{
+    ngtcp2_settings_default(s);
+    s->cc_algo = CV_QUIC_CC;
+    s->initial_ts = cv_quic_ts(now);
+    if (initial_rtt > 0)
+        s->initial_rtt = (ngtcp2_duration)initial_rtt;
+    s->max_tx_udp_payload_size = CV_QUIC_PAYLOAD;
+    s->no_pmtud = 1;
+    s->handshake_timeout = CV_QUIC_HANDSHAKE;
+    s->rand_ctx.native_handle = conn->ctx;
+}
+
+static void params_init(ngtcp2_transport_params *p)
+{
+    ngtcp2_transport_params_default(p);
+    p->initial_max_stream_data_bidi_local = CV_STREAM_WINDOW;
+    p->initial_max_stream_data_bidi_remote = CV_STREAM_WINDOW;
+    p->initial_max_data = CV_CONN_WINDOW;
+    p->initial_max_streams_bidi = CV_CONN_STREAMS;
+    p->initial_max_streams_uni = 0;
+    p->max_idle_timeout = CV_QUIC_IDLE_TIMEOUT;
+    p->active_connection_id_limit = 2;
+    p->max_datagram_frame_size = CV_DATAGRAM_MAX + 3; /* type and length */
+    p->disable_active_migration = 1;
+}
+
+static struct cv_conn *conn_new(struct cv_quic_ctx *ctx,
+                                const struct cv_quic_config *config,
+                                bool client, cv_time now)
+{
+    struct cv_conn *conn = calloc(1, sizeof(*conn));
+
+    if (!conn)
+        return NULL;
+    conn->ctx = ctx;
+    conn->log = config->log;
+    conn->owner = config->owner;
+    conn->owner_user = config->user;
+    conn->peer = config->peer;
+    cv_key_short(&config->peer, conn->name);
+    memcpy(conn->attempt, config->attempt, sizeof(conn->attempt));
+    conn->client = client;
+    conn->last_heard = now;
+    conn->deadline = now;
+    conn->ack_at = CV_NEVER;
+    conn->pace_at = now - CV_MINUTE; /* a whole BURST is saved up */
+    conn->writable = true;
+    return conn;
+}
+
+static void conn_destroy(struct cv_conn *conn)
+{
+    if (conn->lib)
+        ngtcp2_conn_del(conn->lib);
+    cv_quic_tls_free(conn);
+    cv_quic_streams_free(conn);
+    free(conn->close_packet);
+    while (conn->routed && conn->n_cids > 0) {
+        conn->n_cids--;
+        if (conn->owner->cid_remove)
+            conn->owner->cid_remove(conn->owner_user, conn,
+                                    &conn->cids[conn->n_cids]);
+    }
+    free(conn);
+}
+
+static int lib_err(int rv)
+{
+    return rv == NGTCP2_ERR_NOMEM ? CV_ERR_NOMEM : CV_ERR_INTERNAL;
+}
+
+int cv_quic_connect(struct cv_conn **out, struct cv_quic_ctx *ctx,
+                    const struct cv_quic_config *config, cv_time now)
+{
+    struct cv_conn *conn = conn_new(ctx, config, true, now);
+    ngtcp2_path path = made_up_path();
+    ngtcp2_transport_params params;
+    ngtcp2_settings settings;
+    ngtcp2_cid dcid, scid;
+    int err, rv;
+
+    if (!conn)
+        return CV_ERR_NOMEM;
+    settings_init(conn, &settings, config->initial_rtt, now);
+    params_init(&params);
+    /* Unguessable, so nobody else can answer for the server. */
+    make_cid(ctx, &dcid, 16);
+    make_cid(ctx, &scid, CV_QUIC_CID_LEN);
+    err = CV_ERR_INTERNAL;
+    if (!cid_add(conn, &scid))
+        goto fail;
+    rv = ngtcp2_conn_client_new(&conn->lib, &dcid, &scid, &path,
+                                NGTCP2_PROTO_VER_V1, &callbacks, &settings,
+                                &params, NULL, conn);
+    if (rv != 0) {
+        err = lib_err(rv);
+        goto fail;
+    }
+    err = cv_quic_tls_new(conn);
+    if (err != CV_OK)
+        goto fail;
+    ngtcp2_conn_set_tls_native_handle(conn->lib, conn->tls);
+    cids_route(conn);
+    *out = conn;
+    return CV_OK;
+
+fail:
+    conn_destroy(conn);
+    return err;
+}
+
+/* ---- routing, and what needs no connection ----------------------------- */
+
+bool cv_quic_packet_dcid(const uint8_t *data, size_t len,
+                         struct cv_quic_cid *out)
+{
+    if (len < 1 + CV_QUIC_CID_LEN || !(data[0] & 0x40))
+        return false;
+    if (!(data[0] & 0x80)) {
+        *out = cid_from(data + 1, CV_QUIC_CID_LEN);
+        return true;
+    }
+    /* flags | u32 version | u8 length | id (RFC 8999, 5.1) */
+    if (data[1] != 0 || data[2] != 0 || data[3] != 0 || data[4] != QUIC_V1)
+        return false;
+    if (data[5] == 0 || data[5] > CV_QUIC_CID_MAX || len - 6 < data[5])
+        return false;
+    *out = cid_from(data + 6, data[5]);
+    return true;
+}
+
+bool cv_quic_packet_is_initial(const uint8_t *data, size_t len)
+{
+    struct cv_quic_cid dcid;
+
+    return len >= PAYLOAD_MIN_INITIAL &&
+           cv_quic_packet_dcid(data, len, &dcid) && (data[0] & 0xf0) == 0xc0 &&
+           dcid.len >= NGTCP2_MIN_INITIAL_DCIDLEN;
+}
+
+static socklen_t carrier_address(const struct cv_addr *from,
+                                 struct sockaddr_storage *ss)
+{
+    socklen_t len;
+
+    memset(ss, 0, sizeof(*ss));
+    len = cv_addr_to_sockaddr(from, ss);
+    return len > 0 ? len : sizeof(struct sockaddr_in6);
+}
+
+size_t cv_quic_write_retry(struct cv_quic_ctx *ctx, uint8_t *out, size_t cap,
+                           const uint8_t *data, size_t len,
+                           const struct cv_addr *from, cv_time now)
+{
+    uint8_t token[NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN];
+    struct sockaddr_storage ss;
+    socklen_t ss_len = carrier_address(from, &ss);
+    ngtcp2_pkt_hd hd;
+    ngtcp2_cid scid;
+    ngtcp2_ssize n;
+
+    if (!cv_quic_packet_is_initial(data, len) ||
+        ngtcp2_accept(&hd, data, len) != 0)
+        return 0;
+    make_cid(ctx, &scid, CV_QUIC_CID_LEN);
+    n = ngtcp2_crypto_generate_retry_token(
+        token, ctx->retry_secret, sizeof(ctx->retry_secret), hd.version,
+        (ngtcp2_sockaddr *)&ss, ss_len, &scid, &hd.dcid, cv_quic_ts(now));
+    if (n < 0)
+        return 0;
+    n = ngtcp2_crypto_write_retry(out, cap < len ? cap : len, hd.version,
+                                  &hd.scid, &scid, &hd.dcid, token, (size_t)n);
+    return n < 0 ? 0 : (size_t)n;
+}
+
+/* Ours are random bytes and the token, shorter than what provoked them so that
+ * two nodes without memory do not answer each other for ever (RFC 9000,
+ * 10.3.3). */
+size_t cv_quic_write_reset(struct cv_quic_ctx *ctx, uint8_t *out, size_t cap,
+                           const uint8_t *data, size_t len)
+{
+    uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN], noise[24];
+    size_t total = len > 40 ? 40 : len - 1;
+    struct cv_quic_cid dcid;
+    ngtcp2_cid cid;
+    ngtcp2_ssize n;
+
+    if (len <= NGTCP2_STATELESS_RESET_TOKENLEN +
+                   NGTCP2_MIN_STATELESS_RESET_RANDLEN ||
+        cap < total || (data[0] & 0x80) ||
+        !cv_quic_packet_dcid(data, len, &dcid))
+        return 0;
+    ngtcp2_cid_init(&cid, dcid.b, dcid.len);
+    if (ngtcp2_crypto_generate_stateless_reset_token(
+            token, ctx->reset_secret, sizeof(ctx->reset_secret), &cid) != 0)
+        return 0;
+    cv_random(ctx->rng, noise, sizeof(noise));
+    n = ngtcp2_pkt_write_stateless_reset(out, total, token, noise,
+                                         total - sizeof(token));
+    return n < 0 ? 0 : (size_t)n;
+}
+
+/* ---- ending ------------------------------------------------------------ */
+
+void cv_quic_wake(struct cv_conn *conn)
+{
+    if (conn->woken || conn->freed)
+        return;
+    conn->woken = true;
+    conn->owner->wake(conn->owner_user, conn);
+}
+
+/* ngtcp2 is done with: keep what is needed to end politely. */
+static void end(struct cv_conn *conn, enum cv_quic_state to, int err,
+                uint64_t code, const char *reason, bool local, cv_time now)
+{
+    cv_time linger = 3 * (cv_time)ngtcp2_conn_get_pto(conn->lib);
+
+    conn->close_until = now + (linger < CLOSE_MAX ? linger : CLOSE_MAX);
+    ngtcp2_conn_del(conn->lib);
+    conn->lib = NULL;
+    cv_quic_tls_free(conn);
+    set_state(conn, to);
+    conn->end_known = true;
+    conn->end_err = err;
+    conn->end_code = code;
+    conn->end_local = local;
+    set_text(conn->end_reason, reason);
+    cv_debug(conn->log, "quic: ended, peer=%s by=%s err=%d code=%llu: %s",
+             conn->name, local ? "us" : "it", err, (unsigned long long)code,
+             conn->end_reason);
+    cv_quic_streams_end(conn);
+}
+
+/* Say goodbye to the peer, then end. */
+static void end_with_packet(struct cv_conn *conn,
+                            const ngtcp2_connection_close_error *why, int err,
+                            uint64_t code, const char *reason, cv_time now)
+{
+    uint8_t packet[CV_QUIC_PAYLOAD];
+    ngtcp2_path_storage path;
+    enum cv_quic_state to;
+    ngtcp2_ssize n;
+
+    ngtcp2_path_storage_zero(&path);
+    n = ngtcp2_conn_write_connection_close(conn->lib, &path.path, NULL, packet,
+                                           sizeof(packet), why,
+                                           cv_quic_ts(now));
+    if (n > 0)
+        conn->close_packet = malloc((size_t)n);
+    to = conn->close_packet ? CV_QUIC_STATE_CLOSING : CV_QUIC_STATE_DEAD;
+    if (conn->close_packet) {
+        conn->close_len = (size_t)n;
+        memcpy(conn->close_packet, packet, conn->close_len);
+    }
+    end(conn, to, err, code, reason, true, now);
+    if (conn->close_packet && conn->writable)
+        conn->owner->output(conn->owner_user, conn, conn->close_packet,
+                            conn->close_len, conn->close_len);
+}
+
+/* What cv_conn_close() asked for. */
+static void close_now(struct cv_conn *conn, cv_time now)
+{
+    const char *text = conn->close_reason;
+    ngtcp2_connection_close_error why;
+    uint8_t reason[CV_QUIC_REASON_MAX];
+    size_t len = strlen(text);
+
+    memcpy(reason, text, len);
+    /* Before the handshake is confirmed the reason would travel in the clear,
+     * and RFC 9000, 10.2.3 wants APPLICATION_ERROR. */
+    if (conn->state == CV_QUIC_STATE_OPEN)
+        ngtcp2_connection_close_error_set_application_error(
+            &why, conn->close_code, reason, len);
+    else
+        ngtcp2_connection_close_error_set_transport_error(
+            &why, NGTCP2_APPLICATION_ERROR, NULL, 0);
+    end_with_packet(conn, &why, CV_OK, conn->close_code, text, now);
+}
+
+/* TLS alerts that are about the key (RFC 8446, 6.2; RFC 9001, 4.8). */
+static bool alert_about_key(uint8_t alert)
+{
+    switch (alert) {
+    case GNUTLS_A_HANDSHAKE_FAILURE: /* no common kind of key */
+    case GNUTLS_A_BAD_CERTIFICATE:
+    case GNUTLS_A_UNSUPPORTED_CERTIFICATE:
+    case GNUTLS_A_CERTIFICATE_REVOKED:
+    case GNUTLS_A_CERTIFICATE_EXPIRED:
+    case GNUTLS_A_CERTIFICATE_UNKNOWN:
+    case GNUTLS_A_ACCESS_DENIED:
+    case GNUTLS_A_CERTIFICATE_REQUIRED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool alert_about_version(uint8_t alert)
+{
+    return alert == GNUTLS_A_NO_APPLICATION_PROTOCOL ||
+           alert == GNUTLS_A_PROTOCOL_VERSION;
+}
+
+/* A library call failed: the peer's fault, mostly. */
+static void give_up(struct cv_conn *conn, int rv, cv_time now)
+{
+    ngtcp2_connection_close_error why;
+    const char *reason = ngtcp2_strerror(rv);
+    uint8_t alert;
+    int err = CV_ERR_PEER;
+
+    cv_debug(conn->log, "quic: peer=%s failed: %s", conn->name, reason);
+    switch (rv) {
+    case NGTCP2_ERR_IDLE_CLOSE:
+        end(conn, CV_QUIC_STATE_DEAD, CV_ERR_TIMEOUT, 0,
+            "nothing was heard of the other side", true, now);
+        return;
+    case NGTCP2_ERR_HANDSHAKE_TIMEOUT:
+        end(conn, CV_QUIC_STATE_DEAD, CV_ERR_TIMEOUT, 0,
+            "the handshake took too long", true, now);
+        return;
+    case NGTCP2_ERR_DROP_CONN:
+    case NGTCP2_ERR_RETRY:
+        end(conn, CV_QUIC_STATE_DEAD, CV_ERR_PEER, 0, reason, true, now);
+        return;
+    case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
+        end(conn, CV_QUIC_STATE_DEAD, CV_ERR_VERSION, 0,
+            "the other side speaks another QUIC", true, now);
+        return;
+    case NGTCP2_ERR_CRYPTO:
+        alert = ngtcp2_conn_get_tls_alert(conn->lib);
+        if (conn->key_refused || alert_about_key(alert)) {
+            err = CV_ERR_AUTH;
+            reason = "the other side's key is not the expected one";
+        } else if (alert_about_version(alert)) {
+            err = CV_ERR_VERSION;
+            reason = "the other side speaks no " CV_QUIC_ALPN;
+        }
+        ngtcp2_connection_close_error_set_transport_error_tls_alert(&why, alert,
+                                                                    NULL, 0);
+        break;
+    default:
+        if (rv == NGTCP2_ERR_NOMEM)
+            err = CV_ERR_NOMEM;
+        else if (rv == NGTCP2_ERR_CALLBACK_FAILURE || rv == NGTCP2_ERR_INTERNAL)
+            err = CV_ERR_INTERNAL;
+        ngtcp2_connection_close_error_set_transport_error_liberr(&why, rv, NULL,
+                                                                 0);
+        break;
+    }
+    end_with_packet(conn, &why, err, why.error_code, reason, now);
+}
+
+/* CONNECTION_CLOSE or a stateless reset came. */
+static void closed_by_peer(struct cv_conn *conn, cv_time now)
+{
+    char reason[CV_QUIC_REASON_MAX + 1];
+    ngtcp2_connection_close_error why;
+    int err = CV_ERR_PEER;
+    uint64_t code;
+
+    if (conn->reset_received) {
+        end(conn, CV_QUIC_STATE_DRAINING, CV_ERR_TIMEOUT, 0,
+            "the other side has forgotten the connection", false, now);
+        return;
+    }
+    ngtcp2_conn_get_connection_close_error(conn->lib, &why);
+    code = why.error_code;
+    cv_quic_clean(reason, why.reason, why.reason ? why.reasonlen : 0);
+    if (why.type == NGTCP2_CONNECTION_CLOSE_ERROR_CODE_TYPE_APPLICATION ||
+        code == NGTCP2_NO_ERROR || code == NGTCP2_APPLICATION_ERROR) {
+        err = CV_OK;
+    } else if (code >= NGTCP2_CRYPTO_ERROR &&
+               code <= NGTCP2_CRYPTO_ERROR + 0xff) {
+        uint8_t alert = (uint8_t)(code - NGTCP2_CRYPTO_ERROR);
+
+        if (alert_about_key(alert)) {
+            err = CV_ERR_DENIED;
+            set_text(reason, "the other side refused our key");
+        } else if (alert_about_version(alert)) {
+            err = CV_ERR_VERSION;
+            set_text(reason, "the other side speaks no " CV_QUIC_ALPN);
+        }
+    }
+    /* The application knows these three words only. */
+    if (conn->handed_over && err != CV_OK)
+        err = CV_ERR_PEER;
+    end(conn, CV_QUIC_STATE_DRAINING, err, code, reason, false, now);
+}
+
+/* ---- packets ----------------------------------------------------------- */
+
+static bool enter(struct cv_conn *conn)
+{
+    assert(!conn->freed || conn->holds > 0);
+    conn->holds++;
+    return !conn->freed;
+}
+
+static void update_deadline(struct cv_conn *conn, cv_time now, bool acted)
+{
+    cv_time at = CV_NEVER;
+
+    switch (conn->state) {
+    case CV_QUIC_STATE_HANDSHAKE:
+    case CV_QUIC_STATE_OPEN:
+        if (conn->writable)
+            at = cv_time_min(from_ts(ngtcp2_conn_get_expiry(conn->lib)),
+                             conn->ack_at);
+        else
+            at = conn->last_heard + CV_QUIC_IDLE_TIMEOUT;
+        break;
+    case CV_QUIC_STATE_CLOSING:
+    case CV_QUIC_STATE_DRAINING:
+        at = conn->close_until;
+        break;
+    case CV_QUIC_STATE_DEAD:
+        break;
+    }
+    /* What was due has been done: never ask to be called in a circle. */
+    if (acted && at <= now)
+        at = now + CV_MILLISECOND;
+    conn->deadline = at;
+}
+
+static bool leave(struct cv_conn *conn, cv_time now, bool acted)
+{
+    if (--conn->holds > 0) {
+        return !conn->freed;
+    }
+    if (conn->freed) {
+        conn_destroy(conn);
+        return false;
+    }
+    update_deadline(conn, now, acted);
+    return true;
+}
+
+/* What the callbacks wrote down for ngtcp2 itself. */
+static void settle(struct cv_conn *conn)
+{
+    if (!conn->lib)
+        return;
+    if (conn->credit > 0) {
+        ngtcp2_conn_extend_max_offset(conn->lib, conn->credit);
+        conn->credit = 0;
+    }
+    if (conn->confirmed && conn->state == CV_QUIC_STATE_HANDSHAKE) {
+        set_state(conn, CV_QUIC_STATE_OPEN);
+        ngtcp2_conn_set_keep_alive_timeout(conn->lib, CV_QUIC_KEEPALIVE);
+    }
+}
+
+static int read_packet(struct cv_conn *conn, const uint8_t *data, size_t len,
+                       cv_time now)
+{
+    ngtcp2_path path = made_up_path();
+    ngtcp2_pkt_info info = {0};
+    unsigned opened = packets_opened;
+    int rv;
+
+    rv = ngtcp2_conn_read_pkt(conn->lib, &path, &info, data, len,
+                              cv_quic_ts(now));
+    if (packets_opened != opened)
+        conn->last_heard = now;
+    settle(conn);
+    return rv;
+}
+
+/* Packets on their way when we closed: say it again, ever less often. */
+static void input_closing(struct cv_conn *conn)
+{
+    conn->close_late++;
+    if ((conn->close_late & (conn->close_late - 1)) == 0 && conn->writable)
+        conn->owner->output(conn->owner_user, conn, conn->close_packet,
+                            conn->close_len, conn->close_len);
+}
+
+/* The first packet was the peer's, but no good. */
+static void fail_accept(struct cv_conn *conn, cv_time now)
+{
+    if (conn->accept_rv != 0 && conn->lib)
+        give_up(conn, conn->accept_rv, now);
+    conn->accept_rv = 0;
+}
+
+bool cv_quic_input(struct cv_conn *conn, const uint8_t *data, size_t len,
+                   cv_time now)
+{
+    int rv;
+
+    if (!enter(conn))
+        return leave(conn, now, false);
+    fail_accept(conn, now);
+    if (conn->state == CV_QUIC_STATE_CLOSING) {
+        input_closing(conn);
+    } else if (conn->lib && len > 0) {
+        rv = read_packet(conn, data, len, now);
+        /* What came before the end is told before the end. */
+        if (rv == NGTCP2_ERR_DRAINING || rv == NGTCP2_ERR_CLOSING) {
+            cv_quic_tell(conn);
+            if (conn->lib && !conn->freed)
+                closed_by_peer(conn, now);
+        } else if (rv != 0) {
+            give_up(conn, rv, now);
+        }
+    }
+    cv_quic_tell(conn);
+    return leave(conn, now, false);
+}
+
+int cv_quic_accept(struct cv_conn **out, struct cv_quic_ctx *ctx,
+                   const struct cv_quic_config *config, const uint8_t *data,
+                   size_t len, const struct cv_addr *from, bool need_token,
+                   cv_time now)
+{
+    ngtcp2_path path = made_up_path();
+    ngtcp2_transport_params params;
+    ngtcp2_settings settings;
+    struct sockaddr_storage ss;
+    socklen_t ss_len = carrier_address(from, &ss);
+    struct cv_conn *conn;
+    ngtcp2_pkt_hd hd;
+    ngtcp2_cid scid, odcid;
+    int err, rv;
+
+    if (!cv_quic_packet_is_initial(data, len) ||
+        ngtcp2_accept(&hd, data, len) != 0)
+        return CV_ERR_FORMAT;
+    if (hd.token.len == 0 && need_token)
+        return CV_ERR_AGAIN;
+    if (hd.token.len > 0 &&
+        ngtcp2_crypto_verify_retry_token(
+            &odcid, hd.token.base, hd.token.len, ctx->retry_secret,
+            sizeof(ctx->retry_secret), hd.version, (ngtcp2_sockaddr *)&ss,
+            ss_len, &hd.dcid, CV_QUIC_RETRY_LIFE, cv_quic_ts(now)) != 0)
+        return CV_ERR_AUTH;
+
+    conn = conn_new(ctx, config, false, now);
+    if (!conn)
+        return CV_ERR_NOMEM;
+    settings_init(conn, &settings, config->initial_rtt, now);
+    params_init(&params);
+    make_cid(ctx, &scid, CV_QUIC_CID_LEN);
+    params.original_dcid = hd.dcid;
+    if (hd.token.len > 0) {
+        params.original_dcid = odcid;
+        params.retry_scid = hd.dcid;
+        params.retry_scid_present = 1;
+        settings.token = hd.token;
+    }
+    params.stateless_reset_token_present = 1;
+    err = CV_ERR_INTERNAL;
+    if (ngtcp2_crypto_generate_stateless_reset_token(
+            params.stateless_reset_token, ctx->reset_secret,
+            sizeof(ctx->reset_secret), &scid) != 0 ||
+        !cid_add(conn, &scid) || !cid_add(conn, &hd.dcid))
+        goto fail;
+    rv = ngtcp2_conn_server_new(&conn->lib, &hd.scid, &scid, &path, hd.version,
+                                &callbacks, &settings, &params, NULL, conn);
+    if (rv != 0) {
+        err = lib_err(rv);
+        goto fail;
+    }
+    rv = read_packet(conn, data, len, now);
+    if (rv == NGTCP2_ERR_NOMEM) {
+        err = CV_ERR_NOMEM;
+        goto fail;
+    }
+    /* Nothing in it opened, or it closed at once. */
+    if (!conn->tls || rv == NGTCP2_ERR_DRAINING || rv == NGTCP2_ERR_RETRY ||
+        rv == NGTCP2_ERR_DROP_CONN) {
+        err = CV_ERR_FORMAT;
+        goto fail;
+    }
+    cids_route(conn);
+    conn->accept_rv = rv;
+    update_deadline(conn, now, false);
+    *out = conn;
+    return CV_OK;
+
+fail:
+    conn_destroy(conn);
+    return err;
+}
+
+/* ngtcp2's own pacing would put the packet after a keystroke off by RTT / 10
+ * of a fresh connection.  So we keep the account ourselves: time in which
+ * nothing is sent counts for up to BURST, and ngtcp2 is only told when it is
+ * used up. */
+static void pace(struct cv_conn *conn, size_t sent, cv_time now)
+{
+    ngtcp2_conn_stat stat;
+    cv_time burst;
+    double rate; /* bytes a nanosecond */
+
+    ngtcp2_conn_get_conn_stat(conn->lib, &stat);
+    rate = stat.pacing_rate;
+    if (rate <= 0)
+        rate = 1.25 * (double)stat.cwnd /
+               (double)(stat.smoothed_rtt > 0 ? stat.smoothed_rtt : 1);
+    if (rate < 1e-6) /* 1 kB/s */
+        rate = 1e-6;
+    conn->unpaced += sent;
+    burst = (cv_time)(BURST / rate);
+    if (conn->pace_at < now - burst)
+        conn->pace_at = now - burst;
+    conn->pace_at += (cv_time)((double)sent / rate);
+    if (conn->pace_at > now) {
+        /* It adds what it counted itself. */
+        cv_time start = conn->pace_at - (cv_time)((double)conn->unpaced / rate);
+
+        ngtcp2_conn_update_pkt_tx_time(conn->lib, cv_quic_ts(start));
+        conn->unpaced = 0;
+    }
+}
+
+/* Packets of one size, and at most one shorter at the end. */
+static int write_train(struct cv_conn *conn, size_t *sent, cv_time now)
+{
+    uint8_t *train = conn->ctx->train;
+    size_t len = 0, segment = 0;
+    ngtcp2_ssize n = 0;
+
+    for (unsigned i = 0; i < CV_QUIC_TRAIN; i++) {
+        n = cv_quic_write_packet(conn, train + len, cv_quic_ts(now));
+        if (n <= 0)
+            break;
+        if (segment == 0)
+            segment = (size_t)n;
+        len += (size_t)n;
+        /* A packet is never longer than the payload, so a full first one
+         * bounds the others; after a short one the train ends. */
+        if ((size_t)n < CV_QUIC_PAYLOAD)
+            break;
+    }
+    if (len > 0) {
+        conn->owner->output(conn->owner_user, conn, train, len, segment);
+        pace(conn, len, now);
+    }
+    *sent = len;
+    return n < 0 ? (int)n : 0;
+}
+
+static void write_packets(struct cv_conn *conn, cv_time now)
+{
+    size_t total = 0, sent;
+    int rv;
+
+    while (conn->lib && conn->writable) {
+        rv = write_train(conn, &sent, now);
+        if (rv != 0) {
+            give_up(conn, rv, now);
+            return;
+        }
+        if (sent == 0)
+            return;
+        total += sent;
+        if (total >= FLUSH_MAX * CV_QUIC_PAYLOAD) {
+            cv_quic_wake(conn);
+            return;
+        }
+    }
+}
+
+static void flush(struct cv_conn *conn, cv_time now)
+{
+    conn->woken = false;
+    fail_accept(conn, now);
+    settle(conn);
+    cv_quic_tell(conn);
+    if (conn->freed)
+        return;
+    settle(conn);
+    if (conn->ack_at <= now)
+        conn->ack_at = CV_NEVER;
+    write_packets(conn, now);
+    if (conn->close_wanted && conn->lib)
+        close_now(conn, now);
+    settle(conn);
+    cv_quic_tell(conn);
+}
+
+bool cv_quic_flush(struct cv_conn *conn, cv_time now)
+{
+    if (enter(conn))
+        flush(conn, now);
+    return leave(conn, now, true);
+}
+
+cv_time cv_quic_deadline(const struct cv_conn *conn)
+{
+    return conn->woken ? 0 : conn->deadline;
+}
+
+bool cv_quic_on_deadline(struct cv_conn *conn, cv_time now)
+{
+    int rv = 0;
+
+    if (!enter(conn))
+        return leave(conn, now, false);
+    if (conn->lib) {
+        /* With a full carrier nothing can be repeated, so nothing may be
+         * given up as lost either. */
+        if (conn->writable)
+            rv = ngtcp2_conn_handle_expiry(conn->lib, cv_quic_ts(now));
+        else if (conn->last_heard + CV_QUIC_IDLE_TIMEOUT <= now)
+            rv = NGTCP2_ERR_IDLE_CLOSE;
+        settle(conn);
+        if (rv != 0)
+            give_up(conn, rv, now);
+    } else if (conn->state != CV_QUIC_STATE_DEAD && now >= conn->close_until) {
+        set_state(conn, CV_QUIC_STATE_DEAD);
+    }
+    flush(conn, now);
+    return leave(conn, now, true);
+}
+
+/* A time-out of ngtcp2 sends two packets whatever the window, and repeats what
+ * is oldest: just what is needed, only it may be seconds away.  So it is told
+ * that the moment has come.  Acknowledgements that this makes it think are out
+ * already are looked for at `ack_at`. */
+static void pull_timeout(struct cv_conn *conn, cv_time now)
+{
+    ngtcp2_conn_stat stat;
+    ngtcp2_tstamp at;
+
+    ngtcp2_conn_get_conn_stat(conn->lib, &stat);
+    at = stat.loss_detection_timer;
+    if (stat.bytes_in_flight == 0 || at == UINT64_MAX || at <= cv_quic_ts(now))
+        return;
+    /* Armed by an acknowledgement: it is not a time-out, and near. */
+    if (stat.loss_time[NGTCP2_PKTNS_ID_APPLICATION] != UINT64_MAX)
+        return;
+    /* Fails, and changes nothing, when that would be past the idle time-out. */
+    if (ngtcp2_conn_handle_expiry(conn->lib, at) == 0)
+        conn->ack_at = now + ACK_DELAY;
+}
+
+void cv_quic_probe(struct cv_conn *conn, cv_time now)
+{
+    if (conn->state != CV_QUIC_STATE_OPEN || conn->freed)
+        return;
+    pull_timeout(conn, now);
+    conn->probe = true;
+    cv_quic_wake(conn);
+}
+
+void cv_quic_free(struct cv_conn *conn)
+{
+    if (!conn || conn->freed)
+        return;
+    conn->freed = true;
+    if (conn->holds == 0)
+        conn_destroy(conn);
+}
+
+/* ---- questions, and the simple calls of conn.h ------------------------- */
+
+void cv_quic_stats(const struct cv_conn *conn, struct cv_quic_stats *out)
+{
+    ngtcp2_conn_stat stat;
+
+    memset(out, 0, sizeof(*out));
+    out->last_heard = conn->last_heard;
+    if (!conn->lib)
+        return;
+    ngtcp2_conn_get_conn_stat(conn->lib, &stat);
+    out->in_flight = stat.bytes_in_flight;
+    out->cwnd = stat.cwnd;
+    out->pto_count = (unsigned)stat.pto_count;
+    if (stat.first_rtt_sample_ts != UINT64_MAX) {
+        out->srtt = (cv_time)stat.smoothed_rtt;
+        out->rttvar = (cv_time)stat.rttvar;
+        out->min_rtt = (cv_time)stat.min_rtt;
+    }
+}
+
+void cv_quic_set_writable(struct cv_conn *conn, bool writable)
+{
+    if (conn->writable == writable)
+        return;
+    conn->writable = writable;
+    if (writable)
+        cv_quic_wake(conn);
+}
+
+void cv_quic_set_path(struct cv_conn *conn, const struct cv_path_info *path)
+{
+    bool changed = conn->path.kind != path->kind ||
+                   !cv_addr_equal(&conn->path.remote, &path->remote);
+
+    conn->path = *path;
+    if (!changed || !conn->handed_over || conn->end_known)
+        return;
+    conn->path_changed = true;
+    cv_quic_wake(conn);
+}
+
+bool cv_quic_is_confirmed(const struct cv_conn *conn)
+{
+    return conn->confirmed;
+}
+
+void *cv_quic_user(const struct cv_conn *conn)
+{
+    return conn->owner_user;
+}
+
+void cv_quic_set_owner(struct cv_conn *conn, const struct cv_quic_owner *owner,
+                       void *user)
+{
+    conn->owner = owner;
+    conn->owner_user = user;
+}
+
+void cv_conn_set_events(struct cv_conn *conn,
+                        const struct cv_conn_events *events, void *user)
+{
+    conn->events = events;
+    conn->user = user;
+}
+
+const struct cv_key *cv_conn_peer(const struct cv_conn *conn)
+{
+    return &conn->peer;
+}
+
+const uint8_t *cv_conn_attempt(const struct cv_conn *conn)
+{
+    return conn->attempt;
+}
+
+bool cv_conn_is_client(const struct cv_conn *conn)
+{
+    return conn->client;
+}
+
+void cv_conn_path(const struct cv_conn *conn, struct cv_path_info *out)
+{
+    *out = conn->path;
+}
+
+void cv_conn_close(struct cv_conn *conn, uint64_t code, const char *reason)
+{
+    if (!conn->lib || conn->close_wanted)
+        return;
+    conn->close_wanted = true;
+    conn->close_code = code < NGTCP2_MAX_VARINT ? code : NGTCP2_MAX_VARINT;
+    set_text(conn->close_reason, reason);
+    cv_quic_wake(conn);
+}
+
+int cv_conn_export(struct cv_conn *conn, const char *label, uint8_t *out,
+                   size_t len)
+{
+    if (conn->state != CV_QUIC_STATE_OPEN)
+        return CV_ERR_CLOSED;
+    return cv_quic_tls_export(conn, label, out, len);
+}
