@@ -393,7 +393,7 @@ static int parse(struct cv_keytext *out, enum cv_keytext_kind want,
         const char *prefix = kinds[want].prefix;
         size_t differ = 0;
 
-        for (size_t i = 0; length_fits(want, p->len) && prefix[i]; i++)
+        for (size_t i = 0; length_fits((int)want, p->len) && prefix[i]; i++)
             differ += p->text[i] != prefix[i];
         if (differ == 0 || differ > WRONG_MAX)
             return refuse(why, "this is not %s: it does not begin with %s",
