@@ -163,6 +163,11 @@ static void on_rand(uint8_t *out, size_t len, const ngtcp2_rand_ctx *rand_ctx)
     struct cv_quic_ctx *ctx = rand_ctx->native_handle;
 
     cv_random(ctx->rng, out, len);
+    /* A new connection draws one bit: whether to clear the fixed bit of its
+     * packets (RFC 9287), which ngtcp2 invites always.  STUN and gate channels
+     * share our port, told apart by that bit (RFC 9443). */
+    if (ctx->making)
+        out[0] &= 0xfe;
 }
 
 static int on_path_challenge(ngtcp2_conn *lib, uint8_t *out, void *user)
@@ -393,9 +398,11 @@ int cv_quic_connect(struct cv_conn **out, struct cv_quic_ctx *ctx,
     err = CV_ERR_INTERNAL;
     if (!cid_add(conn, &scid))
         goto fail;
+    ctx->making = true;
     rv = ngtcp2_conn_client_new(&conn->lib, &dcid, &scid, &path,
                                 NGTCP2_PROTO_VER_V1, &callbacks, &settings,
                                 &params, NULL, conn);
+    ctx->making = false;
     if (rv != 0) {
         err = lib_err(rv);
         goto fail;
@@ -862,8 +869,10 @@ int cv_quic_accept(struct cv_conn **out, struct cv_quic_ctx *ctx,
             sizeof(ctx->reset_secret), &scid) != 0 ||
         !cid_add(conn, &scid) || !cid_add(conn, &hd.dcid))
         goto fail;
+    ctx->making = true;
     rv = ngtcp2_conn_server_new(&conn->lib, &hd.scid, &scid, &path, hd.version,
                                 &callbacks, &settings, &params, NULL, conn);
+    ctx->making = false;
     if (rv != 0) {
         err = lib_err(rv);
         goto fail;

@@ -26,6 +26,7 @@ struct cv_quic_ctx {
     gnutls_certificate_credentials_t cred;
     gnutls_priority_t priority;
     const char *alpn; /* CV_QUIC_ALPN; a test changes it */
+    bool making;      /* ngtcp2 is setting up a connection */
     uint8_t reset_secret[32];
     uint8_t retry_secret[32];
     /* One flush at a time writes here. */

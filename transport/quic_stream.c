@@ -692,7 +692,7 @@ static ngtcp2_ssize write_datagram(struct cv_conn *conn, ngtcp2_path *path,
 
     n = ngtcp2_conn_writev_datagram(conn->lib, path, NULL, out, CV_QUIC_PAYLOAD,
                                     &accepted, NGTCP2_WRITE_DATAGRAM_FLAG_MORE,
-                                    0, &vec, 1, ts);
+                                    0, &vec, d ? 1 : 0, ts);
     /* A peer that takes none, or none of this size. */
     if (n == NGTCP2_ERR_INVALID_STATE || n == NGTCP2_ERR_INVALID_ARGUMENT) {
         accepted = 1;

@@ -5,3 +5,6 @@ target_link_libraries(covim_quic_world PUBLIC covim_transport PkgConfig::CMOCKA
 covim_test(unit/quic_handshake
            SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_quic_handshake.c
            LINK covim_quic_world)
+covim_test(unit/quic_stream
+           SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_quic_stream.c
+           LINK covim_quic_world TIMEOUT 300)
