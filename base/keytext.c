@@ -221,11 +221,16 @@ static bool is_space(char c)
 
 static void squeeze(struct pasted *p, const char *text)
 {
+    bool inside = false; /* a character of several bytes */
     size_t kept;
 
     p->len = 0;
     for (; *text; text++) {
-        if (is_space(*text) || ((unsigned char)*text & 0xc0) == 0x80)
+        bool beyond_ascii = (unsigned char)*text >= 0x80;
+        bool goes_on = inside && ((unsigned char)*text & 0xc0) == 0x80;
+
+        inside = beyond_ascii;
+        if (is_space(*text) || goes_on)
             continue;
         if (p->len < sizeof(p->text) - 1)
             p->text[p->len] = *text > ' ' && *text < 0x7f ? *text : '?';

@@ -240,6 +240,14 @@ TEST(characters_beyond_ascii_count_as_one)
              session_text + 12, session_text + 40);
     CHECK_STR(refused(text),
               "mistyped: characters 12 ('?') and 40 ('?') are wrong");
+    /* A byte that continues nothing is one, too. */
+    snprintf(text, sizeof(text), "%.11s\x80%s", session_text,
+             session_text + 12);
+    CHECK_STR(refused(text), "mistyped: character 12 ('?') is wrong");
+    snprintf(text, sizeof(text), "%.11s\x80%s", session_text,
+             session_text + 11);
+    CHECK_STR(refused(text),
+              "mistyped or incomplete (length 66, expected 65 or 90)");
 }
 
 TEST(a_mistyped_beginning_is_located)
