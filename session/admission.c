@@ -337,8 +337,10 @@ int cv_admission_message(struct cv_admitting *a, struct cv_bytes message,
         memcpy(a->name, c.u.refused.name, sizeof a->name);
         return CV_OK;
     case CV_CONTROL_PENDING:
-        if (a->state != CV_ADMISSION_WAITING)
+        /* In READY: by their clock our grant has expired. */
+        if (a->state != CV_ADMISSION_WAITING && a->state != CV_ADMISSION_READY)
             return unexpected(a);
+        set_state(a, CV_ADMISSION_WAITING);
         a->pending = true;
         wait_until(a, now + (cv_time)c.u.pending.expires_s * CV_SECOND +
                           CV_ADMISSION_AGAIN);
@@ -351,10 +353,13 @@ int cv_admission_message(struct cv_admitting *a, struct cv_bytes message,
                    ? CV_OK
                    : unexpected(a);
     case CV_CONTROL_GRANT:
-        if (a->state != CV_ADMISSION_WAITING)
+        if (a->state != CV_ADMISSION_WAITING && a->state != CV_ADMISSION_READY)
             return unexpected(a);
         return on_grant(a, &c.u.grant, now, unix_s, out);
     case CV_CONTROL_READY:
+        /* They hold a grant that has expired by our clock only. */
+        if (cv_admission_undecided(a))
+            return CV_OK;
         /* Who sends it has verified our grant; hello or grant came first. */
         if (a->state != CV_ADMISSION_READY)
             return unexpected(a);

@@ -25,6 +25,7 @@ struct cv_peer {
     /* Bytes for the control stream that it did not take, or that came before
      * it was there. */
     struct cv_writer queue;
+    bool given_told;
     bool left;
     bool violation;
     enum cv_refusal close_code;
@@ -127,6 +128,15 @@ static void hand_over_early(struct cv_peer *p)
     p->n_early = 0;
 }
 
+static void tell_given(struct cv_peer *p)
+{
+    if (p->admission.given.n == 0 || p->given_told)
+        return;
+    p->given_told = true;
+    if (p->config.events->given != NULL)
+        p->config.events->given(p->config.user, p, &p->admission.given);
+}
+
 /* Follow the admission where it went.  Returns false when the peer is closing
  * (nothing more is to be read). */
 static bool follow(struct cv_peer *p, enum cv_admission_state before)
@@ -150,8 +160,7 @@ static bool follow(struct cv_peer *p, enum cv_admission_state before)
         return false;
     }
     p->role = a->peer_role;
-    if (a->given.n > 0 && before == CV_ADMISSION_WAITING && ev->given != NULL)
-        ev->given(p->config.user, p, &a->given);
+    tell_given(p);
     if (p->state != PEER_ADMISSION)
         return false;
     if (a->state == CV_ADMISSION_MEMBER) {
@@ -185,6 +194,7 @@ static int admission_message(struct cv_peer *p, struct cv_bytes message)
         memcpy(p->name, a->hello.name, sizeof p->name);
     if (!follow(p, before))
         return CV_ERR_CLOSED;
+    tell_given(p);
     if (a->pending != pending && p->config.events->admission != NULL)
         p->config.events->admission(p->config.user, p);
     return p->state == PEER_ADMISSION || p->state == PEER_MEMBER
@@ -219,12 +229,12 @@ static int member_message(struct cv_peer *p, struct cv_bytes message)
     switch (c.type) {
     case CV_CONTROL_NONE:
         return CV_OK;
-    case CV_CONTROL_ASK: /* it crossed our grant */
+    case CV_CONTROL_ASK:   /* it crossed our grant */
+    case CV_CONTROL_READY: /* once for the grant they had, once for ours */
         return CV_OK;
     case CV_CONTROL_HELLO:
     case CV_CONTROL_PENDING:
     case CV_CONTROL_REFUSED:
-    case CV_CONTROL_READY:
         violation(p, "a message that belongs before admission");
         return CV_ERR_CLOSED;
     case CV_CONTROL_GRANT:
@@ -295,8 +305,9 @@ static void on_control_closed(void *user, struct cv_stream *s, int err)
     struct cv_peer *p = user;
 
     (void)s;
-    (void)err;
     p->control = NULL;
+    if (err == CV_ERR_CLOSED)
+        return; /* with the connection, whose end follows */
     if (p->state == PEER_ADMISSION || p->state == PEER_MEMBER)
         close_conn(p, CV_REFUSAL_PROTOCOL, "the control stream was reset");
     else if (p->state == PEER_LINGER)

@@ -1,0 +1,31 @@
+/* tests/unit/fake_net.h - transport and DHT in memory, in the place of the
+ * real ones.
+ *
+ * Defines the functions of transport/conn.h and transport/net.h, and those of
+ * discovery/dht.h that make a node.  Bytes arrive in order, in pieces of
+ * random size, and never while they are being sent. */
+#ifndef CV_TESTS_FAKE_NET_H
+#define CV_TESTS_FAKE_NET_H
+#include "base/loop.h"
+#include "discovery/dht.h"
+#include "transport/net.h"
+
+/* A connection between two nodes, without any net: `client` knocked. */
+void fake_connect(const struct cv_key *client, const struct cv_key *server,
+                  struct cv_conn **client_end, struct cv_conn **server_end);
+/* Deliver all that is on its way, and what follows from it. */
+void fake_run(void);
+/* The same, by itself, in the loop. */
+void fake_use_loop(struct cv_loop *loop);
+/* What a node that vanished looks like to the others: the connection times
+ * out on their side, and on this one too. */
+void fake_cut(struct cv_conn *conn);
+/* Cut all connections of a node, and let it reach nobody until `up`. */
+void fake_unplug(const struct cv_key *node, bool up);
+/* Streams and connections that live; for leaks. */
+unsigned fake_living(void);
+/* Connections and DHT values of a test before are forgotten. */
+void fake_reset(void);
+/* Bytes that were ever sent in plain, for looking into them. */
+struct cv_bytes fake_log(void);
+#endif

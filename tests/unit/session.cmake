@@ -1,0 +1,11 @@
+# The fakes stand in for transport and for the DHT node: they come first, so
+# that the real ones are not taken from their libraries.
+add_library(session_fakes STATIC ${CMAKE_CURRENT_LIST_DIR}/fake_net.c)
+target_link_libraries(session_fakes PUBLIC covim_flags covim_base)
+
+foreach(name frame control admission finding)
+    covim_test(unit/${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c
+               LINK covim_session)
+endforeach()
+covim_test(unit/peer SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_peer.c
+           LINK session_fakes covim_session)
