@@ -14,7 +14,9 @@
 
 #define CV_AWARENESS_RENEW (15 * CV_SECOND) /* our own entry, unchanged */
 #define CV_AWARENESS_DROP  (30 * CV_SECOND) /* others, not renewed */
-#define CV_AWARENESS_CHECK (3 * CV_SECOND)
+
+/* Clocks above this are refused: ours must be able to go on from there. */
+#define CV_AWARENESS_CLOCK_MAX (UINT64_C(1) << 52)
 
 struct cv_awareness;
 

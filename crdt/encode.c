@@ -1,0 +1,404 @@
+#include "crdt/encode.h"
+
+#include "crdt/tree.h"
+#include "crdt/txn.h"
+#include "crdt/utf8.h"
+#include <stdlib.h>
+
+/* A run as it is written: neighbouring items that join, less the units that
+ * the receiver has. */
+struct group {
+    struct cv_slot from; /* first item */
+    uint32_t items;
+    uint32_t clock; /* first unit written */
+    uint32_t len;
+    uint32_t bytes; /* of content, of whole items */
+};
+
+/* The group at *s; *s moves behind it, false when that is the end. */
+static bool take_group(const struct cv_doc *doc, const struct cv_client *c,
+                       struct cv_slot *s, uint32_t clock, struct group *g)
+{
+    uint32_t a = cv_slot_item(c, *s);
+
+    *g = (struct group){*s, 1, clock, cv_item_end(&doc->items[a]) - clock,
+                        doc->items[a].bytes};
+    while (cv_slot_next(c, s)) {
+        const struct cv_item *x = &doc->items[a];
+        uint32_t b = cv_slot_item(c, *s);
+        const struct cv_item *y = &doc->items[b];
+
+        if (x->kind != y->kind ||
+            (x->kind != CV_KIND_GC &&
+             (!cv_item_joins(x, y) || cv_tree_next(doc, a) != b)))
+            return true;
+        g->items++;
+        g->len += y->len;
+        g->bytes += y->bytes;
+        a = b;
+    }
+    return false;
+}
+
+static void put_id(const struct cv_doc *doc, struct cv_writer *w,
+                   uint32_t client, uint32_t clock)
+{
+    cv_put_varuint(w, doc->clients[client].id);
+    cv_put_varuint(w, clock);
+}
+
+static void put_parent(const struct cv_doc *doc, struct cv_writer *w,
+                       const struct cv_list *l)
+{
+    const struct cv_list *type = cv_list_is_key(l) ? &doc->lists[l->owner] : l;
+
+    if (type->type_item == CV_NONE) {
+        cv_put_varuint(w, 1);
+        cv_put_varbytes(w, type->name, type->name_len);
+    } else {
+        const struct cv_item *x = &doc->items[type->type_item];
+
+        cv_put_varuint(w, 0);
+        put_id(doc, w, x->client, x->clock);
+    }
+    if (cv_list_is_key(l))
+        cv_put_varbytes(w, l->name, l->name_len);
+}
+
+/* Content of the items of a group behind the first `cut` units. */
+static void put_content(const struct cv_doc *doc, struct cv_writer *w,
+                        const struct cv_client *c, const struct group *g,
+                        uint32_t cut)
+{
+    struct cv_slot s = g->from;
+    const struct cv_item *x = &doc->items[cv_slot_item(c, s)];
+    struct cv_bytes content = {c->log + x->off, x->bytes};
+    bool half = false;
+    size_t at = 0;
+
+    switch (x->kind) {
+    case CV_KIND_DELETED:
+        cv_put_varuint(w, g->len);
+        return;
+    case CV_KIND_STRING:
+        if (cut > 0)
+            at = cv_utf8_offset(content.data, content.len, cut, &half);
+        if (half)
+            at += cv_utf8_char_len(content.data[at]);
+        cv_put_varuint(w, g->bytes - at + (half ? CV_UTF8_REPLACEMENT_LEN : 0));
+        if (half)
+            cv_put_raw(w, CV_UTF8_REPLACEMENT, CV_UTF8_REPLACEMENT_LEN);
+        break;
+    case CV_KIND_JSON:
+    case CV_KIND_ANY:
+        cv_put_varuint(w, g->len);
+        if (cut > 0)
+            at = cv_elements_offset(x->kind, content, cut);
+        break;
+    case CV_KIND_TYPE:
+        content.data += sizeof(uint32_t); /* the number of its list */
+        break;
+    default:
+        break;
+    }
+    cv_put_raw(w, content.data + at, content.len - at);
+    for (uint32_t i = 1; i < g->items; i++) {
+        cv_slot_next(c, &s);
+        x = &doc->items[cv_slot_item(c, s)];
+        cv_put_raw(w, c->log + x->off, x->bytes);
+    }
+}
+
+static void put_group(const struct cv_doc *doc, struct cv_writer *w,
+                      const struct cv_client *c, const struct group *g)
+{
+    const struct cv_item *x = &doc->items[cv_slot_item(c, g->from)];
+    uint32_t cut = g->clock - x->clock;
+    const struct cv_list *l;
+    unsigned info = x->kind;
+
+    if (x->kind == CV_KIND_GC) {
+        cv_put_u8(w, CV_KIND_GC);
+        cv_put_varuint(w, g->len);
+        return;
+    }
+    l = &doc->lists[doc->leaves[x->leaf].list];
+    if (cut > 0 || x->oclient != CV_NONE)
+        info |= CV_INFO_ORIGIN;
+    if (x->rclient != CV_NONE)
+        info |= CV_INFO_RIGHT;
+    if (cv_list_is_key(l))
+        info |= CV_INFO_KEY;
+    cv_put_u8(w, (uint8_t)info);
+    if (cut > 0)
+        put_id(doc, w, x->client, g->clock - 1);
+    else if (x->oclient != CV_NONE)
+        put_id(doc, w, x->oclient, x->oclock);
+    if (x->rclient != CV_NONE)
+        put_id(doc, w, x->rclient, x->rclock);
+    if (!(info & (CV_INFO_ORIGIN | CV_INFO_RIGHT)))
+        put_parent(doc, w, l);
+    put_content(doc, w, c, g, cut);
+}
+
+/* The block of one client from a clock below its state on. */
+static void put_block(const struct cv_doc *doc, struct cv_writer *w,
+                      uint32_t client, uint32_t from)
+{
+    const struct cv_client *c = &doc->clients[client];
+    struct cv_slot start = cv_store_slot(doc, client, from), s = start;
+    uint32_t clock = from, n = 0;
+    struct group g;
+    bool more = true;
+
+    for (; more; n++, clock += g.len)
+        more = take_group(doc, c, &s, clock, &g);
+    cv_put_varuint(w, n);
+    cv_put_varuint(w, c->id);
+    cv_put_varuint(w, from);
+    if (n == 1) {
+        put_group(doc, w, c, &g);
+        return;
+    }
+    s = start;
+    clock = from;
+    for (more = true; more; clock += g.len) {
+        more = take_group(doc, c, &s, clock, &g);
+        put_group(doc, w, c, &g);
+    }
+}
+
+/* ---- the delete set of the whole document ---- */
+
+/* The next run of deleted units at or behind *s; false if there is none, and
+ * *more says whether there is anything behind it. */
+static bool take_deleted(const struct cv_doc *doc, const struct cv_client *c,
+                         struct cv_slot *s, bool *more, uint32_t *clock,
+                         uint32_t *len)
+{
+    const struct cv_item *x;
+
+    *len = 0;
+    while (*more) {
+        x = &doc->items[cv_slot_item(c, *s)];
+        if (cv_item_deleted(x)) {
+            if (*len == 0)
+                *clock = x->clock;
+            *len += x->len;
+        } else if (*len > 0) {
+            return true;
+        }
+        *more = cv_slot_next(c, s);
+    }
+    return *len > 0;
+}
+
+static uint32_t count_deleted(const struct cv_doc *doc,
+                              const struct cv_client *c)
+{
+    struct cv_slot s = {0, 0};
+    bool more = true;
+    uint32_t n = 0, clock, len;
+
+    while (take_deleted(doc, c, &s, &more, &clock, &len))
+        n++;
+    return n;
+}
+
+static void put_all_deleted(const struct cv_doc *doc, struct cv_writer *w,
+                            const uint32_t *order, uint32_t n)
+{
+    uint32_t clients = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        clients += count_deleted(doc, &doc->clients[order[i]]) > 0;
+    cv_put_varuint(w, clients);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct cv_client *c = &doc->clients[order[i]];
+        uint32_t ranges = count_deleted(doc, c), clock, len;
+        struct cv_slot s = {0, 0};
+        bool more = true;
+
+        if (ranges == 0)
+            continue;
+        cv_put_varuint(w, c->id);
+        cv_put_varuint(w, ranges);
+        while (take_deleted(doc, c, &s, &more, &clock, &len)) {
+            cv_put_varuint(w, clock);
+            cv_put_varuint(w, len);
+        }
+    }
+}
+
+/* ---- state ---- */
+
+static int no_memory(struct cv_writer *w)
+{
+    if (w->err == CV_OK)
+        w->err = CV_ERR_NOMEM;
+    return w->err;
+}
+
+int cv_doc_state_vector(const struct cv_doc *doc, struct cv_writer *out)
+{
+    uint32_t *order = malloc(((size_t)doc->clients_n + 1) * sizeof(*order)), n;
+
+    if (order == NULL)
+        return no_memory(out);
+    n = cv_store_clients_sorted(doc, order);
+    cv_put_varuint(out, n);
+    for (uint32_t i = 0; i < n; i++) {
+        cv_put_varuint(out, doc->clients[order[i]].id);
+        cv_put_varuint(out, doc->clients[order[i]].next);
+    }
+    free(order);
+    return out->err;
+}
+
+/* known[client] = clock, for the clients that we know.  As in Yjs the last of
+ * several entries of one client counts and bytes behind the end do not: a
+ * state vector only asks, it changes nothing. */
+static int read_state_vector(const struct cv_doc *doc, struct cv_bytes bytes,
+                             uint64_t *known)
+{
+    struct cv_reader r;
+    uint64_t n;
+
+    if (bytes.len == 0)
+        return CV_OK;
+    cv_reader_init(&r, bytes.data, bytes.len);
+    n = cv_get_varuint(&r);
+    if (n > cv_reader_left(&r) / 2)
+        return CV_ERR_FORMAT;
+    for (; n > 0; n--) {
+        uint64_t id = cv_get_varuint(&r), clock = cv_get_varuint(&r);
+        uint32_t c = cv_store_client(doc, id);
+
+        if (r.err != CV_OK)
+            return CV_ERR_FORMAT;
+        if (c != CV_NONE)
+            known[c] = clock;
+    }
+    return CV_OK;
+}
+
+int cv_doc_encode(const struct cv_doc *doc, struct cv_bytes state_vector,
+                  struct cv_writer *out)
+{
+    uint32_t *order = malloc(((size_t)doc->clients_n + 1) * sizeof(*order));
+    uint64_t *known = calloc((size_t)doc->clients_n + 1, sizeof(*known));
+    uint32_t n, blocks = 0;
+    int err = CV_ERR_NOMEM;
+
+    if (order == NULL || known == NULL)
+        goto out;
+    err = read_state_vector(doc, state_vector, known);
+    if (err != CV_OK)
+        goto out;
+    n = cv_store_clients_sorted(doc, order);
+    for (uint32_t i = 0; i < n; i++)
+        blocks += known[order[i]] < doc->clients[order[i]].next;
+    cv_put_varuint(out, blocks);
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t from = known[order[i]];
+
+        if (from < doc->clients[order[i]].next)
+            put_block(doc, out, order[i], (uint32_t)from);
+    }
+    put_all_deleted(doc, out, order, n);
+    err = out->err;
+out:
+    free(order);
+    free(known);
+    return err;
+}
+
+bool cv_doc_covered_by(const struct cv_doc *doc, struct cv_bytes state_vector)
+{
+    uint64_t *known = calloc((size_t)doc->clients_n + 1, sizeof(*known));
+    bool covered;
+
+    if (known == NULL)
+        return false;
+    covered = read_state_vector(doc, state_vector, known) == CV_OK;
+    for (uint32_t c = 0; covered && c < doc->clients_n; c++)
+        covered = known[c] >= doc->clients[c].next;
+    free(known);
+    return covered;
+}
+
+/* ---- one transaction ---- */
+
+static int by_client(const void *a, const void *b, void *clients)
+{
+    const struct cv_client *c = clients;
+    uint64_t x = c[*(const uint32_t *)a].id, y = c[*(const uint32_t *)b].id;
+
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static int by_unit(const void *a, const void *b, void *clients)
+{
+    const struct cv_deleted *x = a, *y = b;
+
+    if (x->client != y->client)
+        return by_client(&x->client, &y->client, clients);
+    return x->clock < y->clock ? -1 : x->clock > y->clock ? 1 : 0;
+}
+
+/* Sort the deleted pieces and join those that touch. */
+static void tidy_deleted(struct cv_doc *doc)
+{
+    struct cv_deleted *d = doc->txn.deleted.at;
+    uint32_t n = doc->txn.deleted.n, kept = 0;
+
+    if (n < 2)
+        return;
+    qsort_r(d, n, sizeof(*d), by_unit, doc->clients);
+    for (uint32_t i = 1; i < n; i++) {
+        if (d[i].client == d[kept].client &&
+            d[i].clock == d[kept].clock + d[kept].len)
+            d[kept].len += d[i].len;
+        else
+            d[++kept] = d[i];
+    }
+    doc->txn.deleted.n = kept + 1;
+}
+
+static void put_txn_deleted(struct cv_doc *doc, struct cv_writer *w)
+{
+    const struct cv_deleted *d = doc->txn.deleted.at;
+    uint32_t n = doc->txn.deleted.n, clients = 0, end;
+
+    for (uint32_t i = 0; i < n; i++)
+        clients += i == 0 || d[i].client != d[i - 1].client;
+    cv_put_varuint(w, clients);
+    for (uint32_t i = 0; i < n; i = end) {
+        for (end = i + 1; end < n && d[end].client == d[i].client;)
+            end++;
+        cv_put_varuint(w, doc->clients[d[i].client].id);
+        cv_put_varuint(w, end - i);
+        for (uint32_t k = i; k < end; k++) {
+            cv_put_varuint(w, d[k].clock);
+            cv_put_varuint(w, d[k].len);
+        }
+    }
+}
+
+int cv_encode_txn(struct cv_doc *doc, struct cv_writer *out)
+{
+    struct cv_txn *t = &doc->txn;
+
+    if (!cv_txn_news(doc))
+        return out->err;
+    if (t->touched.n > 1)
+        qsort_r(t->touched.at, t->touched.n, sizeof(*t->touched.at), by_client,
+                doc->clients);
+    cv_put_varuint(out, t->touched.n);
+    for (uint32_t i = 0; i < t->touched.n; i++)
+        put_block(doc, out, t->touched.at[i],
+                  doc->clients[t->touched.at[i]].before);
+    tidy_deleted(doc);
+    put_txn_deleted(doc, out);
+    return out->err;
+}

@@ -1,0 +1,29 @@
+/* crdt/run.h - what is done to runs: cut, deleted, joined.  For crdt/ only.
+ *
+ * Each function leaves a consistent document also when it fails.  Indexes of
+ * items stay valid unless a comment says that the item may be gone; pointers
+ * to items do not. */
+#ifndef CV_CRDT_RUN_H
+#define CV_CRDT_RUN_H
+#include "crdt/store.h"
+
+/* Cut an item (not a GC) before its unit `n`, 0 < n < len.  Where this falls
+ * into a surrogate pair, both halves become U+FFFD, for ever. */
+CV_MUST_USE int cv_run_split(struct cv_doc *doc, uint32_t item, uint32_t n);
+
+/* Delete an item that is in a list and not deleted.  Its content is dropped,
+ * all that a type holds goes with it, and it is joined with tombstones beside
+ * it: the item itself may be gone. */
+CV_MUST_USE int cv_run_delete(struct cv_doc *doc, uint32_t item);
+
+/* Delete units [from, to) of such an item of text whose bytes are
+ * [bfrom, bto): whole characters.  Borders of neighbouring tombstones are
+ * moved where that spares a new item. */
+CV_MUST_USE int cv_run_delete_text(struct cv_doc *doc, uint32_t item,
+                                   uint32_t from, uint32_t to, uint32_t bfrom,
+                                   uint32_t bto);
+
+/* Delete whatever is known of units [clock, clock + len) of a client. */
+CV_MUST_USE int cv_run_delete_range(struct cv_doc *doc, uint32_t client,
+                                    uint32_t clock, uint32_t len);
+#endif

@@ -1,0 +1,664 @@
+#include "crdt/store.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define FIRST_ITEMS   64
+#define FIRST_CLIENTS 8
+#define FIRST_LOG     32
+#define FIRST_HASH    16
+
+/* What one step may need: a split makes three items at most. */
+#define SPARE 4
+
+/* Rewrite a log once this much of it, and half of it, is lost. */
+#define COMPACT_BYTES 65536
+
+bool cv_vec_grow(void **at, uint32_t *cap, uint32_t n, size_t more, size_t size)
+{
+    /* A quarter at a time: memory matters more than the copying. */
+    size_t want = (size_t)n + more, room = (size_t)*cap + *cap / 4 + 8;
+    void *grown;
+
+    if (room < want)
+        room = want;
+    if (room > UINT32_MAX || room > SIZE_MAX / size)
+        return false;
+    grown = realloc(*at, room * size);
+    if (grown == NULL)
+        return false;
+    *at = grown;
+    *cap = (uint32_t)room;
+    return true;
+}
+
+/* ---- hashing; seeded so that nobody can choose colliding keys ---- */
+
+static uint64_t mix(uint64_t x)
+{
+    x ^= x >> 30;
+    x *= UINT64_C(0xbf58476d1ce4e5b9);
+    x ^= x >> 27;
+    x *= UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+static uint32_t hash_id(const struct cv_doc *doc, uint64_t id)
+{
+    return (uint32_t)mix(id + (uintptr_t)doc);
+}
+
+static uint32_t hash_name(const struct cv_doc *doc, uint32_t owner,
+                          struct cv_bytes name)
+{
+    uint64_t h = mix(((uint64_t)owner << 32 | name.len) + (uintptr_t)doc);
+
+    for (size_t i = 0; i < name.len; i++)
+        h = (h ^ name.data[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)mix(h);
+}
+
+static uint32_t hash_list(const struct cv_doc *doc, const struct cv_list *l)
+{
+    return hash_name(doc, l->owner, (struct cv_bytes){l->name, l->name_len});
+}
+
+static uint32_t *new_hash(uint32_t slots)
+{
+    uint32_t *h = malloc(slots * sizeof(*h));
+
+    for (uint32_t i = 0; h != NULL && i < slots; i++)
+        h[i] = CV_NONE;
+    return h;
+}
+
+static uint32_t free_slot(const uint32_t *table, uint32_t mask, uint32_t hash)
+{
+    while (table[hash & mask] != CV_NONE)
+        hash++;
+    return hash & mask;
+}
+
+/* ---- clients ---- */
+
+uint32_t cv_store_client(const struct cv_doc *doc, uint64_t id)
+{
+    if (doc->client_hash == NULL)
+        return CV_NONE;
+    for (uint32_t h = hash_id(doc, id);; h++) {
+        uint32_t c = doc->client_hash[h & doc->client_mask];
+
+        if (c == CV_NONE || doc->clients[c].id == id)
+            return c;
+    }
+}
+
+static int grow_client_hash(struct cv_doc *doc)
+{
+    uint32_t slots =
+        doc->client_hash == NULL ? FIRST_HASH : (doc->client_mask + 1) * 2;
+    uint32_t *table = new_hash(slots);
+
+    if (table == NULL)
+        return CV_ERR_NOMEM;
+    for (uint32_t c = 0; c < doc->clients_n; c++) {
+        uint32_t hash = hash_id(doc, doc->clients[c].id);
+
+        table[free_slot(table, slots - 1, hash)] = c;
+    }
+    free(doc->client_hash);
+    doc->client_hash = table;
+    doc->client_mask = slots - 1;
+    return CV_OK;
+}
+
+int cv_store_client_add(struct cv_doc *doc, uint64_t id, uint32_t *index)
+{
+    uint32_t c = cv_store_client(doc, id);
+
+    if (c != CV_NONE) {
+        *index = c;
+        return CV_OK;
+    }
+    if (doc->clients_n >= doc->limits.clients ||
+        doc->clients_n >= CV_CLIENT_MASK)
+        return CV_ERR_LIMIT;
+    if (doc->client_hash == NULL ||
+        doc->clients_n * 2 >= doc->client_mask + 1) {
+        int err = grow_client_hash(doc);
+
+        if (err != CV_OK)
+            return err;
+    }
+    if (doc->clients_n == doc->clients_cap &&
+        !cv_vec_grow((void **)&doc->clients, &doc->clients_cap, doc->clients_n,
+                     1, sizeof(*doc->clients)))
+        return CV_ERR_NOMEM;
+    c = doc->clients_n++;
+    doc->clients[c] =
+        (struct cv_client){.id = id, .source = CV_NONE, .blocked_on = CV_NONE};
+    doc->client_hash[free_slot(doc->client_hash, doc->client_mask,
+                               hash_id(doc, id))] = c;
+    *index = c;
+    return CV_OK;
+}
+
+void cv_store_client_undo(struct cv_doc *doc, uint32_t n)
+{
+    /* The newest sits at the end of its probe sequence: no other key was
+     * placed past it, so its slot can simply be cleared. */
+    while (doc->clients_n > n) {
+        uint32_t c = --doc->clients_n;
+        uint32_t h = hash_id(doc, doc->clients[c].id);
+
+        while (doc->client_hash[h & doc->client_mask] != c)
+            h++;
+        doc->client_hash[h & doc->client_mask] = CV_NONE;
+        assert(doc->clients[c].chunks == NULL && doc->clients[c].log == NULL);
+    }
+}
+
+static int higher_id(const void *a, const void *b, void *clients)
+{
+    const struct cv_client *c = clients;
+    uint64_t x = c[*(const uint32_t *)a].id, y = c[*(const uint32_t *)b].id;
+
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+uint32_t cv_store_clients_sorted(const struct cv_doc *doc, uint32_t *order)
+{
+    uint32_t n = 0;
+
+    for (uint32_t c = 0; c < doc->clients_n; c++) {
+        if (doc->clients[c].next > 0)
+            order[n++] = c;
+    }
+    if (n > 1)
+        qsort_r(order, n, sizeof(*order), higher_id, doc->clients);
+    return n;
+}
+
+/* ---- items by id ---- */
+
+struct cv_slot cv_store_slot(const struct cv_doc *doc, uint32_t client,
+                             uint32_t clock)
+{
+    struct cv_client *c = &cv_doc_mutable(doc)->clients[client];
+    const struct cv_chunk *k;
+    uint32_t low, high, chunk;
+
+    assert(clock < c->next);
+    chunk = c->chunks_n - 1;
+    if (c->chunks[chunk].first > clock) {
+        uint32_t hint = c->hint;
+
+        if (hint + 1 < c->chunks_n && c->chunks[hint].first <= clock &&
+            c->chunks[hint + 1].first > clock) {
+            chunk = hint;
+        } else {
+            low = 0;
+            high = chunk;
+            while (high - low > 1) {
+                uint32_t mid = low + (high - low) / 2;
+
+                if (c->chunks[mid].first <= clock)
+                    low = mid;
+                else
+                    high = mid;
+            }
+            chunk = low;
+            c->hint = low;
+        }
+    }
+    k = &c->chunks[chunk];
+    low = 0;
+    high = k->n;
+    /* Most look-ups are for what was typed last. */
+    if (doc->items[k->item[high - 1]].clock <= clock)
+        low = high - 1;
+    while (high - low > 1) {
+        uint32_t mid = low + (high - low) / 2;
+
+        if (doc->items[k->item[mid]].clock <= clock)
+            low = mid;
+        else
+            high = mid;
+    }
+    return (struct cv_slot){chunk, low};
+}
+
+uint32_t cv_store_find(const struct cv_doc *doc, uint32_t client,
+                       uint32_t clock)
+{
+    return cv_slot_item(&doc->clients[client],
+                        cv_store_slot(doc, client, clock));
+}
+
+bool cv_slot_next(const struct cv_client *c, struct cv_slot *s)
+{
+    if (s->pos + 1 < c->chunks[s->chunk].n) {
+        s->pos++;
+        return true;
+    }
+    if (s->chunk + 1 < c->chunks_n) {
+        s->chunk++;
+        s->pos = 0;
+        return true;
+    }
+    return false;
+}
+
+/* A chunk behind `at`, empty, with room for `cap` items. */
+static int new_chunk(struct cv_client *c, uint32_t at, uint16_t cap)
+{
+    uint32_t *item;
+
+    if (c->chunks_n == c->chunks_cap &&
+        !cv_vec_grow((void **)&c->chunks, &c->chunks_cap, c->chunks_n, 1,
+                     sizeof(*c->chunks)))
+        return CV_ERR_NOMEM;
+    item = malloc(cap * sizeof(*item));
+    if (item == NULL)
+        return CV_ERR_NOMEM;
+    memmove(&c->chunks[at + 1], &c->chunks[at],
+            (c->chunks_n - at) * sizeof(*c->chunks));
+    c->chunks_n++;
+    c->chunks[at] = (struct cv_chunk){.cap = cap, .item = item};
+    return CV_OK;
+}
+
+static int grow_chunk(struct cv_chunk *k)
+{
+    uint32_t cap = k->cap < CV_CHUNK_ITEMS / 2 ? k->cap * 2u : CV_CHUNK_ITEMS;
+    uint32_t *item = realloc(k->item, cap * sizeof(*item));
+
+    if (item == NULL)
+        return CV_ERR_NOMEM;
+    k->item = item;
+    k->cap = (uint16_t)cap;
+    return CV_OK;
+}
+
+int cv_store_enter(struct cv_doc *doc, uint32_t item)
+{
+    const struct cv_item *x = &doc->items[item];
+    struct cv_client *c = &doc->clients[x->client];
+    uint32_t last = cv_store_last(c);
+    struct cv_slot s;
+    struct cv_chunk *k;
+    int err;
+
+    if (last == CV_NONE || doc->items[last].clock < x->clock) {
+        /* Behind everything. */
+        if (last == CV_NONE)
+            err = new_chunk(c, 0, 2);
+        else if (c->chunks[c->chunks_n - 1].n == CV_CHUNK_ITEMS)
+            err = new_chunk(c, c->chunks_n, CV_CHUNK_ITEMS);
+        else
+            err = CV_OK;
+        if (err != CV_OK)
+            return err;
+        k = &c->chunks[c->chunks_n - 1];
+        if (k->n == k->cap && (err = grow_chunk(k)) != CV_OK)
+            return err;
+        if (k->n == 0)
+            k->first = x->clock;
+        k->item[k->n++] = item;
+        return CV_OK;
+    }
+
+    s = cv_store_slot(doc, x->client, x->clock);
+    assert(doc->items[cv_slot_item(c, s)].clock < x->clock);
+    k = &c->chunks[s.chunk];
+    if (k->n == CV_CHUNK_ITEMS) {
+        uint16_t half = CV_CHUNK_ITEMS / 2;
+
+        err = new_chunk(c, s.chunk + 1, CV_CHUNK_ITEMS);
+        if (err != CV_OK)
+            return err;
+        k = &c->chunks[s.chunk];
+        memcpy(k[1].item, k->item + half,
+               (size_t)(k->n - half) * sizeof(*k->item));
+        k[1].n = (uint16_t)(k->n - half);
+        k[1].first = doc->items[k[1].item[0]].clock;
+        k->n = half;
+        if (s.pos >= half) {
+            s.pos -= half;
+            k++;
+        }
+    }
+    if (k->n == k->cap && (err = grow_chunk(k)) != CV_OK)
+        return err;
+    memmove(&k->item[s.pos + 2], &k->item[s.pos + 1],
+            (k->n - s.pos - 1) * sizeof(*k->item));
+    k->item[s.pos + 1] = item;
+    k->n++;
+    return CV_OK;
+}
+
+void cv_store_leave(struct cv_doc *doc, uint32_t item)
+{
+    const struct cv_item *x = &doc->items[item];
+    struct cv_client *c = &doc->clients[x->client];
+    struct cv_slot s = cv_store_slot(doc, x->client, x->clock);
+    struct cv_chunk *k = &c->chunks[s.chunk];
+
+    assert(k->item[s.pos] == item);
+    k->n--;
+    memmove(&k->item[s.pos], &k->item[s.pos + 1],
+            (k->n - s.pos) * sizeof(*k->item));
+    if (k->n == 0) {
+        free(k->item);
+        c->chunks_n--;
+        memmove(k, k + 1, (c->chunks_n - s.chunk) * sizeof(*k));
+    } else if (s.pos == 0) {
+        k->first = doc->items[k->item[0]].clock;
+    }
+}
+
+void cv_store_rekey(struct cv_doc *doc, uint32_t item, uint32_t clock)
+{
+    struct cv_item *x = &doc->items[item];
+    struct cv_client *c = &doc->clients[x->client];
+    struct cv_slot s = cv_store_slot(doc, x->client, x->clock);
+
+    assert(cv_slot_item(c, s) == item);
+    if (s.pos == 0)
+        c->chunks[s.chunk].first = clock;
+    x->clock = clock;
+}
+
+/* ---- memory ---- */
+
+static bool reserve_nodes(struct cv_doc *doc)
+{
+    /* Every leaf may split all the way up and add a root. */
+    uint32_t inners = SPARE * (doc->height_max + 2);
+
+    if (doc->leaves_cap - doc->leaves_n + doc->leaves_spare < SPARE &&
+        !cv_vec_grow((void **)&doc->leaves, &doc->leaves_cap, doc->leaves_n,
+                     SPARE, sizeof(*doc->leaves)))
+        return false;
+    return doc->inners_cap - doc->inners_n + doc->inners_spare >= inners ||
+           cv_vec_grow((void **)&doc->inners, &doc->inners_cap, doc->inners_n,
+                       inners, sizeof(*doc->inners));
+}
+
+int cv_store_reserve(struct cv_doc *doc)
+{
+    if (doc->items_cap - doc->items_used < SPARE &&
+        !cv_vec_grow((void **)&doc->items, &doc->items_cap, doc->items_n,
+                     doc->items_n == 0 ? FIRST_ITEMS : SPARE,
+                     sizeof(*doc->items)))
+        return CV_ERR_NOMEM;
+    return reserve_nodes(doc) ? CV_OK : CV_ERR_NOMEM;
+}
+
+uint32_t cv_store_item_new(struct cv_doc *doc)
+{
+    uint32_t item = doc->items_free;
+
+    doc->items_used++;
+    if (item != CV_NONE) {
+        doc->items_free = doc->items[item].leaf;
+        return item;
+    }
+    assert(doc->items_n < doc->items_cap);
+    return doc->items_n++;
+}
+
+void cv_store_item_free(struct cv_doc *doc, uint32_t item)
+{
+    doc->items[item].leaf = doc->items_free;
+    doc->items_free = item;
+    doc->items_used--;
+}
+
+/* ---- logs ---- */
+
+uint32_t cv_item_stored(const struct cv_item *x)
+{
+    return x->kind == CV_KIND_TYPE ? x->bytes + (uint32_t)sizeof(uint32_t)
+                                   : x->bytes;
+}
+
+int cv_store_log_reserve(struct cv_doc *doc, uint32_t client, size_t len)
+{
+    struct cv_client *c = &doc->clients[client];
+    size_t cap = (size_t)c->log_cap + c->log_cap / 4;
+    uint8_t *log;
+
+    if (len <= c->log_cap - c->log_len)
+        return CV_OK;
+    if (cap < FIRST_LOG)
+        cap = FIRST_LOG;
+    if (cap < c->log_len + len)
+        cap = c->log_len + len;
+    if (c->log_len + len > UINT32_MAX)
+        return CV_ERR_LIMIT;
+    if (cap > UINT32_MAX)
+        cap = UINT32_MAX;
+    log = realloc(c->log, cap);
+    if (log == NULL)
+        return CV_ERR_NOMEM;
+    c->log = log;
+    c->log_cap = (uint32_t)cap;
+    return CV_OK;
+}
+
+uint32_t cv_store_log_append(struct cv_doc *doc, uint32_t client,
+                             const void *data, size_t len)
+{
+    struct cv_client *c = &doc->clients[client];
+    uint32_t off = c->log_len;
+
+    assert(len <= c->log_cap - c->log_len);
+    if (len > 0)
+        memcpy(c->log + off, data, len);
+    c->log_len += (uint32_t)len;
+    doc->log_total += len;
+    return off;
+}
+
+static int compact_client(struct cv_doc *doc, struct cv_client *c)
+{
+    uint32_t live = c->log_len - c->log_lost, len = 0;
+    uint8_t *log = NULL;
+
+    if (live > 0 && (log = malloc(live)) == NULL)
+        return CV_ERR_NOMEM;
+    for (uint32_t k = 0; k < c->chunks_n; k++) {
+        for (uint32_t i = 0; i < c->chunks[k].n; i++) {
+            struct cv_item *x = &doc->items[c->chunks[k].item[i]];
+            uint32_t stored = cv_item_stored(x);
+
+            if (stored == 0)
+                continue;
+            assert(stored <= live - len);
+            memcpy(log + len, c->log + x->off, stored);
+            x->off = len;
+            len += stored;
+        }
+    }
+    assert(len == live);
+    free(c->log);
+    c->log = log;
+    c->log_len = c->log_cap = live;
+    c->log_lost = 0;
+    return CV_OK;
+}
+
+int cv_store_compact(struct cv_doc *doc, bool force)
+{
+    for (uint32_t i = 0; i < doc->clients_n; i++) {
+        struct cv_client *c = &doc->clients[i];
+
+        if (c->log_lost == 0 || (!force && (c->log_lost < COMPACT_BYTES ||
+                                            c->log_lost < c->log_len / 2)))
+            continue;
+        if (compact_client(doc, c) != CV_OK)
+            return CV_ERR_NOMEM;
+    }
+    return CV_OK;
+}
+
+/* ---- lists ---- */
+
+uint32_t cv_store_list(const struct cv_doc *doc, uint32_t owner,
+                       struct cv_bytes name)
+{
+    if (doc->list_hash == NULL)
+        return CV_NONE;
+    for (uint32_t h = hash_name(doc, owner, name);; h++) {
+        uint32_t i = doc->list_hash[h & doc->list_mask];
+        const struct cv_list *l;
+
+        if (i == CV_NONE)
+            return CV_NONE;
+        l = &doc->lists[i];
+        if (l->owner == owner && l->name_len == name.len &&
+            (name.len == 0 || memcmp(l->name, name.data, name.len) == 0))
+            return i;
+    }
+}
+
+static int grow_list_hash(struct cv_doc *doc)
+{
+    uint32_t slots =
+        doc->list_hash == NULL ? FIRST_HASH : (doc->list_mask + 1) * 2;
+    uint32_t *table = new_hash(slots);
+
+    if (table == NULL)
+        return CV_ERR_NOMEM;
+    for (uint32_t i = 0; i < doc->lists_n; i++) {
+        const struct cv_list *l = &doc->lists[i];
+
+        if (l->used && l->name != NULL)
+            table[free_slot(table, slots - 1, hash_list(doc, l))] = i;
+    }
+    free(doc->list_hash);
+    doc->list_hash = table;
+    doc->list_mask = slots - 1;
+    return CV_OK;
+}
+
+int cv_store_list_new(struct cv_doc *doc, uint32_t *list)
+{
+    uint32_t i = doc->lists_free;
+
+    if (doc->lists_used >= doc->limits.lists)
+        return CV_ERR_LIMIT;
+    if (i != CV_NONE) {
+        doc->lists_free = doc->lists[i].next_key;
+    } else {
+        if (doc->lists_n == doc->lists_cap &&
+            !cv_vec_grow((void **)&doc->lists, &doc->lists_cap, doc->lists_n, 1,
+                         sizeof(*doc->lists)))
+            return CV_ERR_NOMEM;
+        i = doc->lists_n++;
+    }
+    doc->lists_used++;
+    doc->lists[i] = (struct cv_list){.root = CV_NONE,
+                                     .type_item = CV_NONE,
+                                     .owner = CV_NONE,
+                                     .keys = CV_NONE,
+                                     .next_key = CV_NONE,
+                                     .prev_key = CV_NONE,
+                                     .used = true};
+    *list = i;
+    return CV_OK;
+}
+
+int cv_store_list_add(struct cv_doc *doc, uint32_t owner, struct cv_bytes name,
+                      uint32_t *list)
+{
+    uint32_t i = cv_store_list(doc, owner, name);
+    struct cv_list *l;
+    uint8_t *copy;
+    int err;
+
+    if (i != CV_NONE) {
+        *list = i;
+        return CV_OK;
+    }
+    if (name.len > UINT32_MAX / 4)
+        return CV_ERR_LIMIT;
+    if ((doc->list_hash == NULL || doc->list_named * 2 >= doc->list_mask + 1) &&
+        (err = grow_list_hash(doc)) != CV_OK)
+        return err;
+    copy = malloc(name.len + 1);
+    if (copy == NULL)
+        return CV_ERR_NOMEM;
+    err = cv_store_list_new(doc, &i);
+    if (err != CV_OK) {
+        free(copy);
+        return err;
+    }
+    if (name.len > 0)
+        memcpy(copy, name.data, name.len);
+    copy[name.len] = 0;
+    l = &doc->lists[i];
+    l->name = copy;
+    l->name_len = (uint32_t)name.len;
+    l->owner = owner;
+    if (owner != CV_NONE) {
+        struct cv_list *o = &doc->lists[owner];
+
+        l->next_key = o->keys;
+        if (o->keys != CV_NONE)
+            doc->lists[o->keys].prev_key = i;
+        o->keys = i;
+    }
+    doc->log_total += name.len;
+    doc->list_hash[free_slot(doc->list_hash, doc->list_mask,
+                             hash_list(doc, l))] = i;
+    doc->list_named++;
+    *list = i;
+    return CV_OK;
+}
+
+/* Take a key out of the hash and close the gap (linear probing). */
+static void unhash_list(struct cv_doc *doc, uint32_t list)
+{
+    uint32_t *table = doc->list_hash, mask = doc->list_mask;
+    uint32_t gap = hash_list(doc, &doc->lists[list]) & mask;
+
+    while (table[gap] != list)
+        gap = (gap + 1) & mask;
+    for (uint32_t i = (gap + 1) & mask; table[i] != CV_NONE;
+         i = (i + 1) & mask) {
+        uint32_t home = hash_list(doc, &doc->lists[table[i]]) & mask;
+
+        /* Move it up unless its home lies cyclically in (gap, i]. */
+        if (((i - home) & mask) >= ((i - gap) & mask)) {
+            table[gap] = table[i];
+            gap = i;
+        }
+    }
+    table[gap] = CV_NONE;
+    doc->list_named--;
+}
+
+void cv_store_list_free(struct cv_doc *doc, uint32_t list)
+{
+    struct cv_list *l = &doc->lists[list];
+
+    assert(l->used && l->root == CV_NONE && l->keys == CV_NONE);
+    if (l->name != NULL) {
+        unhash_list(doc, list);
+        doc->log_total -= l->name_len;
+        free(l->name);
+    }
+    if (l->owner != CV_NONE) {
+        if (l->prev_key != CV_NONE)
+            doc->lists[l->prev_key].next_key = l->next_key;
+        else
+            doc->lists[l->owner].keys = l->next_key;
+        if (l->next_key != CV_NONE)
+            doc->lists[l->next_key].prev_key = l->prev_key;
+    }
+    *l = (struct cv_list){.next_key = doc->lists_free, .root = CV_NONE};
+    doc->lists_free = list;
+    doc->lists_used--;
+}

@@ -1,0 +1,322 @@
+/* crdt/store.h - how a document lies in memory.  For crdt/ only.
+ *
+ * A document is a set of runs (items): units of one client with consecutive
+ * clocks that were inserted one behind the other.  Items live in one arena and
+ * are named by 32-bit indexes.  Each is found in two ways: by id, through the
+ * clock-ordered array of its client, and by position, through the tree over
+ * its list (crdt/tree.h).  A type has one list, and one more for each map key.
+ *
+ * Content lies in a log of its client, in clock order; deleting a unit drops
+ * its content, and the log is rewritten when too much of it is lost. */
+#ifndef CV_CRDT_STORE_H
+#define CV_CRDT_STORE_H
+#include "crdt/codec.h"
+#include "crdt/doc.h"
+#include "crdt/waiting.h"
+#include <string.h>
+
+#define CV_NONE UINT32_MAX
+
+/* Bytes of content in one item at most: what one step over text may cost. */
+#define CV_RUN_BYTES 8192
+
+#define CV_CLIENT_BITS 20
+#define CV_CLIENT_MASK ((1u << CV_CLIENT_BITS) - 1)
+
+struct cv_plan;
+
+struct cv_item {
+    uint32_t client : CV_CLIENT_BITS; /* index into clients */
+    uint32_t kind : 4;                /* GC and DELETED have no content */
+    uint32_t fresh : 1; /* U+FFFD that this transaction made of a pair */
+    uint32_t clock;
+    uint32_t len;     /* units */
+    uint32_t oclient; /* origin; CV_NONE: none */
+    uint32_t oclock;
+    uint32_t rclient; /* right origin; CV_NONE: none */
+    uint32_t rclock;
+    uint32_t off;   /* content in the client's log */
+    uint32_t bytes; /* its length; TYPE: without the list in front of it */
+    uint32_t leaf;  /* CV_NONE for GC; next free one in the free list */
+};
+
+/* A piece of the clock-ordered array of one client. */
+#define CV_CHUNK_ITEMS 256
+struct cv_chunk {
+    uint32_t first; /* clock of the first item */
+    uint16_t n, cap;
+    uint32_t *item;
+};
+
+struct cv_client {
+    uint64_t id;
+    uint32_t next; /* state: the next clock */
+    uint32_t chunks_n, chunks_cap;
+    uint32_t hint; /* chunk of the last find */
+    struct cv_chunk *chunks;
+    uint8_t *log;
+    uint32_t log_len, log_cap;
+    uint32_t log_lost; /* bytes that no item refers to any more */
+    /* The running transaction; valid if `mark` is its number. */
+    uint32_t mark;
+    uint32_t before; /* `next` when it began */
+    /* Planning of one update (crdt/apply.c); valid if `plan` is its number. */
+    uint32_t plan;
+    uint32_t sim;    /* `next` once the plan is carried out */
+    uint32_t source; /* first block of the update, CV_NONE */
+    bool queued;
+    /* Pending structs of this client and ranges that wait for it. */
+    uint32_t waiting_structs, waiting_ranges;
+    uint32_t blocked_on;    /* client that the first pending one needs */
+    uint32_t blocked_clock; /* … up to this clock; CV_NONE above: nothing */
+};
+
+enum cv_weight {
+    CV_BYTES,
+    CV_UNITS,
+    CV_NEWLINES,
+    CV_WEIGHTS,
+};
+
+#define CV_LEAF_ITEMS 32
+struct cv_leaf {
+    uint32_t parent; /* inner node; CV_NONE: this is the root */
+    uint32_t list;
+    uint32_t prev, next;
+    uint32_t n;
+    uint32_t sum[CV_WEIGHTS];
+    uint32_t item[CV_LEAF_ITEMS];
+    uint32_t vis[CV_LEAF_ITEMS]; /* visible bytes of each */
+};
+
+#define CV_INNER_NODES 32
+struct cv_inner {
+    uint32_t parent;
+    uint32_t n;
+    uint32_t level; /* 1: children are leaves */
+    uint32_t child[CV_INNER_NODES];
+    uint32_t w[CV_WEIGHTS][CV_INNER_NODES];
+};
+
+struct cv_list {
+    uint32_t root;   /* CV_NONE while empty */
+    uint32_t height; /* 0: the root is a leaf */
+    uint32_t sum[CV_WEIGHTS];
+    uint32_t type_item; /* item of a nested type; CV_NONE */
+    uint32_t owner;     /* of a key: the list of its type; CV_NONE */
+    uint32_t keys;      /* first key of this type */
+    uint32_t next_key;  /* of the same type; next in the free list */
+    uint32_t prev_key;
+    uint8_t *name; /* root name or key; NULL for nested types */
+    uint32_t name_len;
+    uint32_t changed; /* transaction that last touched this key */
+    bool used;
+};
+
+struct cv_deleted { /* a piece deleted in this transaction */
+    uint32_t client, clock, len;
+};
+
+/* What the observer will be told, by id: found again at the end. */
+enum cv_note_kind {
+    CV_NOTE_GONE, /* `bytes` of old text at this unit */
+    CV_NOTE_HALF, /* a U+FFFD that replaces half of an old pair */
+};
+struct cv_note {
+    uint32_t client, clock, bytes;
+    enum cv_note_kind kind;
+};
+
+#define CV_VEC(type)                                                           \
+    struct {                                                                   \
+        type *at;                                                              \
+        uint32_t n, cap;                                                       \
+    }
+
+struct cv_txn {
+    bool open;     /* a local one */
+    bool notes_on; /* somebody observes */
+    uint32_t serial;
+    CV_VEC(uint32_t) touched; /* clients that got structs */
+    CV_VEC(struct cv_deleted) deleted;
+    CV_VEC(struct cv_note) notes;
+    CV_VEC(uint32_t) keys; /* key lists */
+};
+
+/* Where the last local edit ended: the next one is probably there. */
+struct cv_hot {
+    uint32_t leaf;  /* of the text list; CV_NONE: unknown */
+    uint32_t start; /* byte offset of the leaf */
+    uint32_t item;  /* run of our own that ends at `end`; CV_NONE */
+    uint32_t pos;   /* of the item in the leaf */
+    uint32_t end;   /* byte offset */
+};
+
+struct cv_doc {
+    struct cv_doc_limits limits;
+    uint32_t self; /* our client */
+    uint32_t text; /* list that the text functions speak of */
+
+    struct cv_item *items;
+    uint32_t items_n, items_cap, items_free, items_used;
+    struct cv_leaf *leaves;
+    uint32_t leaves_n, leaves_cap, leaves_free, leaves_spare;
+    struct cv_inner *inners;
+    uint32_t inners_n, inners_cap, inners_free, inners_spare;
+    uint32_t height_max; /* of any list, ever */
+    uint32_t lazy;       /* leaf whose sums its parents do not know yet */
+
+    struct cv_client *clients;
+    uint32_t clients_n, clients_cap;
+    uint32_t *client_hash; /* of 2^n slots; CV_NONE: free */
+    uint32_t client_mask;
+
+    struct cv_list *lists;
+    uint32_t lists_n, lists_cap, lists_free, lists_used;
+    uint32_t *list_hash; /* roots and keys */
+    uint32_t list_mask, list_named;
+
+    size_t log_total; /* bytes of logs and names, the lost ones not */
+    uint32_t plan_serial;
+    struct cv_hot hot;
+    struct cv_txn txn;
+    struct cv_waiting waiting;
+    struct cv_plan *plan; /* scratch of cv_doc_apply() */
+};
+
+/* Grow `vec` so that `more` further elements fit; false without memory. */
+#define cv_vec_reserve(vec, more)                                              \
+    ((vec)->cap - (vec)->n >= (uint32_t)(more) ||                              \
+     cv_vec_grow((void **)&(vec)->at, &(vec)->cap, (vec)->n, (more),           \
+                 sizeof(*(vec)->at)))
+bool cv_vec_grow(void **at, uint32_t *cap, uint32_t n, size_t more,
+                 size_t size);
+
+/* ---- clients ---- */
+
+/* CV_NONE if unknown. */
+uint32_t cv_store_client(const struct cv_doc *doc, uint64_t id);
+/* Find or add. */
+int cv_store_client_add(struct cv_doc *doc, uint64_t id, uint32_t *index);
+/* Take back the clients added since there were `n`, newest first. */
+void cv_store_client_undo(struct cv_doc *doc, uint32_t n);
+/* Fill order[clients_n] with those of next > 0, highest id first. */
+uint32_t cv_store_clients_sorted(const struct cv_doc *doc, uint32_t *order);
+
+/* ---- items by id ---- */
+
+struct cv_slot { /* a place in a client's array */
+    uint32_t chunk, pos;
+};
+/* Where the item with that unit is; clock < next. */
+struct cv_slot cv_store_slot(const struct cv_doc *doc, uint32_t client,
+                             uint32_t clock);
+static inline uint32_t cv_slot_item(const struct cv_client *c, struct cv_slot s)
+{
+    return c->chunks[s.chunk].item[s.pos];
+}
+/* The item with that unit; clock < next. */
+uint32_t cv_store_find(const struct cv_doc *doc, uint32_t client,
+                       uint32_t clock);
+/* Step to the next item; false at the end. */
+bool cv_slot_next(const struct cv_client *c, struct cv_slot *s);
+/* The last item of a client; CV_NONE if it has none. */
+static inline uint32_t cv_store_last(const struct cv_client *c)
+{
+    const struct cv_chunk *k;
+
+    if (c->chunks_n == 0)
+        return CV_NONE;
+    k = &c->chunks[c->chunks_n - 1];
+    return k->item[k->n - 1];
+}
+
+/* ---- memory, taken before anything is changed ---- */
+
+/* Room for a few items and for the tree nodes they may need, so that what
+ * follows cannot fail half way. */
+int cv_store_reserve(struct cv_doc *doc);
+uint32_t cv_store_item_new(struct cv_doc *doc); /* after reserve */
+void cv_store_item_free(struct cv_doc *doc, uint32_t item);
+/* Put an item into the array of its client, by its clock. */
+int cv_store_enter(struct cv_doc *doc, uint32_t item);
+/* Take it out. */
+void cv_store_leave(struct cv_doc *doc, uint32_t item);
+/* The clock of this item is about to become `clock`; its order stays. */
+void cv_store_rekey(struct cv_doc *doc, uint32_t item, uint32_t clock);
+
+/* ---- logs ---- */
+
+/* Room at the end of a client's log, which may move it. */
+int cv_store_log_reserve(struct cv_doc *doc, uint32_t client, size_t len);
+/* Append what was reserved; the offset of it. */
+uint32_t cv_store_log_append(struct cv_doc *doc, uint32_t client,
+                             const void *data, size_t len);
+static inline const uint8_t *cv_item_content(const struct cv_doc *doc,
+                                             const struct cv_item *x)
+{
+    return doc->clients[x->client].log + x->off;
+}
+/* Bytes of the log that an item occupies. */
+uint32_t cv_item_stored(const struct cv_item *x);
+/* Rewrite the logs that have lost much (`force`: anything). */
+int cv_store_compact(struct cv_doc *doc, bool force);
+
+/* ---- lists ---- */
+
+/* A root by name, or a key of a type; CV_NONE if there is none. */
+uint32_t cv_store_list(const struct cv_doc *doc, uint32_t owner,
+                       struct cv_bytes name);
+int cv_store_list_add(struct cv_doc *doc, uint32_t owner, struct cv_bytes name,
+                      uint32_t *list);
+/* A nested type without items. */
+int cv_store_list_new(struct cv_doc *doc, uint32_t *list);
+/* Free a list; its tree must be gone. */
+void cv_store_list_free(struct cv_doc *doc, uint32_t list);
+/* The list of a TYPE item. */
+static inline uint32_t cv_item_list(const struct cv_doc *doc,
+                                    const struct cv_item *x)
+{
+    uint32_t list;
+
+    memcpy(&list, cv_item_content(doc, x), sizeof(list));
+    return list;
+}
+/* Is it the list of a map key? */
+static inline bool cv_list_is_key(const struct cv_list *l)
+{
+    return l->owner != CV_NONE;
+}
+
+static inline uint32_t cv_item_end(const struct cv_item *x)
+{
+    return x->clock + x->len;
+}
+static inline uint32_t cv_item_visible(const struct cv_item *x)
+{
+    return x->kind == CV_KIND_STRING ? x->bytes : 0;
+}
+static inline uint32_t cv_item_units(const struct cv_item *x)
+{
+    return cv_kind_countable(x->kind) ? x->len : 0;
+}
+static inline bool cv_item_deleted(const struct cv_item *x)
+{
+    return x->kind <= CV_KIND_DELETED;
+}
+/* Does b, which follows a in clock and list, carry the run of a on? */
+static inline bool cv_item_joins(const struct cv_item *a,
+                                 const struct cv_item *b)
+{
+    return a->kind == b->kind && cv_kind_joins(a->kind) &&
+           b->oclient == a->client && b->oclock == b->clock - 1 &&
+           cv_item_end(a) == b->clock && a->client == b->client &&
+           a->rclient == b->rclient && a->rclock == b->rclock;
+}
+
+/* The caches of lookups are not part of the value of a document. */
+static inline struct cv_doc *cv_doc_mutable(const struct cv_doc *doc)
+{
+    return (struct cv_doc *)(uintptr_t)doc;
+}
+#endif

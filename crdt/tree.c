@@ -1,0 +1,790 @@
+#include "crdt/tree.h"
+
+#include "crdt/utf8.h"
+#include <assert.h>
+#include <stdlib.h>
+
+/* A leaf or inner node with fewer than this looks for a neighbour to join. */
+#define LEAF_LOW  (CV_LEAF_ITEMS / 4)
+#define LEAF_JOIN (CV_LEAF_ITEMS * 3 / 4)
+
+/* ---- nodes ---- */
+
+static uint32_t leaf_new(struct cv_doc *doc)
+{
+    uint32_t i = doc->leaves_free;
+
+    if (i != CV_NONE) {
+        doc->leaves_free = doc->leaves[i].next;
+        doc->leaves_spare--;
+    } else {
+        assert(doc->leaves_n < doc->leaves_cap);
+        i = doc->leaves_n++;
+    }
+    doc->leaves[i].n = 0;
+    doc->leaves[i].parent = CV_NONE;
+    doc->leaves[i].prev = doc->leaves[i].next = CV_NONE;
+    memset(doc->leaves[i].sum, 0, sizeof(doc->leaves[i].sum));
+    return i;
+}
+
+static void leaf_free(struct cv_doc *doc, uint32_t i)
+{
+    doc->leaves[i].next = doc->leaves_free;
+    doc->leaves_free = i;
+    doc->leaves_spare++;
+    if (doc->hot.leaf == i)
+        doc->hot.leaf = CV_NONE;
+}
+
+static uint32_t inner_new(struct cv_doc *doc)
+{
+    uint32_t i = doc->inners_free;
+
+    if (i != CV_NONE) {
+        doc->inners_free = doc->inners[i].parent;
+        doc->inners_spare--;
+    } else {
+        assert(doc->inners_n < doc->inners_cap);
+        i = doc->inners_n++;
+    }
+    doc->inners[i].n = 0;
+    doc->inners[i].parent = CV_NONE;
+    return i;
+}
+
+static void inner_free(struct cv_doc *doc, uint32_t i)
+{
+    doc->inners[i].parent = doc->inners_free;
+    doc->inners_free = i;
+    doc->inners_spare++;
+}
+
+static uint32_t index_of(const uint32_t *at, uint32_t value)
+{
+    uint32_t i = 0;
+
+    while (at[i] != value)
+        i++;
+    return i;
+}
+
+uint32_t cv_tree_pos(const struct cv_doc *doc, uint32_t item)
+{
+    return index_of(doc->leaves[doc->items[item].leaf].item, item);
+}
+
+uint32_t cv_item_newlines(const struct cv_doc *doc, const struct cv_item *x)
+{
+    if (x->kind != CV_KIND_STRING)
+        return 0;
+    return (uint32_t)cv_utf8_newlines(cv_item_content(doc, x), x->bytes);
+}
+
+/* ---- sums ---- */
+
+void cv_tree_flush(struct cv_doc *doc)
+{
+    const struct cv_leaf *leaf;
+    uint32_t child = doc->lazy, node, d[CV_WEIGHTS];
+
+    if (child == CV_NONE)
+        return;
+    doc->lazy = CV_NONE;
+    leaf = &doc->leaves[child];
+    node = leaf->parent;
+    if (node == CV_NONE)
+        return;
+    /* Differences modulo 2^32. */
+    for (uint32_t i = index_of(doc->inners[node].child, child), k = 0;
+         k < CV_WEIGHTS; k++)
+        d[k] = leaf->sum[k] - doc->inners[node].w[k][i];
+    if ((d[CV_BYTES] | d[CV_UNITS] | d[CV_NEWLINES]) == 0)
+        return;
+    while (node != CV_NONE) {
+        struct cv_inner *in = &doc->inners[node];
+        uint32_t i = index_of(in->child, child);
+
+        for (uint32_t k = 0; k < CV_WEIGHTS; k++)
+            in->w[k][i] += d[k];
+        child = node;
+        node = in->parent;
+    }
+}
+
+void cv_tree_resize_at(struct cv_doc *doc, uint32_t leaf, uint32_t pos,
+                       int32_t bytes, int32_t units, int32_t newlines)
+{
+    struct cv_leaf *l = &doc->leaves[leaf];
+    struct cv_list *list = &doc->lists[l->list];
+
+    if (doc->lazy != leaf) {
+        cv_tree_flush(doc);
+        doc->lazy = leaf;
+    }
+    l->vis[pos] += (uint32_t)bytes;
+    l->sum[CV_BYTES] += (uint32_t)bytes;
+    l->sum[CV_UNITS] += (uint32_t)units;
+    l->sum[CV_NEWLINES] += (uint32_t)newlines;
+    list->sum[CV_BYTES] += (uint32_t)bytes;
+    list->sum[CV_UNITS] += (uint32_t)units;
+    list->sum[CV_NEWLINES] += (uint32_t)newlines;
+}
+
+void cv_tree_resize(struct cv_doc *doc, uint32_t item, int32_t bytes,
+                    int32_t units, int32_t newlines)
+{
+    cv_tree_resize_at(doc, doc->items[item].leaf, cv_tree_pos(doc, item), bytes,
+                      units, newlines);
+}
+
+/* ---- neighbours ---- */
+
+uint32_t cv_tree_first(const struct cv_doc *doc, uint32_t list)
+{
+    const struct cv_list *l = &doc->lists[list];
+    uint32_t node = l->root;
+
+    if (node == CV_NONE)
+        return CV_NONE;
+    for (uint32_t h = l->height; h > 0; h--)
+        node = doc->inners[node].child[0];
+    return doc->leaves[node].item[0];
+}
+
+uint32_t cv_tree_last(const struct cv_doc *doc, uint32_t list)
+{
+    const struct cv_list *l = &doc->lists[list];
+    uint32_t node = l->root;
+
+    if (node == CV_NONE)
+        return CV_NONE;
+    for (uint32_t h = l->height; h > 0; h--)
+        node = doc->inners[node].child[doc->inners[node].n - 1];
+    return doc->leaves[node].item[doc->leaves[node].n - 1];
+}
+
+uint32_t cv_tree_next(const struct cv_doc *doc, uint32_t item)
+{
+    const struct cv_leaf *l = &doc->leaves[doc->items[item].leaf];
+    uint32_t i = index_of(l->item, item);
+
+    if (i + 1 < l->n)
+        return l->item[i + 1];
+    return l->next == CV_NONE ? CV_NONE : doc->leaves[l->next].item[0];
+}
+
+uint32_t cv_tree_prev(const struct cv_doc *doc, uint32_t item)
+{
+    const struct cv_leaf *l = &doc->leaves[doc->items[item].leaf];
+    uint32_t i = index_of(l->item, item);
+
+    if (i > 0)
+        return l->item[i - 1];
+    if (l->prev == CV_NONE)
+        return CV_NONE;
+    l = &doc->leaves[l->prev];
+    return l->item[l->n - 1];
+}
+
+bool cv_place_next(const struct cv_doc *doc, struct cv_place *p)
+{
+    const struct cv_leaf *l = &doc->leaves[p->leaf];
+
+    if (p->pos + 1 < l->n) {
+        p->pos++;
+    } else if (l->next != CV_NONE) {
+        p->leaf = l->next;
+        p->pos = 0;
+        l = &doc->leaves[p->leaf];
+    } else {
+        p->item = CV_NONE;
+        return false;
+    }
+    p->item = l->item[p->pos];
+    return true;
+}
+
+/* The first leaf behind this one under which something counts. */
+static uint32_t next_live_leaf(const struct cv_doc *doc, uint32_t leaf)
+{
+    uint32_t child = leaf, node = doc->leaves[leaf].parent;
+
+    cv_tree_flush(cv_doc_mutable(doc));
+    while (node != CV_NONE) {
+        const struct cv_inner *in = &doc->inners[node];
+        uint32_t i = index_of(in->child, child) + 1;
+
+        while (i < in->n && in->w[CV_UNITS][i] == 0)
+            i++;
+        if (i < in->n) {
+            while (in->level > 1) {
+                in = &doc->inners[in->child[i]];
+                i = 0;
+                while (in->w[CV_UNITS][i] == 0)
+                    i++;
+            }
+            return in->child[i];
+        }
+        child = node;
+        node = in->parent;
+    }
+    return CV_NONE;
+}
+
+bool cv_place_live(const struct cv_doc *doc, struct cv_place *p)
+{
+    const struct cv_leaf *l = &doc->leaves[p->leaf];
+
+    for (;;) {
+        while (p->pos < l->n) {
+            if (!cv_item_deleted(&doc->items[l->item[p->pos]])) {
+                p->item = l->item[p->pos];
+                return true;
+            }
+            p->pos++;
+        }
+        p->leaf = next_live_leaf(doc, p->leaf);
+        if (p->leaf == CV_NONE) {
+            p->item = CV_NONE;
+            return false;
+        }
+        p->pos = 0;
+        l = &doc->leaves[p->leaf];
+    }
+}
+
+bool cv_place_next_live(const struct cv_doc *doc, struct cv_place *p)
+{
+    p->pos++;
+    return cv_place_live(doc, p);
+}
+
+/* ---- inserting ---- */
+
+static void sum_leaf(struct cv_doc *doc, uint32_t leaf, bool newlines)
+{
+    struct cv_leaf *l = &doc->leaves[leaf];
+
+    memset(l->sum, 0, sizeof(l->sum));
+    for (uint32_t i = 0; i < l->n; i++) {
+        const struct cv_item *x = &doc->items[l->item[i]];
+
+        l->sum[CV_BYTES] += l->vis[i];
+        l->sum[CV_UNITS] += cv_item_units(x);
+        if (newlines)
+            l->sum[CV_NEWLINES] += cv_item_newlines(doc, x);
+    }
+}
+
+static void adopt(struct cv_doc *doc, const struct cv_inner *in, uint32_t child,
+                  uint32_t node)
+{
+    if (in->level == 1)
+        doc->leaves[child].parent = node;
+    else
+        doc->inners[child].parent = node;
+}
+
+static void put_child(struct cv_inner *in, uint32_t i, uint32_t child,
+                      const uint32_t sum[CV_WEIGHTS])
+{
+    uint32_t behind = in->n - i;
+
+    memmove(&in->child[i + 1], &in->child[i], behind * sizeof(uint32_t));
+    in->child[i] = child;
+    for (uint32_t k = 0; k < CV_WEIGHTS; k++) {
+        memmove(&in->w[k][i + 1], &in->w[k][i], behind * sizeof(uint32_t));
+        in->w[k][i] = sum[k];
+    }
+    in->n++;
+}
+
+static void drop_child(struct cv_inner *in, uint32_t i)
+{
+    uint32_t behind = --in->n - i;
+
+    memmove(&in->child[i], &in->child[i + 1], behind * sizeof(uint32_t));
+    for (uint32_t k = 0; k < CV_WEIGHTS; k++)
+        memmove(&in->w[k][i], &in->w[k][i + 1], behind * sizeof(uint32_t));
+}
+
+static void sum_inner(const struct cv_inner *in, uint32_t sum[CV_WEIGHTS])
+{
+    memset(sum, 0, CV_WEIGHTS * sizeof(*sum));
+    for (uint32_t k = 0; k < CV_WEIGHTS; k++) {
+        for (uint32_t i = 0; i < in->n; i++)
+            sum[k] += in->w[k][i];
+    }
+}
+
+/* `right` has been split off `left`, both of height `level` - 1, whose sums
+ * are lsum and rsum: tell the parent, splitting it where it is full. */
+static void link_right(struct cv_doc *doc, uint32_t list, uint32_t level,
+                       uint32_t left, const uint32_t lsum[CV_WEIGHTS],
+                       uint32_t right, const uint32_t rsum[CV_WEIGHTS])
+{
+    uint32_t ls[CV_WEIGHTS], rs[CV_WEIGHTS];
+    uint32_t node =
+        level == 1 ? doc->leaves[left].parent : doc->inners[left].parent;
+    struct cv_inner *in;
+    uint32_t i;
+
+    memcpy(ls, lsum, sizeof(ls));
+    memcpy(rs, rsum, sizeof(rs));
+    for (;;) {
+        uint32_t twin, keep;
+        struct cv_inner *t;
+
+        if (node == CV_NONE) {
+            node = inner_new(doc);
+            in = &doc->inners[node];
+            in->level = level;
+            put_child(in, 0, left, ls);
+            put_child(in, 1, right, rs);
+            adopt(doc, in, left, node);
+            adopt(doc, in, right, node);
+            doc->lists[list].root = node;
+            doc->lists[list].height = level;
+            if (level > doc->height_max)
+                doc->height_max = level;
+            return;
+        }
+        in = &doc->inners[node];
+        i = index_of(in->child, left);
+        for (uint32_t k = 0; k < CV_WEIGHTS; k++)
+            in->w[k][i] = ls[k];
+        if (in->n < CV_INNER_NODES) {
+            put_child(in, i + 1, right, rs);
+            adopt(doc, in, right, node);
+            return;
+        }
+        twin = inner_new(doc);
+        in = &doc->inners[node];
+        t = &doc->inners[twin];
+        t->level = level;
+        t->parent = in->parent;
+        /* Leave a node full that only grows at its end. */
+        keep =
+            i + 1 == CV_INNER_NODES ? CV_INNER_NODES - 1 : CV_INNER_NODES / 2;
+        t->n = CV_INNER_NODES - keep;
+        memcpy(t->child, in->child + keep, t->n * sizeof(uint32_t));
+        for (uint32_t k = 0; k < CV_WEIGHTS; k++)
+            memcpy(t->w[k], in->w[k] + keep, t->n * sizeof(uint32_t));
+        in->n = keep;
+        for (uint32_t k = 0; k < t->n; k++)
+            adopt(doc, t, t->child[k], twin);
+        if (i < keep) {
+            put_child(in, i + 1, right, rs);
+            adopt(doc, in, right, node);
+        } else {
+            put_child(t, i + 1 - keep, right, rs);
+            adopt(doc, t, right, twin);
+        }
+        sum_inner(in, ls);
+        sum_inner(t, rs);
+        left = node;
+        right = twin;
+        node = in->parent;
+        level++;
+    }
+}
+
+/* Make room in a full leaf for an item at `pos`; returns the leaf and changes
+ * *pos to where it goes now. */
+static uint32_t split_leaf(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
+{
+    uint32_t twin = leaf_new(doc);
+    struct cv_leaf *l = &doc->leaves[leaf], *t = &doc->leaves[twin];
+    uint32_t keep = *pos == CV_LEAF_ITEMS && l->next == CV_NONE
+                        ? CV_LEAF_ITEMS - 1
+                        : CV_LEAF_ITEMS / 2;
+    bool newlines = l->sum[CV_NEWLINES] > 0;
+
+    cv_tree_flush(doc);
+    t->list = l->list;
+    t->parent = l->parent;
+    t->n = CV_LEAF_ITEMS - keep;
+    memcpy(t->item, l->item + keep, t->n * sizeof(uint32_t));
+    memcpy(t->vis, l->vis + keep, t->n * sizeof(uint32_t));
+    l->n = keep;
+    for (uint32_t i = 0; i < t->n; i++)
+        doc->items[t->item[i]].leaf = twin;
+    t->prev = leaf;
+    t->next = l->next;
+    if (l->next != CV_NONE)
+        doc->leaves[l->next].prev = twin;
+    l->next = twin;
+    sum_leaf(doc, leaf, newlines);
+    sum_leaf(doc, twin, newlines);
+    link_right(doc, l->list, 1, leaf, l->sum, twin, t->sum);
+    if (doc->hot.leaf == leaf)
+        doc->hot.leaf = CV_NONE;
+    if (*pos < keep)
+        return leaf;
+    *pos -= keep;
+    return twin;
+}
+
+void cv_tree_insert(struct cv_doc *doc, uint32_t list, uint32_t left,
+                    uint32_t item, uint32_t newlines)
+{
+    struct cv_item *x = &doc->items[item];
+    struct cv_list *l = &doc->lists[list];
+    struct cv_leaf *leaf;
+    uint32_t at, pos;
+
+    if (l->root == CV_NONE) {
+        at = leaf_new(doc);
+        doc->leaves[at].list = list;
+        l->root = at;
+        l->height = 0;
+        pos = 0;
+    } else if (left != CV_NONE) {
+        at = doc->items[left].leaf;
+        pos = cv_tree_pos(doc, left) + 1;
+    } else {
+        at = doc->items[cv_tree_first(doc, list)].leaf;
+        pos = 0;
+    }
+    if (doc->leaves[at].n == CV_LEAF_ITEMS) {
+        /* The next leaf may have room at its front. */
+        uint32_t next = doc->leaves[at].next;
+
+        if (pos == CV_LEAF_ITEMS && next != CV_NONE &&
+            doc->leaves[next].n < CV_LEAF_ITEMS) {
+            at = next;
+            pos = 0;
+        } else {
+            at = split_leaf(doc, at, &pos);
+        }
+    }
+    leaf = &doc->leaves[at];
+    memmove(&leaf->item[pos + 1], &leaf->item[pos],
+            (leaf->n - pos) * sizeof(uint32_t));
+    memmove(&leaf->vis[pos + 1], &leaf->vis[pos],
+            (leaf->n - pos) * sizeof(uint32_t));
+    leaf->n++;
+    leaf->item[pos] = item;
+    leaf->vis[pos] = 0;
+    x->leaf = at;
+    cv_tree_resize_at(doc, at, pos, (int32_t)cv_item_visible(x),
+                      (int32_t)cv_item_units(x), (int32_t)newlines);
+}
+
+/* ---- removing ---- */
+
+/* An inner node has lost a child: drop what became empty or superfluous. */
+static void shrink(struct cv_doc *doc, uint32_t list, uint32_t node)
+{
+    struct cv_list *l = &doc->lists[list];
+
+    while (node != CV_NONE && doc->inners[node].n == 0) {
+        uint32_t up = doc->inners[node].parent;
+
+        if (up != CV_NONE)
+            drop_child(&doc->inners[up], index_of(doc->inners[up].child, node));
+        else
+            l->root = CV_NONE;
+        inner_free(doc, node);
+        node = up;
+    }
+    while (l->root != CV_NONE && l->height > 0 && doc->inners[l->root].n == 1) {
+        uint32_t child = doc->inners[l->root].child[0];
+
+        adopt(doc, &doc->inners[l->root], child, CV_NONE);
+        inner_free(doc, l->root);
+        l->root = child;
+        l->height--;
+    }
+    if (l->root == CV_NONE)
+        l->height = 0;
+}
+
+static void unlink_leaf(struct cv_doc *doc, uint32_t leaf)
+{
+    struct cv_leaf *l = &doc->leaves[leaf];
+    uint32_t list = l->list, node = l->parent;
+
+    if (l->prev != CV_NONE)
+        doc->leaves[l->prev].next = l->next;
+    if (l->next != CV_NONE)
+        doc->leaves[l->next].prev = l->prev;
+    leaf_free(doc, leaf);
+    if (node == CV_NONE) {
+        doc->lists[list].root = CV_NONE;
+        return;
+    }
+    drop_child(&doc->inners[node], index_of(doc->inners[node].child, leaf));
+    shrink(doc, list, node);
+}
+
+/* Move the items of `right` to the end of `left`, its neighbour under the same
+ * parent. */
+static void join_leaves(struct cv_doc *doc, uint32_t left, uint32_t right)
+{
+    struct cv_leaf *l = &doc->leaves[left], *r = &doc->leaves[right];
+    struct cv_inner *in = &doc->inners[l->parent];
+    uint32_t i = index_of(in->child, left);
+
+    for (uint32_t k = 0; k < r->n; k++)
+        doc->items[r->item[k]].leaf = left;
+    memcpy(l->item + l->n, r->item, r->n * sizeof(uint32_t));
+    memcpy(l->vis + l->n, r->vis, r->n * sizeof(uint32_t));
+    l->n += r->n;
+    for (uint32_t k = 0; k < CV_WEIGHTS; k++) {
+        l->sum[k] += r->sum[k];
+        in->w[k][i] = l->sum[k];
+    }
+    if (doc->hot.leaf == left)
+        doc->hot.leaf = CV_NONE;
+    unlink_leaf(doc, right);
+}
+
+void cv_tree_remove(struct cv_doc *doc, uint32_t item)
+{
+    uint32_t leaf = doc->items[item].leaf, pos = cv_tree_pos(doc, item);
+    struct cv_leaf *l = &doc->leaves[leaf];
+
+    assert(l->vis[pos] == 0);
+    l->n--;
+    memmove(&l->item[pos], &l->item[pos + 1], (l->n - pos) * sizeof(uint32_t));
+    memmove(&l->vis[pos], &l->vis[pos + 1], (l->n - pos) * sizeof(uint32_t));
+    doc->items[item].leaf = CV_NONE;
+    if (doc->hot.leaf == leaf)
+        doc->hot.item = CV_NONE;
+    if (l->n >= LEAF_LOW || l->parent == CV_NONE) {
+        if (l->n == 0) {
+            cv_tree_flush(doc);
+            unlink_leaf(doc, leaf);
+        }
+        return;
+    }
+    cv_tree_flush(doc);
+    if (l->n == 0)
+        unlink_leaf(doc, leaf);
+    else if (l->next != CV_NONE && doc->leaves[l->next].parent == l->parent &&
+             l->n + doc->leaves[l->next].n <= LEAF_JOIN)
+        join_leaves(doc, leaf, l->next);
+    else if (l->prev != CV_NONE && doc->leaves[l->prev].parent == l->parent &&
+             l->n + doc->leaves[l->prev].n <= LEAF_JOIN)
+        join_leaves(doc, l->prev, leaf);
+}
+
+void cv_tree_clear(struct cv_doc *doc, uint32_t list)
+{
+    struct cv_list *l = &doc->lists[list];
+    uint32_t node = l->root, h = l->height;
+
+    cv_tree_flush(doc);
+    /* Depth first, freeing the last child of a node as long as it has one. */
+    while (node != CV_NONE) {
+        uint32_t up;
+
+        while (h > 0 && doc->inners[node].n > 0) {
+            node = doc->inners[node].child[doc->inners[node].n - 1];
+            h--;
+        }
+        if (h == 0) {
+            up = doc->leaves[node].parent;
+            leaf_free(doc, node);
+        } else {
+            up = doc->inners[node].parent;
+            inner_free(doc, node);
+        }
+        if (up != CV_NONE)
+            doc->inners[up].n--;
+        node = up;
+        h++;
+    }
+    l->root = CV_NONE;
+    l->height = 0;
+    memset(l->sum, 0, sizeof(l->sum));
+}
+
+/* ---- searching ---- */
+
+/* Newlines of an item are not kept: count as far as needed. */
+static uint32_t item_weight(const struct cv_doc *doc, const struct cv_leaf *l,
+                            uint32_t i, enum cv_weight weight)
+{
+    switch (weight) {
+    case CV_BYTES:
+        return l->vis[i];
+    case CV_UNITS:
+        return cv_item_units(&doc->items[l->item[i]]);
+    case CV_NEWLINES:
+    case CV_WEIGHTS:
+        break;
+    }
+    return cv_item_newlines(doc, &doc->items[l->item[i]]);
+}
+
+struct cv_place cv_tree_find(const struct cv_doc *doc, uint32_t list,
+                             enum cv_weight weight, uint32_t at, bool ending)
+{
+    const struct cv_list *l = &doc->lists[list];
+    struct cv_place p = {CV_NONE, CV_NONE, 0, 0};
+    const struct cv_leaf *leaf;
+    uint32_t node = l->root, left = at;
+
+    /* With `ending`, what begins at `left` is already too far. */
+    if (node == CV_NONE || left > l->sum[weight] ||
+        (ending ? left == 0 : left == l->sum[weight]))
+        return p;
+    cv_tree_flush(cv_doc_mutable(doc));
+    for (uint32_t h = l->height; h > 0; h--) {
+        const struct cv_inner *in = &doc->inners[node];
+        const uint32_t *w = in->w[weight];
+        uint32_t i = 0;
+
+        while (left > w[i] || (left == w[i] && !ending))
+            left -= w[i++];
+        node = in->child[i];
+    }
+    leaf = &doc->leaves[node];
+    for (uint32_t i = 0;; i++) {
+        uint32_t w = item_weight(doc, leaf, i, weight);
+
+        if (left < w || (left == w && ending)) {
+            p = (struct cv_place){leaf->item[i], node, i, at - left};
+            return p;
+        }
+        left -= w;
+    }
+}
+
+uint32_t cv_tree_leaf_offset(const struct cv_doc *doc, uint32_t leaf,
+                             enum cv_weight weight)
+{
+    uint32_t child = leaf, node = doc->leaves[leaf].parent, sum = 0;
+
+    cv_tree_flush(cv_doc_mutable(doc));
+    while (node != CV_NONE) {
+        const struct cv_inner *in = &doc->inners[node];
+
+        for (uint32_t i = 0; in->child[i] != child; i++)
+            sum += in->w[weight][i];
+        child = node;
+        node = in->parent;
+    }
+    return sum;
+}
+
+uint32_t cv_tree_offset(const struct cv_doc *doc, uint32_t item,
+                        enum cv_weight weight)
+{
+    uint32_t leaf = doc->items[item].leaf;
+    const struct cv_leaf *l = &doc->leaves[leaf];
+    uint32_t sum = cv_tree_leaf_offset(doc, leaf, weight);
+
+    for (uint32_t i = 0; l->item[i] != item; i++)
+        sum += item_weight(doc, l, i, weight);
+    return sum;
+}
+
+bool cv_tree_before(const struct cv_doc *doc, uint32_t a, uint32_t b)
+{
+    uint32_t x = doc->items[a].leaf, y = doc->items[b].leaf, px, py;
+
+    if (x == y) {
+        const struct cv_leaf *l = &doc->leaves[x];
+
+        for (uint32_t i = 0;; i++) {
+            if (l->item[i] == b)
+                return false;
+            if (l->item[i] == a)
+                return true;
+        }
+    }
+    px = doc->leaves[x].parent;
+    py = doc->leaves[y].parent;
+    while (px != py) {
+        x = px;
+        y = py;
+        px = doc->inners[x].parent;
+        py = doc->inners[y].parent;
+    }
+    for (uint32_t i = 0;; i++) {
+        if (doc->inners[px].child[i] == y)
+            return false;
+        if (doc->inners[px].child[i] == x)
+            return true;
+    }
+}
+
+/* ---- checking ---- */
+
+#define EXPECT(cond)                                                           \
+    do {                                                                       \
+        if (!(cond))                                                           \
+            abort();                                                           \
+    } while (0)
+
+static void check_leaf(const struct cv_doc *doc, uint32_t list, uint32_t leaf,
+                       uint32_t parent, uint32_t *last,
+                       uint32_t sum[CV_WEIGHTS])
+{
+    const struct cv_leaf *l = &doc->leaves[leaf];
+
+    memset(sum, 0, CV_WEIGHTS * sizeof(*sum));
+    EXPECT(l->list == list && l->parent == parent && l->prev == *last);
+    EXPECT(*last == CV_NONE || doc->leaves[*last].next == leaf);
+    EXPECT(l->n > 0 && l->n <= CV_LEAF_ITEMS);
+    *last = leaf;
+    for (uint32_t i = 0; i < l->n; i++) {
+        const struct cv_item *x = &doc->items[l->item[i]];
+
+        EXPECT(x->leaf == leaf && l->vis[i] == cv_item_visible(x));
+        EXPECT(x->len > 0 && x->kind != CV_KIND_GC);
+        EXPECT(cv_store_find(doc, x->client, x->clock) == l->item[i]);
+        if (x->kind == CV_KIND_STRING) {
+            size_t units;
+
+            EXPECT(cv_utf8_measure(cv_item_content(doc, x), x->bytes, &units));
+            EXPECT(units == x->len);
+            EXPECT(x->bytes <= CV_RUN_BYTES ||
+                   cv_list_is_key(&doc->lists[list]));
+        }
+        sum[CV_BYTES] += l->vis[i];
+        sum[CV_UNITS] += cv_item_units(x);
+        sum[CV_NEWLINES] += cv_item_newlines(doc, x);
+    }
+    EXPECT(memcmp(sum, l->sum, sizeof(l->sum)) == 0);
+}
+
+static void check_node(const struct cv_doc *doc, uint32_t list, uint32_t node,
+                       uint32_t height, uint32_t parent, uint32_t *last,
+                       uint32_t sum[CV_WEIGHTS])
+{
+    const struct cv_inner *in = &doc->inners[node];
+
+    if (height == 0) {
+        check_leaf(doc, list, node, parent, last, sum);
+        return;
+    }
+    memset(sum, 0, CV_WEIGHTS * sizeof(*sum));
+    EXPECT(in->parent == parent && in->level == height);
+    EXPECT(in->n > 0 && in->n <= CV_INNER_NODES);
+    for (uint32_t i = 0; i < in->n; i++) {
+        uint32_t s[CV_WEIGHTS];
+
+        check_node(doc, list, in->child[i], height - 1, node, last, s);
+        for (uint32_t k = 0; k < CV_WEIGHTS; k++) {
+            EXPECT(in->w[k][i] == s[k]);
+            sum[k] += s[k];
+        }
+    }
+}
+
+void cv_tree_check(const struct cv_doc *doc, uint32_t list)
+{
+    const struct cv_list *l = &doc->lists[list];
+    uint32_t sum[CV_WEIGHTS] = {0}, last = CV_NONE;
+
+    cv_tree_flush(cv_doc_mutable(doc));
+    if (l->root != CV_NONE)
+        check_node(doc, list, l->root, l->height, CV_NONE, &last, sum);
+    EXPECT(memcmp(sum, l->sum, sizeof(l->sum)) == 0);
+    EXPECT(last == CV_NONE || doc->leaves[last].next == CV_NONE);
+}

@@ -1,0 +1,66 @@
+/* crdt/tree.h - the items of a list in document order.  For crdt/ only.
+ *
+ * A B+tree: leaves hold items, inner nodes sum what is visible below them in
+ * UTF-8 bytes, UTF-16 units and newlines, so any of the three finds a place in
+ * O(log n).  Nothing here allocates: cv_store_reserve() comes first. */
+#ifndef CV_CRDT_TREE_H
+#define CV_CRDT_TREE_H
+#include "crdt/store.h"
+
+struct cv_place {
+    uint32_t item; /* CV_NONE: there is none */
+    uint32_t leaf;
+    uint32_t pos;   /* in the leaf */
+    uint32_t start; /* where the item begins, in what was searched */
+};
+
+/* Tell the parents of the lazy leaf its sums. */
+void cv_tree_flush(struct cv_doc *doc);
+
+/* Place of an item in its leaf. */
+uint32_t cv_tree_pos(const struct cv_doc *doc, uint32_t item);
+/* Neighbours in the list; CV_NONE at the ends. */
+uint32_t cv_tree_next(const struct cv_doc *doc, uint32_t item);
+uint32_t cv_tree_prev(const struct cv_doc *doc, uint32_t item);
+uint32_t cv_tree_first(const struct cv_doc *doc, uint32_t list);
+uint32_t cv_tree_last(const struct cv_doc *doc, uint32_t list);
+
+/* Step a place to the next item (start is not kept up); false at the end. */
+bool cv_place_next(const struct cv_doc *doc, struct cv_place *p);
+/* To the next item that is not deleted, over any number of tombstones in
+ * O(log n).  Over format marks too, when nothing else is near them. */
+bool cv_place_next_live(const struct cv_doc *doc, struct cv_place *p);
+/* Like it, but stays where it is if that is not deleted. */
+bool cv_place_live(const struct cv_doc *doc, struct cv_place *p);
+
+/* Link an item behind `left`, or at the start for CV_NONE. */
+void cv_tree_insert(struct cv_doc *doc, uint32_t list, uint32_t left,
+                    uint32_t item, uint32_t newlines);
+/* Unlink an item of which nothing is visible. */
+void cv_tree_remove(struct cv_doc *doc, uint32_t item);
+/* What is visible of an item changes by this. */
+void cv_tree_resize(struct cv_doc *doc, uint32_t item, int32_t bytes,
+                    int32_t units, int32_t newlines);
+/* The same when its place in the leaf is known. */
+void cv_tree_resize_at(struct cv_doc *doc, uint32_t leaf, uint32_t pos,
+                       int32_t bytes, int32_t units, int32_t newlines);
+/* Free all nodes of a list; the items are not looked at. */
+void cv_tree_clear(struct cv_doc *doc, uint32_t list);
+
+/* The item that holds what lies before (`ending`) or behind offset `at` of
+ * that weight: start < at <= start + w, or start <= at < start + w. */
+struct cv_place cv_tree_find(const struct cv_doc *doc, uint32_t list,
+                             enum cv_weight weight, uint32_t at, bool ending);
+/* How much of a weight lies before this item. */
+uint32_t cv_tree_offset(const struct cv_doc *doc, uint32_t item,
+                        enum cv_weight weight);
+uint32_t cv_tree_leaf_offset(const struct cv_doc *doc, uint32_t leaf,
+                             enum cv_weight weight);
+/* Does a lie before b in the list that both are in? */
+bool cv_tree_before(const struct cv_doc *doc, uint32_t a, uint32_t b);
+/* Newlines in an item that is visible text, else 0. */
+uint32_t cv_item_newlines(const struct cv_doc *doc, const struct cv_item *x);
+
+/* Abort if the tree of a list is not what it should be; for tests. */
+void cv_tree_check(const struct cv_doc *doc, uint32_t list);
+#endif

@@ -1,0 +1,110 @@
+#include "crdt/txn.h"
+
+#include <stdlib.h>
+
+/* Larger vectors are given back when a transaction ends. */
+#define KEEP_ENTRIES 4096
+
+void cv_txn_begin(struct cv_doc *doc, bool notes)
+{
+    struct cv_txn *t = &doc->txn;
+
+    t->serial++;
+    t->notes_on = notes;
+    t->touched.n = 0;
+    t->deleted.n = 0;
+    t->notes.n = 0;
+    t->keys.n = 0;
+}
+
+#define TRIM(vec)                                                              \
+    do {                                                                       \
+        if ((vec)->cap > KEEP_ENTRIES) {                                       \
+            free((vec)->at);                                                   \
+            (vec)->at = NULL;                                                  \
+            (vec)->cap = 0;                                                    \
+        }                                                                      \
+        (vec)->n = 0;                                                          \
+    } while (0)
+
+void cv_txn_end(struct cv_doc *doc)
+{
+    struct cv_txn *t = &doc->txn;
+
+    for (uint32_t i = 0; i < t->notes.n; i++) {
+        const struct cv_note *n = &t->notes.at[i];
+
+        if (n->kind == CV_NOTE_HALF)
+            doc->items[cv_store_find(doc, n->client, n->clock)].fresh = 0;
+    }
+    TRIM(&t->touched);
+    TRIM(&t->deleted);
+    TRIM(&t->notes);
+    TRIM(&t->keys);
+    t->notes_on = false;
+    /* Marks of this transaction are void from here on. */
+    t->serial++;
+}
+
+int cv_txn_touch(struct cv_doc *doc, uint32_t client)
+{
+    struct cv_client *c = &doc->clients[client];
+
+    if (c->mark == doc->txn.serial)
+        return CV_OK;
+    if (!cv_vec_reserve(&doc->txn.touched, 1))
+        return CV_ERR_NOMEM;
+    doc->txn.touched.at[doc->txn.touched.n++] = client;
+    c->mark = doc->txn.serial;
+    c->before = c->next;
+    return CV_OK;
+}
+
+int cv_txn_reserve(struct cv_doc *doc)
+{
+    struct cv_txn *t = &doc->txn;
+
+    if (!cv_vec_reserve(&t->deleted, 1) || !cv_vec_reserve(&t->keys, 1) ||
+        (t->notes_on && !cv_vec_reserve(&t->notes, 3)))
+        return CV_ERR_NOMEM;
+    return CV_OK;
+}
+
+void cv_txn_deleted(struct cv_doc *doc, uint32_t client, uint32_t clock,
+                    uint32_t len)
+{
+    struct cv_txn *t = &doc->txn;
+
+    if (t->deleted.n > 0) {
+        struct cv_deleted *d = &t->deleted.at[t->deleted.n - 1];
+
+        if (d->client == client && d->clock + d->len == clock) {
+            d->len += len;
+            return;
+        }
+        if (d->client == client && clock + len == d->clock) {
+            d->clock = clock;
+            d->len += len;
+            return;
+        }
+    }
+    t->deleted.at[t->deleted.n++] = (struct cv_deleted){client, clock, len};
+}
+
+void cv_txn_note(struct cv_doc *doc, enum cv_note_kind kind, uint32_t client,
+                 uint32_t clock, uint32_t bytes)
+{
+    struct cv_txn *t = &doc->txn;
+
+    t->notes.at[t->notes.n++] = (struct cv_note){client, clock, bytes, kind};
+}
+
+void cv_txn_key(struct cv_doc *doc, uint32_t list)
+{
+    struct cv_list *l = &doc->lists[list];
+
+    if (!doc->txn.notes_on || l->changed == doc->txn.serial)
+        return;
+    l->changed = doc->txn.serial;
+    doc->txn.keys.at[doc->txn.keys.n++] = list;
+}

@@ -1,0 +1,39 @@
+/* crdt/txn.h - what one transaction has changed.  For crdt/ only.
+ *
+ * One local edit command or one remote update: which clients got structs, from
+ * which clock on, which units were deleted, and what an observer will want to
+ * know.  From this come the update for the peers and the events. */
+#ifndef CV_CRDT_TXN_H
+#define CV_CRDT_TXN_H
+#include "crdt/store.h"
+
+/* Begin; `notes`: collect what an observer needs. */
+void cv_txn_begin(struct cv_doc *doc, bool notes);
+void cv_txn_end(struct cv_doc *doc);
+
+/* Structs of this client are about to be added. */
+int cv_txn_touch(struct cv_doc *doc, uint32_t client);
+/* The state of a client before the transaction. */
+static inline uint32_t cv_txn_before(const struct cv_doc *doc, uint32_t client)
+{
+    const struct cv_client *c = &doc->clients[client];
+
+    return c->mark == doc->txn.serial ? c->before : c->next;
+}
+
+/* Room for one more entry of each kind. */
+int cv_txn_reserve(struct cv_doc *doc);
+/* After reserve. */
+void cv_txn_deleted(struct cv_doc *doc, uint32_t client, uint32_t clock,
+                    uint32_t len);
+void cv_txn_note(struct cv_doc *doc, enum cv_note_kind kind, uint32_t client,
+                 uint32_t clock, uint32_t bytes);
+/* The value of a map key may have changed (a key list). */
+void cv_txn_key(struct cv_doc *doc, uint32_t list);
+
+/* Has anything changed? */
+static inline bool cv_txn_news(const struct cv_doc *doc)
+{
+    return doc->txn.touched.n > 0 || doc->txn.deleted.n > 0;
+}
+#endif

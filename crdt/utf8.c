@@ -1,0 +1,125 @@
+#include "crdt/utf8.h"
+
+#include <string.h>
+
+#define HIGH_BITS UINT64_C(0x8080808080808080)
+
+static uint64_t load64(const uint8_t *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+/* Length of the character at text[0], 0 if it is malformed (RFC 3629, 4). */
+static size_t check_char(const uint8_t *text, size_t len)
+{
+    uint8_t a = text[0], low = 0x80, high = 0xBF;
+    size_t n;
+
+    if (a < 0x80)
+        return 1;
+    if (a < 0xC2 || a > 0xF4)
+        return 0;
+    n = cv_utf8_char_len(a);
+    if (n > len)
+        return 0;
+    if (a == 0xE0)
+        low = 0xA0;
+    else if (a == 0xED)
+        high = 0x9F;
+    else if (a == 0xF0)
+        low = 0x90;
+    else if (a == 0xF4)
+        high = 0x8F;
+    if (text[1] < low || text[1] > high)
+        return 0;
+    for (size_t i = 2; i < n; i++) {
+        if ((text[i] & 0xC0) != 0x80)
+            return 0;
+    }
+    return n;
+}
+
+bool cv_utf8_measure(const uint8_t *text, size_t len, size_t *units)
+{
+    size_t at = 0, n = 0;
+
+    while (at < len) {
+        size_t step;
+
+        if (len - at >= 8 && !(load64(text + at) & HIGH_BITS)) {
+            at += 8;
+            n += 8;
+            continue;
+        }
+        step = check_char(text + at, len - at);
+        if (step == 0)
+            return false;
+        at += step;
+        n += step == 4 ? 2 : 1;
+    }
+    *units = n;
+    return true;
+}
+
+size_t cv_utf8_units(const uint8_t *text, size_t len)
+{
+    size_t n = 0;
+
+    /* Every byte that begins a character, and those of four bytes twice. */
+    for (size_t i = 0; i < len; i++)
+        n += (size_t)((text[i] & 0xC0) != 0x80) + (size_t)(text[i] >= 0xF0);
+    return n;
+}
+
+size_t cv_utf8_offset(const uint8_t *text, size_t len, size_t units,
+                      bool *inside)
+{
+    size_t at = 0;
+
+    *inside = false;
+    while (units > 0 && at < len) {
+        if (units >= 8 && len - at >= 8 && !(load64(text + at) & HIGH_BITS)) {
+            at += 8;
+            units -= 8;
+            continue;
+        }
+        if (text[at] >= 0xF0) {
+            if (units == 1) {
+                *inside = true;
+                return at;
+            }
+            units -= 2;
+        } else {
+            units--;
+        }
+        at += cv_utf8_char_len(text[at]);
+    }
+    return at;
+}
+
+size_t cv_utf8_newlines(const uint8_t *text, size_t len)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; i++)
+        n += (size_t)(text[i] == '\n');
+    return n;
+}
+
+size_t cv_utf8_after_newline(const uint8_t *text, size_t len, size_t n)
+{
+    const uint8_t *at = text, *end = text + len;
+
+    while (n > 0) {
+        const uint8_t *hit = memchr(at, '\n', (size_t)(end - at));
+
+        if (hit == NULL)
+            return len;
+        at = hit + 1;
+        n--;
+    }
+    return (size_t)(at - text);
+}

@@ -1,0 +1,41 @@
+/* crdt/utf8.h - counting in UTF-8, UTF-16 and lines.
+ *
+ * Except where it says so the text has been validated before. */
+#ifndef CV_CRDT_UTF8_H
+#define CV_CRDT_UTF8_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* U+FFFD: what both halves of a surrogate pair become when it is cut. */
+#define CV_UTF8_REPLACEMENT     "\xEF\xBF\xBD"
+#define CV_UTF8_REPLACEMENT_LEN 3
+
+/* Validate (RFC 3629) and count UTF-16 units in one pass. */
+bool cv_utf8_measure(const uint8_t *text, size_t len, size_t *units);
+
+/* UTF-16 units of valid text. */
+size_t cv_utf8_units(const uint8_t *text, size_t len);
+
+/* Byte offset of unit `units`; when that is the second half of a pair, the
+ * offset of the pair and *inside = true.  `units` <= those of the text. */
+size_t cv_utf8_offset(const uint8_t *text, size_t len, size_t units,
+                      bool *inside);
+
+/* Is there a character border before text[at]? (`at` < length) */
+static inline bool cv_utf8_border(const uint8_t *text, size_t at)
+{
+    return (text[at] & 0xC0) != 0x80;
+}
+
+/* Bytes of the character that begins with this byte. */
+static inline size_t cv_utf8_char_len(uint8_t first)
+{
+    return first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+}
+
+/* '\n' characters. */
+size_t cv_utf8_newlines(const uint8_t *text, size_t len);
+/* Offset behind the n-th (from 1) newline; there are that many. */
+size_t cv_utf8_after_newline(const uint8_t *text, size_t len, size_t n);
+#endif
