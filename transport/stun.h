@@ -58,6 +58,7 @@ enum cv_stun_attr {
     /* Ours, from the comprehension-optional range: others skip them. */
     CV_STUN_PATH_ID = 0xcf01,   /* u32, the sender's number of the path */
     CV_STUN_SEND_TIME = 0xcf02, /* u64, microseconds of the sender's clock */
+    CV_STUN_FILL = 0xcf03,      /* zeros: room for the answer */
 };
 
 #define CV_STUN_CHANGE_IP   0x4u

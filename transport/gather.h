@@ -1,0 +1,98 @@
+/* transport/gather.h - our own candidates: addresses of interfaces, and how
+ * others see us (STUN servers, peers), and what that says about the NAT.
+ *
+ * A STUN client towards every configured server: RTO 250, 500, 1000 ms, then
+ * again every 25 s, answered or not, so that the NAT keeps the mapping.
+ *
+ * A reflexive address is published when two sources agree on it, or when the
+ * one configured server says so.  Peers are sources too.  Sources that agree
+ * on the address but not on the port show a NAT that maps by destination; the
+ * address is published all the same, because a peer behind an address-
+ * restricted NAT needs it.
+ *
+ * Pure: interfaces, resolved names, packets and the time come in. */
+#ifndef CV_TRANSPORT_GATHER_H
+#define CV_TRANSPORT_GATHER_H
+#include "base/contact.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "transport/local.h"
+#include "transport/path.h"
+#include "transport/stun.h"
+
+#define CV_GATHER_SERVERS 8
+#define CV_GATHER_ADDRS   2 /* of a server: one IPv4, one IPv6 */
+#define CV_GATHER_PEERS   8 /* last peers that told us how they see us */
+#define CV_GATHER_TRIES   3 /* 250, 500, 1000 ms */
+#define CV_GATHER_RTO     (250 * CV_MILLISECOND)
+#define CV_GATHER_STAGGER (100 * CV_MILLISECOND)
+/* UDP mappings often die at 30 s (RFC 4787, 4.3, allows two minutes). */
+#define CV_GATHER_REFRESH   (25 * CV_SECOND)
+#define CV_GATHER_PEER_LIFE (5 * CV_MINUTE)
+/* The first candidates are told when all sources have spoken, at the latest
+ * after this; later changes wait a little for more. */
+#define CV_GATHER_FIRST  (300 * CV_MILLISECOND)
+#define CV_GATHER_SETTLE (100 * CV_MILLISECOND)
+
+struct cv_gather_source { /* one address of one server */
+    struct cv_addr addr;  /* family NONE: unused */
+    uint8_t txid[CV_STUN_TXID];
+    unsigned tries; /* of this round */
+    bool failed;    /* the last round had no answer */
+    bool open;      /* `txid` waits for an answer */
+    cv_time sent, next;
+    struct cv_addr mapped; /* what it says; family NONE: nothing yet */
+    cv_time rtt;
+};
+
+struct cv_gather_peer {
+    struct cv_addr peer, mapped;
+    cv_time at;
+};
+
+struct cv_gather {
+    const struct cv_rng *rng; /* kept */
+    struct cv_log *log;       /* kept, may be NULL */
+    cv_path_send_fn send;
+    void (*changed)(void *user, const struct cv_candidates *own);
+    void *user;
+    struct cv_local local;
+    unsigned n_servers; /* configured, resolved or not */
+    struct cv_gather_source source[CV_GATHER_SERVERS][CV_GATHER_ADDRS];
+    struct cv_gather_peer peer[CV_GATHER_PEERS];
+    struct cv_candidates own;
+    bool told; /* `changed` was called at least once */
+    cv_time tell_at;
+    cv_time started;
+};
+
+/* `local` holds the interfaces, the port and the families of our socket. */
+void cv_gather_init(struct cv_gather *g, const struct cv_rng *rng,
+                    struct cv_log *log, const struct cv_local *local,
+                    unsigned n_servers, cv_path_send_fn send,
+                    void (*changed)(void *user,
+                                    const struct cv_candidates *own),
+                    void *user, cv_time now);
+
+/* A server's name was resolved: the first address of each family counts. */
+void cv_gather_server(struct cv_gather *g, unsigned server,
+                      const struct cv_addr *addrs, unsigned n, cv_time now);
+/* The interfaces changed: ask everybody again. */
+void cv_gather_network_changed(struct cv_gather *g,
+                               const struct cv_local *local, cv_time now);
+/* An authenticated check of ours was answered. */
+void cv_gather_reflexive(struct cv_gather *g, const struct cv_addr *mapped,
+                         const struct cv_addr *peer, cv_time now);
+/* A STUN message that is not an attempt's; true when it was ours. */
+bool cv_gather_input(struct cv_gather *g, const struct cv_path_addr *from,
+                     const struct cv_stun *m, cv_time now);
+
+cv_time cv_gather_deadline(const struct cv_gather *g);
+void cv_gather_step(struct cv_gather *g, cv_time now);
+
+/* Current candidates, best first. */
+const struct cv_candidates *cv_gather_own(const struct cv_gather *g);
+/* A sentence: addresses by kind, NAT, servers that answer. */
+void cv_gather_describe(const struct cv_gather *g, char *out, size_t len);
+#endif
