@@ -245,10 +245,10 @@ static int member_message(struct cv_peer *p, struct cv_bytes message)
         close_conn(p, CV_REFUSAL_NONE, "");
         break;
     case CV_CONTROL_NAME:
-        memcpy(p->name, c.u.name.name, sizeof p->name);
-        /* fall through */
     case CV_CONTROL_MEMBER_LIST:
     case CV_CONTROL_FILE_LIST:
+        if (c.type == CV_CONTROL_NAME)
+            memcpy(p->name, c.u.name.name, sizeof p->name);
         if (p->config.events->control != NULL)
             p->config.events->control(p->config.user, p, &c);
         break;
