@@ -8,7 +8,8 @@
  * `test/…` let a script drive it:
  *
  *   test/text    {doc}                 what it holds, counters, last cursor
- *   test/edit    {doc, range, text}    an edit of somebody else
+ *   test/edit    {doc, range, text}    an edit of somebody else; answered
+ *                                      before it is sent
  *   test/random  {doc, count, rate, seed}  such edits, `rate` a second
  *   test/send    {method, params}      a notification as it stands
  *   test/doc     {…}                   what the next `join` brings
@@ -16,6 +17,8 @@
  *   test/hold    {hold}                confirm no changes while true
  *   test/log     {}                    what the editor asked for, and forget it
  *   test/refuse  {method, code, message, hint}   answer the next one so
+ *
+ * FAKE_SLOW in its environment names a request that takes it 0.3 s.
  */
 #include <jansson.h>
 #include <nettle/sha2.h>
@@ -31,7 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_DOCS  16
+#define MAX_DOCS  256
 #define MAX_INPUT ((size_t)256 << 20)
 
 struct text {
@@ -780,6 +783,7 @@ static void on_message(const char *data, size_t len)
     } else {
         json_t *error;
         long long joined = 0;
+        const char *slow = getenv("FAKE_SLOW");
         json_t *result = on_request(method, params, &error, &joined);
         json_t *answer = json_pack("{s:O}", "id", id);
 
@@ -787,6 +791,8 @@ static void on_message(const char *data, size_t len)
             json_object_set_new(answer, "result", result);
         else
             json_object_set_new(answer, "error", error);
+        if (slow != NULL && strcmp(slow, method) == 0)
+            nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
         send_json(answer);
         if (joined > 0) {
             notify("session", json_pack("{s:I, s:s, s:s, s:i, s:s}", "session",

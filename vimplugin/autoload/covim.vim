@@ -469,7 +469,7 @@ function! covim#write(buf, bang) abort
         execute 'noautocmd keepalt silent write!' fnameescape(l:file)
         call setbufvar(a:buf, 'covim_file', l:file)
         call setbufvar(a:buf, '&modified', 0)
-        echomsg covim#clean('covim: written to ' . l:file, max([20, v:echospace]))
+        call covim#ui#tell('covim: written to ' . covim#clean(l:file, 200))
     catch
         call covim#ui#fail('covim: ' . covim#clean(substitute(v:exception,
                     \ '^Vim([a-z]*):', '', ''), 200))
@@ -562,6 +562,9 @@ function! covim#command(bang, args) abort
     call s:set_up()
     let l:words = split(a:args)
     let l:verb = empty(l:words) ? 'status' : remove(l:words, 0)
+    " :CoVim share! and :CoVim! share are the same.
+    let l:bang = a:bang || l:verb =~# '.!$'
+    let l:verb = substitute(l:verb, '!$', '', '')
     let l:verb = get({'disconnect': 'leave'}, l:verb, l:verb)
     let s:in_command = 1
     try
@@ -569,7 +572,7 @@ function! covim#command(bang, args) abort
             throw 'covim: no such command: ' . covim#clean(l:verb, 40)
                         \ . ' (:help :CoVim)'
         endif
-        call s:commands[l:verb](a:bang, l:words)
+        call s:commands[l:verb](l:bang, l:words)
     catch /^covim:/
         call covim#ui#fail(v:exception)
     finally
@@ -860,8 +863,9 @@ endfunction
 function! s:commands.status(bang, words) abort
     if covim#rpc#state() ==# '' && empty(covim#doc#all())
         let l:last = covim#ui#last_error()
-        echo empty(l:last) ? 'covim: no session; :CoVim share or'
-                    \ . ' :CoVim join KEY' : covim#clean(l:last, max([20, v:echospace]))
+        echo covim#clean('covim: no session; :CoVim share or :CoVim join KEY'
+                    \ . (empty(l:last) ? '' : '; last: ' . l:last),
+                    \ max([20, v:echospace]))
         return
     endif
     call covim#ui#window('status', s:status_lines({}), 1)

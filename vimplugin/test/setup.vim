@@ -18,7 +18,7 @@ function! WaitFor(expr, ...) abort
         if eval(a:expr)
             return 1
         endif
-        sleep 2m
+        sleep 1m
     endwhile
     call add(v:errors, expand('<stack>') . ': never came: ' . a:expr)
     return 0
@@ -64,6 +64,53 @@ function! Remote(range, text, ...) abort
     call WaitFor('g:wait_doc.rev >= g:wait_rev')
 endfunction
 
+" Nothing of the test before: an agent of its own, one empty buffer.
+function! s:fresh() abort
+    for l:d in covim#doc#all()
+        call covim#doc#remove(l:d)
+    endfor
+    call covim#rpc#shutdown()
+    call WaitFor('covim#rpc#state() ==# ""')
+    if has('nvim')
+        lua require('covim').close_popups()
+    else
+        call popup_clear()
+    endif
+    silent tabonly!
+    silent only!
+    enew!
+    for l:info in getbufinfo()
+        if l:info.bufnr != bufnr('%')
+            execute 'bwipeout!' l:info.bufnr
+        endif
+    endfor
+endfunction
+
+" The echoed lines of a command.
+function! Say(command) abort
+    return split(execute(a:command), "\n")
+endfunction
+
+" All that was said, in popups and messages.
+function! Log() abort
+    return join(covim#ui#lines(), "\n")
+endfunction
+
+" The messages of one kind that the agent got since it was last asked.
+function! Logged(method) abort
+    return filter(Ask('test/log', {}).log, 'v:val[0] ==# a:method')
+endfunction
+
+" The popups that are shown now, as lines.
+function! Popups() abort
+    if has('nvim')
+        return map(filter(nvim_list_wins(),
+                    \ 'nvim_win_get_config(v:val).relative !=# ""'),
+                    \ 'join(getbufline(winbufnr(v:val), 1, "$"))')
+    endif
+    return map(popup_list(), 'join(getbufline(winbufnr(v:val), 1, "$"))')
+endfunction
+
 " Runs every function Test_…() of the script and ends the editor.
 function! RunTests() abort
     let l:names = map(split(execute('function /^Test_'), "\n"),
@@ -71,8 +118,7 @@ function! RunTests() abort
     let l:report = []
     for l:name in filter(l:names, 'empty($COVIM_ONLY) || v:val =~# $COVIM_ONLY')
         let l:before = len(v:errors)
-        silent! call covim#test_reset()
-        silent tabonly! | silent only! | enew!
+        call s:fresh()
         try
             execute 'call' l:name . '()'
         catch

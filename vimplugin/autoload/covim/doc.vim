@@ -102,8 +102,8 @@ function! covim#doc#add(buf, fields) abort
                 \ 'eol': s:eol(a:buf), 'joined': 0, 'moved': 0}, a:fields)
     let l:d.show = covim#clean(l:d.path, 40)
     let s:docs[a:buf] = l:d
+    call s:watch(l:d)
     call s:reset(l:d)
-    call covim#backend('attach', a:buf)
     call covim#view#attach(a:buf)
     " Text from other people is no place for settings, and a shared buffer
     " that is unloaded could not be kept in step.
@@ -187,8 +187,16 @@ endfunction
 
 " The buffer was unloaded and holds the same text again.
 function! covim#doc#reattach(buf) abort
-    call covim#backend('attach', a:buf)
-    call s:sync(s:docs[a:buf])
+    call s:watch(s:docs[a:buf])
+endfunction
+
+" Starts to listen; what was recorded for nobody until now is not ours.
+function! s:watch(d) abort
+    call covim#backend('attach', a:d.buf)
+    let a:d.applying = 1
+    call covim#backend('flush', a:d.buf)
+    let a:d.applying = 0
+    call s:sync(a:d)
 endfunction
 
 " The agent is gone.  Returns how many documents wait for the next one.
@@ -302,8 +310,7 @@ function! covim#doc#reloaded(buf) abort
     if empty(l:d)
         return
     endif
-    call covim#backend('attach', a:buf)
-    let l:d.n = s:line_count(a:buf)
+    call s:watch(l:d)
     let [l:d.lo, l:d.tail, l:d.dirty] = [1, 0, 1]
     call setbufvar(a:buf, '&modeline', 0)
     call setbufvar(a:buf, '&bufhidden', 'hide')

@@ -294,6 +294,7 @@ endfunction
 
 " Ends the agent when nothing needs it any more; the next command starts one.
 function! covim#rpc#shutdown() abort
+    let s:attempt = 0
     if s:state ==# 'ready' || s:state ==# 'starting'
         let s:leaving = 1
         call covim#backend('stop')

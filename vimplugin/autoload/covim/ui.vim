@@ -14,6 +14,10 @@ function! covim#ui#log(text) abort
     endif
 endfunction
 
+function! covim#ui#lines() abort
+    return copy(s:log)
+endfunction
+
 " Something happened by itself: a popup that takes no key, and a log line.
 " `text` holds nothing from others that did not pass covim#clean().
 function! covim#ui#say(level, text) abort
