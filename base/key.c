@@ -514,8 +514,9 @@ static int prepare_dir(const char *dir, const struct why *why)
     if (err == CV_OK)
         return CV_OK;
     if (stat(dir, &st) < 0 || !S_ISDIR(st.st_mode))
-        return explain(why, err == CV_ERR_PERM ? err : CV_ERR_IO,
-                       "cannot make the folder %s: %s", dir, cv_strerror(err));
+        return explain(
+            why, err == CV_ERR_PERM || err == CV_ERR_NOMEM ? err : CV_ERR_IO,
+            "cannot make the folder %s: %s", dir, cv_strerror(err));
     if (err == CV_ERR_PERM)
         return check_owner(why, dir, &st, 0700);
     return explain(why, err, "cannot use the folder %s: %s", dir,

@@ -44,6 +44,7 @@ char *cv_key_short(const struct cv_key *key, char out[9]);
  *   CV_ERR_PERM    the file or its folder is open to others, or not ours
  *   CV_ERR_FORMAT  the file is damaged
  *   CV_ERR_IO      it could not be read or written
+ *   CV_ERR_NOMEM
  * and then a sentence that says what to do is in `why` (NUL-terminated). */
 CV_MUST_USE int cv_identity_load(struct cv_keypair *out, const char *path,
                                  char *why, size_t why_len);
