@@ -1,0 +1,268 @@
+#include "cli/options.h"
+
+#include <getopt.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum cv_exit cv_exit_of(int err)
+{
+    switch (err) {
+    case CV_OK:
+        return CV_EXIT_OK;
+    case CV_ERR_INVALID:
+        return CV_EXIT_USAGE;
+    case CV_ERR_NOTFOUND:
+    case CV_ERR_TIMEOUT:
+        return CV_EXIT_NOT_FOUND;
+    case CV_ERR_DENIED:
+        return CV_EXIT_REFUSED;
+    case CV_ERR_NOPATH:
+    case CV_ERR_NONET:
+        return CV_EXIT_NO_PATH;
+    case CV_ERR_PERM:
+        return CV_EXIT_IDENTITY;
+    default:
+        return CV_EXIT_FAILURE;
+    }
+}
+
+void cv_servers_clear(struct cv_servers *s)
+{
+    for (unsigned i = 0; i < s->n; i++)
+        free(s->item[i]);
+    memset(s, 0, sizeof(*s));
+}
+
+int cv_servers_add(struct cv_servers *s, const char *list)
+{
+    char host[256];
+    uint16_t port;
+
+    s->given = true;
+    if (strcmp(list, "none") == 0) {
+        cv_servers_clear(s);
+        s->given = true;
+        return CV_OK;
+    }
+    while (*list) {
+        size_t len = strcspn(list, ", ");
+        char *item;
+
+        if (len) {
+            if (s->n == CV_SERVERS_MAX)
+                return CV_ERR_LIMIT;
+            item = strndup(list, len);
+            if (!item)
+                return CV_ERR_NOMEM;
+            if (cv_host_port_parse(item, 0, host, &port) != CV_OK) {
+                free(item);
+                return CV_ERR_FORMAT;
+            }
+            s->item[s->n++] = item;
+        }
+        list += len;
+        list += strspn(list, ", ");
+    }
+    return CV_OK;
+}
+
+static void default_name(char *out, size_t len)
+{
+    const char *name = getenv("COVIM_NAME");
+    const struct passwd *pw = NULL;
+
+    if (!name || !*name)
+        name = getenv("USER");
+    if (!name || !*name)
+        pw = getpwuid(getuid());
+    snprintf(out, len, "%s", name && *name ? name : pw ? pw->pw_name : "me");
+}
+
+static int from_environment(struct cv_servers *s, const char *variable)
+{
+    const char *value = getenv(variable);
+    int err;
+
+    if (!value || !*value)
+        return CV_OK;
+    err = cv_servers_add(s, value);
+    if (err != CV_OK)
+        fprintf(stderr,
+                "covim: %s is \"%s\"; write HOST:PORT,HOST:PORT or none\n",
+                variable, value);
+    return err;
+}
+
+int cv_options_init(struct cv_options *o)
+{
+    int err;
+
+    memset(o, 0, sizeof(*o));
+    o->lan = true;
+    o->log_level = CV_LOG_WARN;
+    o->admission = CV_ADMIT_ASK;
+    o->role = CV_ROLE_EDITOR;
+    default_name(o->name, sizeof(o->name));
+    err = from_environment(&o->bootstrap, "COVIM_BOOTSTRAP");
+    if (err == CV_OK)
+        err = from_environment(&o->stun, "COVIM_STUN");
+    return err;
+}
+
+void cv_options_fini(struct cv_options *o)
+{
+    cv_servers_clear(&o->bootstrap);
+    cv_servers_clear(&o->stun);
+    cv_servers_clear(&o->listen);
+    free(o->data_dir);
+}
+
+static int parse_number(const char *text, unsigned long max, unsigned long *out)
+{
+    char *end;
+
+    *out = strtoul(text, &end, 10);
+    return *text == '\0' || *text == '-' || *end || *out > max ? CV_ERR_INVALID
+                                                               : CV_OK;
+}
+
+static int parse_level(struct cv_options *o, const char *text)
+{
+    if (cv_log_level_parse(text, &o->log_level))
+        return CV_OK;
+    fprintf(stderr,
+            "covim: the log level \"%s\" is none of error, warn, "
+            "info, debug, trace\n",
+            text);
+    return CV_ERR_INVALID;
+}
+
+static int add_servers(struct cv_servers *s, const char *option,
+                       const char *text)
+{
+    if (cv_servers_add(s, text) == CV_OK)
+        return CV_OK;
+    fprintf(stderr,
+            "covim: %s \"%s\": write HOST:PORT (at most %u of them), or "
+            "none\n",
+            option, text, CV_SERVERS_MAX);
+    return CV_ERR_INVALID;
+}
+
+/* One option; the letters are internal, people write the long names. */
+static int take(struct cv_options *o, int letter, const char *value)
+{
+    unsigned long number = 0;
+    int err = CV_OK;
+
+    switch (letter) {
+    case 'b':
+        return add_servers(&o->bootstrap, "--bootstrap", value);
+    case 's':
+        return add_servers(&o->stun, "--stun", value);
+    case 'l':
+        return add_servers(&o->listen, "--listen", value);
+    case 'L':
+        o->lan = false;
+        break;
+    case 'n':
+        snprintf(o->name, sizeof(o->name), "%s", value);
+        break;
+    case 'd':
+        free(o->data_dir);
+        o->data_dir = strdup(value);
+        return o->data_dir ? CV_OK : CV_ERR_NOMEM;
+    case 'p':
+    case 'P':
+        err = parse_number(value, UINT16_MAX, &number);
+        if (err == CV_OK)
+            *(letter == 'p' ? &o->port : &o->dht_port) = (uint16_t)number;
+        break;
+    case 'g':
+        return parse_level(o, value);
+    case 'A':
+        o->show_addresses = true;
+        break;
+    case 'o':
+        o->admission = CV_ADMIT_OPEN;
+        break;
+    case 'r':
+        o->role = CV_ROLE_VIEWER;
+        break;
+    case 'f':
+        o->force = true;
+        break;
+    case 't':
+        err = parse_number(value, 86400, &number);
+        o->timeout_s = (unsigned)number;
+        break;
+    default:
+        return CV_ERR_INVALID;
+    }
+    if (err != CV_OK)
+        fprintf(stderr, "covim: \"%s\" is not a number in range\n", value);
+    return err;
+}
+
+int cv_options_parse(struct cv_options *o, int argc, char **argv,
+                     const char *allowed)
+{
+    static const struct option names[] = {
+        {"bootstrap", required_argument, NULL, 'b'},
+        {"stun", required_argument, NULL, 's'},
+        {"listen", required_argument, NULL, 'l'},
+        {"no-lan", no_argument, NULL, 'L'},
+        {"name", required_argument, NULL, 'n'},
+        {"data-dir", required_argument, NULL, 'd'},
+        {"port", required_argument, NULL, 'p'},
+        {"dht-port", required_argument, NULL, 'P'},
+        {"log", required_argument, NULL, 'g'},
+        {"show-addresses", no_argument, NULL, 'A'},
+        {"open", no_argument, NULL, 'o'},
+        {"readonly", no_argument, NULL, 'r'},
+        {"force", no_argument, NULL, 'f'},
+        {"timeout", required_argument, NULL, 't'},
+        {NULL, 0, NULL, 0},
+    };
+    int letter, err = CV_OK;
+
+    optind = 1;
+    while (err == CV_OK &&
+           (letter = getopt_long(argc, argv, "", names, NULL)) != -1) {
+        if (letter == '?' || !strchr(allowed, letter)) {
+            if (letter != '?')
+                fprintf(stderr, "covim: that option is not for \"%s\"\n",
+                        argv[0]);
+            err = CV_ERR_INVALID;
+            break;
+        }
+        err = take(o, letter, optarg);
+    }
+    if (err == CV_ERR_INVALID)
+        fprintf(stderr, "Try \"covim %s --help\".\n", argv[0]);
+    o->argc = argc - optind;
+    o->argv = argv + optind;
+    return err;
+}
+
+void cv_options_node(const struct cv_options *o, struct cv_loop *loop,
+                     struct cv_log *log, struct cv_node_config *config)
+{
+    memset(config, 0, sizeof(*config));
+    config->loop = loop;
+    config->log = log;
+    config->rng = &cv_rng_system;
+    config->data_dir = o->data_dir;
+    config->name = o->name;
+    config->bootstrap = (const char *const *)o->bootstrap.item;
+    config->n_bootstrap = o->bootstrap.n;
+    config->no_bootstrap = o->bootstrap.given && !o->bootstrap.n;
+    config->stun = (const char *const *)o->stun.item;
+    config->n_stun = o->stun.n;
+    config->lan = o->lan;
+    config->port = o->port;
+    config->dht_port = o->dht_port;
+}
