@@ -188,7 +188,8 @@ void cv_attempt_candidates(struct cv_attempt *at,
     bool first = !at->answered;
 
     at->answered = true;
-    add_candidates(at, peer, now);
+    if (add_candidates(at, peer, now) && at->phase == CV_ATTEMPT_REACHED)
+        at->reached_at = now; /* look for better paths again */
     if (at->phase == CV_ATTEMPT_LOOKING) {
         if (at->renewed < CV_ATTEMPT_RENEWED) {
             at->renewed++;

@@ -205,6 +205,18 @@ static const struct cv_attempt_events attempt_events = {
     .reflexive = on_reflexive,
 };
 
+/* End it without an event; the other side is told. */
+static void drop(struct link *l)
+{
+    if (l->gone)
+        return;
+    if (l->conn) {
+        cv_conn_close(l->conn, CODE_REPLACED, "replaced");
+        (void)cv_quic_flush(l->conn, cv_loop_now(l->net->loop));
+    }
+    l->gone = true;
+}
+
 static void free_link(struct link *l)
 {
     cv_quic_free(l->conn);
@@ -264,7 +276,7 @@ static void close_others(struct link *l)
                 cv_conn_close(o->conn, CODE_REPLACED,
                               "replaced by a newer connection");
         } else if (o->begun <= l->begun || (are_rivals(l, o) && stands(l, o))) {
-            o->gone = true;
+            drop(o);
         }
     }
 }
@@ -560,6 +572,8 @@ static void on_packet(void *user, const struct cv_addr *from,
         .carrier = CV_CARRIER_UDP, .remote = *from, .local = *local};
     cv_time now = cv_loop_now(net->loop);
 
+    if (net->freed)
+        return;
     net->depth++;
     /* RFC 9443 */
     if (len == 0)
@@ -599,12 +613,13 @@ static const struct cv_udp_events udp_events = {
 
 /* ---- time --------------------------------------------------------------- */
 
-static void flush_link(struct link *l, cv_time now)
+static void flush_link(struct link *l, bool due, cv_time now)
 {
     struct cv_quic_stats stats;
 
     l->dirty = false;
-    if (!cv_quic_flush(l->conn, now))
+    if (!(due ? cv_quic_on_deadline(l->conn, now)
+              : cv_quic_flush(l->conn, now)))
         return;
     if (l->blocked)
         cv_quic_set_writable(l->conn, false);
@@ -620,7 +635,7 @@ static void step_link(struct link *l, cv_time now)
         l->reached = true;
         l->net->events->attempt(l->net->user, l->contact.attempt,
                                 CV_ATTEMPT_DIRECT, "");
-        if (l->gone)
+        if (l->gone || l->net->freed)
             return;
     }
     if (l->contact.knocked && !l->conn && l->reached && l->connect_at <= now)
@@ -630,10 +645,10 @@ static void step_link(struct link *l, cv_time now)
         fail(l, "a path was found, but the other side did not begin the "
                 "handshake; it may have given up");
     }
-    if (l->conn && cv_quic_deadline(l->conn) <= now && !l->dirty)
-        (void)cv_quic_on_deadline(l->conn, now);
     if (l->conn && l->dirty)
-        flush_link(l, now);
+        flush_link(l, false, now);
+    if (l->conn && cv_quic_deadline(l->conn) <= now)
+        flush_link(l, true, now);
 }
 
 static cv_time link_deadline(const struct link *l)
@@ -675,6 +690,8 @@ static void reap(struct cv_net *net)
         if (!tell)
             continue;
         net->events->attempt(net->user, id, CV_ATTEMPT_FAILED, reason);
+        if (net->freed)
+            return;
         at = &net->links; /* the owner may have begun another one */
     }
 }
@@ -695,6 +712,8 @@ static void service(struct cv_net *net)
         bool busy = false;
 
         cv_gather_step(&net->gather, now);
+        if (net->freed)
+            break;
         if (net->resolve_at <= now)
             resolve_servers(net);
         for (struct link *l = net->links; l && !net->freed; l = l->next) {
@@ -967,7 +986,7 @@ static void make_room(struct cv_net *net, const struct cv_key *node)
             oldest = l;
     }
     if (n >= LINKS_A_NODE)
-        oldest->gone = true;
+        drop(oldest);
 }
 
 int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
@@ -977,8 +996,6 @@ int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
     unsigned unfinished = 0;
     char name[9];
 
-    if (net->freed)
-        return CV_ERR_CLOSED;
     if (l) {
         if (!cv_key_equal(&l->contact.node, &contact->node))
             return CV_ERR_INVALID;
@@ -1027,7 +1044,7 @@ void cv_net_abandon(struct cv_net *net, const uint8_t attempt[8])
 
     if (!l || l->handed)
         return;
-    l->gone = true;
+    drop(l);
     cv_timer_set(net->timer, cv_loop_now(net->loop));
 }
 

@@ -55,9 +55,15 @@ void cv_net_candidates(const struct cv_net *net, struct cv_candidates *out);
 uint16_t cv_net_port(const struct cv_net *net);
 
 /* Begin, or with a known attempt id add the contact's candidates to, an
- * attempt.  CV_ERR_LIMIT: too many attempts.  With a node that we are
- * connected to already, the newer attempt replaces the connection only when
- * its handshake is confirmed. */
+ * attempt (also below a living connection).  CV_ERR_LIMIT: too many attempts,
+ * or more than six a minute by one node that knocks.  CV_ERR_INVALID: the node
+ * is ourselves, or the attempt is another node's.
+ *
+ * With a node that we are connected to already, the newer attempt replaces
+ * the connection only when its handshake is confirmed: `conn` tells the new
+ * one first, then the old one's `closed` says CV_OK.  When both sides knock at
+ * once, the attempt of the smaller node key stands; the other one ends, without
+ * an event if it had no connection yet. */
 CV_MUST_USE int cv_net_connect(struct cv_net *net,
                                const struct cv_contact *contact);
 /* Give up an attempt that has no connection yet; no event follows. */

@@ -36,6 +36,8 @@ struct cv_udp {
     const struct cv_udp_events *events;
     void *user;
     struct end v4, v6;
+    unsigned depth;      /* of our own callbacks */
+    bool freed;          /* by one of them: the last one out does it */
     struct mmsghdr *msg; /* [CV_UDP_BATCH], buffers behind */
     struct iovec iov[CV_UDP_BATCH];
     struct sockaddr_storage from[CV_UDP_BATCH];
@@ -125,7 +127,7 @@ static void deliver(struct end *end, struct msghdr *h, size_t len)
         }
     }
     local.port = end->port;
-    for (size_t at = 0; at < len; at += segment)
+    for (size_t at = 0; at < len && !udp->freed; at += segment)
         udp->events->packet(udp->user, &from, &local, data + at,
                             len - at < segment ? len - at : segment);
 }
@@ -159,28 +161,33 @@ static void read_some(struct end *end)
                 continue;
             break;
         }
-        for (int i = 0; i < n; i++)
+        for (int i = 0; i < n && !udp->freed; i++)
             deliver(end, &udp->msg[i].msg_hdr, udp->msg[i].msg_len);
-        if (n < CV_UDP_BATCH)
+        if (n < CV_UDP_BATCH || udp->freed)
             break;
     }
-    if (udp->events->batch)
+    if (udp->events->batch && !udp->freed)
         udp->events->batch(udp->user);
 }
+
+static void destroy(struct cv_udp *udp);
 
 static void on_ready(void *user, unsigned ready)
 {
     struct end *end = user;
     struct cv_udp *udp = end->udp;
 
+    udp->depth++;
     if ((ready & CV_WATCH_WRITE) && end->waiting) {
         end->waiting = false;
         cv_watch_set(end->watch, CV_WATCH_READ);
         if (udp->events->writable)
             udp->events->writable(udp->user);
     }
-    if (ready & CV_WATCH_READ)
+    if ((ready & CV_WATCH_READ) && !udp->freed)
         read_some(end);
+    if (--udp->depth == 0 && udp->freed)
+        destroy(udp);
 }
 
 static int start(struct cv_udp *udp, struct end *end)
@@ -282,8 +289,15 @@ static void stop(struct end *end)
 
 void cv_udp_free(struct cv_udp *udp)
 {
-    if (!udp)
+    if (!udp || udp->freed)
         return;
+    udp->freed = true;
+    if (udp->depth == 0)
+        destroy(udp);
+}
+
+static void destroy(struct cv_udp *udp)
+{
     stop(&udp->v4);
     stop(&udp->v6);
     free(udp->msg);

@@ -20,7 +20,7 @@ struct cv_udp;
 
 struct cv_udp_events {
     /* One datagram. `local` is the address of ours it was sent to, with our
-     * port.  May not free the socket. */
+     * port.  Each of these may free the socket. */
     void (*packet)(void *user, const struct cv_addr *from,
                    const struct cv_addr *local, const uint8_t *data,
                    size_t len);
