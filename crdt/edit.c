@@ -142,6 +142,8 @@ static int open_gap(struct cv_doc *doc, uint32_t at, uint32_t *left,
         if (p.item == CV_NONE)
             return CV_OK;
         p.leaf = doc->items[p.item].leaf;
+        doc->hot.leaf = p.leaf;
+        doc->hot.start = 0;
         live = cv_place_live(doc, &p);
     }
     if (!live)

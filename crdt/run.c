@@ -213,12 +213,20 @@ static void drop_list(struct cv_doc *doc, uint32_t list)
     }
 }
 
-/* Units that a transaction brought and deletes again are no news. */
-static void note_gone(struct cv_doc *doc, const struct cv_item *x,
-                      uint32_t clock, uint32_t bytes)
+/* Note for the observer what of an item was there before the transaction; what
+ * it brought and deletes again is no news. */
+static void note_gone(struct cv_doc *doc, const struct cv_item *x)
 {
-    if (doc->txn.notes_on && !x->fresh && clock < cv_txn_before(doc, x->client))
-        cv_txn_note(doc, CV_NOTE_GONE, x->client, clock, bytes);
+    uint32_t before = cv_txn_before(doc, x->client);
+    size_t bytes = x->bytes;
+    bool inside;
+
+    if (!doc->txn.notes_on || x->fresh || x->clock >= before)
+        return;
+    if (cv_item_end(x) > before)
+        bytes = cv_utf8_offset(cv_item_content(doc, x), x->bytes,
+                               before - x->clock, &inside);
+    cv_txn_note(doc, CV_NOTE_GONE, x->client, x->clock, (uint32_t)bytes);
 }
 
 int cv_run_delete(struct cv_doc *doc, uint32_t item)
@@ -233,7 +241,7 @@ int cv_run_delete(struct cv_doc *doc, uint32_t item)
     if (x->kind == CV_KIND_TYPE)
         drop_list(doc, cv_item_list(doc, x));
     if (list == doc->text && x->kind == CV_KIND_STRING)
-        note_gone(doc, x, x->clock, x->bytes);
+        note_gone(doc, x);
     /* drop_list() may have used the room. */
     err = cv_txn_reserve(doc);
     if (err == CV_OK)
@@ -260,6 +268,7 @@ int cv_run_delete_text(struct cv_doc *doc, uint32_t item, uint32_t from,
     struct cv_item *y;
     int err;
 
+    assert(!doc->txn.notes_on);
     if (from == 0 && to == x->len)
         return cv_run_delete(doc, item);
     clock = x->clock + from;
@@ -317,8 +326,6 @@ int cv_run_delete_text(struct cv_doc *doc, uint32_t item, uint32_t from,
         x->bytes -= bytes;
         y->len += n;
     }
-    if (list_of(doc, item) == doc->text)
-        note_gone(doc, x, clock, bytes);
     cv_txn_deleted(doc, x->client, clock, n);
     cv_tree_resize(doc, item, -(int32_t)bytes, -(int32_t)n, -(int32_t)newlines);
     return CV_OK;

@@ -18,7 +18,8 @@ CV_MUST_USE int cv_run_delete(struct cv_doc *doc, uint32_t item);
 
 /* Delete units [from, to) of such an item of text whose bytes are
  * [bfrom, bto): whole characters.  Borders of neighbouring tombstones are
- * moved where that spares a new item. */
+ * moved where that spares a new item.  For local edits, which nobody
+ * observes. */
 CV_MUST_USE int cv_run_delete_text(struct cv_doc *doc, uint32_t item,
                                    uint32_t from, uint32_t to, uint32_t bfrom,
                                    uint32_t bto);

@@ -17,8 +17,13 @@
 
 #define CV_NONE UINT32_MAX
 
+/* The sizes below are small in one build of the tests, so that short histories
+ * split and join nodes. */
+
 /* Bytes of content in one item at most: what one step over text may cost. */
+#ifndef CV_RUN_BYTES
 #define CV_RUN_BYTES 8192
+#endif
 
 #define CV_CLIENT_BITS 20
 #define CV_CLIENT_MASK ((1u << CV_CLIENT_BITS) - 1)
@@ -41,7 +46,9 @@ struct cv_item {
 };
 
 /* A piece of the clock-ordered array of one client. */
+#ifndef CV_CHUNK_ITEMS
 #define CV_CHUNK_ITEMS 256
+#endif
 struct cv_chunk {
     uint32_t first; /* clock of the first item */
     uint16_t n, cap;
@@ -78,7 +85,9 @@ enum cv_weight {
     CV_WEIGHTS,
 };
 
+#ifndef CV_LEAF_ITEMS
 #define CV_LEAF_ITEMS 32
+#endif
 struct cv_leaf {
     uint32_t parent; /* inner node; CV_NONE: this is the root */
     uint32_t list;
@@ -89,7 +98,9 @@ struct cv_leaf {
     uint32_t vis[CV_LEAF_ITEMS]; /* visible bytes of each */
 };
 
+#ifndef CV_INNER_NODES
 #define CV_INNER_NODES 32
+#endif
 struct cv_inner {
     uint32_t parent;
     uint32_t n;

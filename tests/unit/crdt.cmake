@@ -1,3 +1,20 @@
 covim_test(unit/crdt_vectors
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_vectors.c
     LINK covim_crdt PkgConfig::JANSSON m)
+covim_test(unit/crdt_model
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_model.c
+    LINK covim_crdt)
+
+# The same engine with tiny nodes: short histories reach every split and join.
+get_target_property(crdt_sources covim_crdt SOURCES)
+get_target_property(crdt_folder covim_crdt SOURCE_DIR)
+list(TRANSFORM crdt_sources PREPEND ${crdt_folder}/)
+covim_library(covim_crdt_small SOURCES ${crdt_sources} LINK covim_base)
+target_compile_definitions(covim_crdt_small PUBLIC CV_LEAF_ITEMS=4
+                           CV_INNER_NODES=4 CV_CHUNK_ITEMS=4 CV_RUN_BYTES=16)
+covim_test(unit/crdt_model_small
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_model.c
+    LINK covim_crdt_small)
+covim_test(unit/crdt_vectors_small
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_vectors.c
+    LINK covim_crdt_small PkgConfig::JANSSON m)
