@@ -19,6 +19,8 @@ struct cv_loc {
 #define CV_DHT_GET_BYTES  (64u * 1024u)
 #define CV_DHT_VALUE_MAX  4096u /* larger values are not ours: dropped */
 
+#define CV_DHT_DEFAULT_PORT 4222
+
 typedef uint64_t cv_dht_token; /* 0 is none */
 typedef void (*cv_dht_value_fn)(void *user, struct cv_bytes value);
 typedef void (*cv_dht_done_fn)(void *user, bool ok);
@@ -60,13 +62,18 @@ struct cv_dht_config {
     void *user;
 };
 
-/* A real OpenDHT node.  Starting it does not block on the network. */
+/* A real OpenDHT node.  Starting it does not block on the network.
+ * CV_ERR_BUSY: the port is taken; CV_ERR_NONET: no socket can be opened;
+ * CV_ERR_INVALID: a bootstrap node is not "HOST:PORT"; CV_ERR_NOMEM. */
 CV_MUST_USE int cv_dht_open(struct cv_dht **out,
                             const struct cv_dht_config *config);
 /* Ends it within `grace_ms`; nothing is called back afterwards. */
 void cv_dht_close(struct cv_dht *dht, unsigned grace_ms);
 enum cv_dht_state cv_dht_state(const struct cv_dht *dht);
 uint16_t cv_dht_port(const struct cv_dht *dht);
+/* The machine's network changed (an address came or went): ask at once
+ * whether anybody answers, and begin afresh if not. */
+void cv_dht_network_changed(struct cv_dht *dht);
 /* Our addresses as other nodes report them (ports are 0). */
 unsigned cv_dht_public_addresses(const struct cv_dht *dht, struct cv_addr *out,
                                  unsigned max);

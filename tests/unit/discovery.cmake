@@ -1,4 +1,4 @@
-foreach(name pointer knock rendezvous)
+foreach(name pointer knock rendezvous dht)
     covim_test(unit/${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c
                LINK covim_discovery)
 endforeach()
