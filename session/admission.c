@@ -67,6 +67,22 @@ static int put_simple(struct cv_writer *out, enum cv_control_type type)
     return cv_control_put(out, &c);
 }
 
+/* The first issuer of a chain is the session itself: both sides know it, so it
+ * stays at home. */
+static void hide_session(const struct cv_admitting *a, struct cv_grants *g)
+{
+    if (g->n > 0 && cv_key_equal(&g->chain[0].issuer, &a->config.session))
+        memset(&g->chain[0].issuer, 0, sizeof g->chain[0].issuer);
+}
+
+static void show_session(const struct cv_admitting *a, struct cv_grants *g)
+{
+    static const struct cv_key hidden;
+
+    if (g->n > 0 && cv_key_equal(&g->chain[0].issuer, &hidden))
+        g->chain[0].issuer = a->config.session;
+}
+
 int cv_admission_init(struct cv_admitting *a,
                       const struct cv_admission_config *config, cv_time now,
                       struct cv_writer *out)
@@ -88,6 +104,7 @@ int cv_admission_init(struct cv_admitting *a,
                      &config->node);
     h->cert = config->cert;
     h->grants = *config->grants;
+    hide_session(a, &h->grants);
     h->colour = config->colour;
     h->wants = (uint8_t)config->wants;
     memcpy(h->name, config->name, sizeof h->name);
@@ -149,6 +166,7 @@ static int give_grant(struct cv_admitting *a, enum cv_role role,
                            &a->peer_flags);
     if (err != CV_OK)
         return CV_ERR_DENIED;
+    hide_session(a, &c.u.grant);
     err = cv_control_put(out, &c);
     if (err != CV_OK)
         return err;
@@ -253,6 +271,8 @@ static int on_hello(struct cv_admitting *a, const struct cv_hello *h,
     a->have_hello = true;
     a->hello = *h;
     a->hello.invite = (struct cv_bytes){NULL, 0};
+    show_session(a, &a->hello.grants);
+    h = &a->hello;
     if (!hello_holds(a, h, unix_s))
         return CV_OK;
 
@@ -285,13 +305,14 @@ static int on_hello(struct cv_admitting *a, const struct cv_hello *h,
     return CV_OK;
 }
 
-static int on_grant(struct cv_admitting *a, const struct cv_grants *g,
-                    cv_time now, uint64_t unix_s, struct cv_writer *out)
+static int on_grant(struct cv_admitting *a, struct cv_grants *g, cv_time now,
+                    uint64_t unix_s, struct cv_writer *out)
 {
     enum cv_role role;
     uint8_t flags;
     int err;
 
+    show_session(a, g);
     err = cv_grants_verify(g, &a->config.session, &a->config.identity->pub,
                            unix_s, &role, &flags);
     if (err != CV_OK) {

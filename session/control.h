@@ -64,8 +64,10 @@ struct cv_hello {
     uint64_t capabilities;
     uint8_t proof[CV_PROOF_LEN]; /* cv_session_proof() of the sender */
     struct cv_cert cert;         /* of the sender's node key */
-    struct cv_grants grants;     /* n == 0: none yet */
-    struct cv_bytes invite;      /* reserved for invites; borrowed, empty */
+    /* n == 0: none yet.  Here and in GRANT the first issuer, if it is the
+     * session key, is zeros on the wire. */
+    struct cv_grants grants;
+    struct cv_bytes invite; /* reserved for invites; borrowed, empty */
     char name[CV_NAME_MAX_TEXT];
     uint8_t colour; /* 1…CV_COLOURS */
     uint8_t wants;  /* enum cv_role, of who has no grant */

@@ -9,3 +9,5 @@ foreach(name frame control admission finding)
 endforeach()
 covim_test(unit/peer SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_peer.c
            LINK session_fakes covim_session)
+covim_test(unit/session SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_session.c
+           LINK session_fakes covim_session TIMEOUT 300)

@@ -91,7 +91,7 @@ TEST(a_sharer_that_cannot_be_found_is_told)
     f.unpublished = true;
     f.elapsed = CV_FINDING_HINT;
     cv_finding_tell(&f, stage, hint);
-    CHECK(strstr(stage, "cannot find it") != NULL);
+    CHECK(strstr(stage, "cannot find the session") != NULL);
     CHECK(strstr(hint, "the DHT is disconnected") != NULL);
     f.published = true;
     f.unpublished = false;
