@@ -59,8 +59,9 @@ struct sim;
 struct sim_host {
     struct sim *sim;
     unsigned index;
-    struct cv_addr addr; /* own interface and port */
-    struct sim_nat *nat; /* NULL: public */
+    struct cv_addr addr;     /* own interface and port */
+    struct cv_addr lan_addr; /* a second one, in the LAN; or family NONE */
+    struct sim_nat *nat;     /* NULL: public */
     struct cv_local local;
     struct cv_attempt *attempt; /* NULL until it starts */
     bool blackhole_in;          /* nothing arrives any more */
@@ -266,8 +267,13 @@ static inline int sim_send(void *user, const struct cv_path_addr *to,
             sim->dropped++;
             continue;
         }
-        if (sim->lan && cv_addr_equal(&to->remote, &peer->addr)) {
+        if (sim->lan &&
+            (cv_addr_equal(&to->remote, &peer->lan_addr) ||
+             (peer->nat && cv_addr_equal(&to->remote, &peer->addr)))) {
+            if (h->lan_addr.family != CV_FAMILY_NONE)
+                from = h->lan_addr;
             sim_push(sim, peer->index, &from, sim->lan_delay, data + at, n);
+            from = h->addr;
             continue;
         }
         if (cv_addr_kind(&to->remote) == CV_ADDR_PRIVATE)
@@ -395,6 +401,11 @@ static inline struct cv_candidates sim_candidates(struct sim *sim, unsigned i)
 
     c.c[0] = (struct cv_candidate){
         .type = CV_CANDIDATE_HOST, .pref = 100, .addr = h->addr};
+    if (h->lan_addr.family != CV_FAMILY_NONE) {
+        c.c[1] = (struct cv_candidate){
+            .type = CV_CANDIDATE_HOST, .pref = 90, .addr = h->lan_addr};
+        c.n = 2;
+    }
     if (h->nat) {
         c.c[1].type = CV_CANDIDATE_SRFLX;
         c.c[1].pref = 50;

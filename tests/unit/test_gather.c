@@ -1,0 +1,384 @@
+/* Own addresses on a virtual clock: servers, peers, interfaces. */
+#include "tests/test.h"
+#include "transport/gather.h"
+#include "transport/netif.h"
+
+static struct cv_rng_seeded seed;
+static struct cv_rng rng;
+static struct cv_gather g;
+static struct cv_local local;
+static struct cv_candidates told;
+static unsigned n_told;
+static cv_time now;
+
+static struct sent {
+    struct cv_path_addr to;
+    uint8_t data[64];
+    size_t len;
+    cv_time at;
+} sent[64];
+static unsigned n_sent;
+
+static int on_send(void *user, const struct cv_path_addr *to, unsigned ttl,
+                   const uint8_t *data, size_t len, size_t segment)
+{
+    (void)user;
+    (void)ttl;
+    REQUIRE(len == segment && len <= sizeof sent[0].data && n_sent < 64);
+    sent[n_sent].to = *to;
+    sent[n_sent].len = len;
+    sent[n_sent].at = now;
+    memcpy(sent[n_sent++].data, data, len);
+    return CV_OK;
+}
+
+static void on_changed(void *user, const struct cv_candidates *own)
+{
+    (void)user;
+    told = *own;
+    n_told++;
+}
+
+static void run(cv_time until)
+{
+    while (cv_gather_deadline(&g) <= until) {
+        cv_time at = cv_gather_deadline(&g);
+
+        if (at > now)
+            now = at;
+        cv_gather_step(&g, now);
+        REQUIRE(cv_gather_deadline(&g) > now);
+    }
+    now = until;
+}
+
+/* Answer sent[i] with this address. */
+static bool answer(unsigned i, const char *mapped)
+{
+    struct cv_addr a;
+    struct cv_writer w;
+    struct cv_stun m;
+    uint8_t buf[128];
+
+    REQUIRE(cv_addr_parse(&a, mapped, 0) == CV_OK);
+    REQUIRE(cv_stun_parse(&m, sent[i].data, sent[i].len) == CV_OK);
+    cv_writer_init(&w, buf, sizeof buf);
+    cv_stun_begin(&w, CV_STUN_SUCCESS, m.txid);
+    cv_stun_put_xor_addr(&w, &a);
+    REQUIRE(w.len <= sent[i].len); /* a careful server may answer */
+    REQUIRE(cv_stun_parse(&m, buf, w.len) == CV_OK);
+    return cv_gather_input(&g, &sent[i].to, &m, now);
+}
+
+static struct cv_addr server(unsigned i)
+{
+    return cv_addr_ipv4(0x05000001 + i, 3478);
+}
+
+static void start(unsigned n_servers)
+{
+    rng = cv_rng_from_seed(&seed, 1);
+    memset(&local, 0, sizeof local);
+    local.n = 1;
+    local.net[0].addr = cv_addr_ipv4(0xc0a80105, 0);
+    local.net[0].bits = 24;
+    local.port = 4444;
+    local.ipv4 = local.ipv6 = true;
+    n_sent = n_told = 0;
+    memset(&told, 0, sizeof told);
+    now = CV_SECOND;
+    cv_gather_init(&g, &rng, NULL, &local, n_servers, on_send, on_changed, NULL,
+                   now);
+    for (unsigned i = 0; i < n_servers; i++) {
+        struct cv_addr a = server(i);
+
+        cv_gather_server(&g, i, &a, 1, now);
+    }
+}
+
+static bool names(const struct cv_candidates *c, uint8_t type, const char *text)
+{
+    struct cv_addr a;
+
+    REQUIRE(cv_addr_parse(&a, text, 0) == CV_OK);
+    for (unsigned i = 0; i < c->n; i++)
+        if (c->c[i].type == type && cv_addr_equal(&c->c[i].addr, &a))
+            return true;
+    return false;
+}
+
+TEST(without_servers_the_interfaces_are_told_at_once)
+{
+    start(0);
+    run(now);
+    CHECK_EQ(n_told, 1);
+    CHECK_EQ(told.n, 1);
+    CHECK(names(&told, CV_CANDIDATE_HOST, "192.168.1.5:4444"));
+    CHECK_EQ(told.nat, CV_NAT_MAPPING_UNKNOWN);
+    run(now + CV_HOUR);
+    CHECK_EQ(n_told, 1);
+}
+
+TEST(a_server_is_asked_three_times_and_again_every_25_seconds)
+{
+    start(1);
+    run(CV_SECOND + 3 * CV_SECOND);
+    CHECK_EQ(n_sent, 3);
+    CHECK_EQ(sent[1].at - sent[0].at, 250 * CV_MILLISECOND);
+    CHECK_EQ(sent[2].at - sent[1].at, 500 * CV_MILLISECOND);
+    CHECK(n_told >= 1);
+    CHECK(told.nat & CV_NAT_UDP_BLOCKED);
+    run(now + 27 * CV_SECOND);
+    CHECK_EQ(n_sent, 6);
+    CHECK(answer(3, "5.9.9.9:1111")); /* late, but of this round */
+    run(now + CV_SECOND);
+    CHECK(!(told.nat & CV_NAT_UDP_BLOCKED));
+    n_sent = 0;
+    run(now + 24 * CV_SECOND + 100 * CV_MILLISECOND);
+    CHECK_EQ(n_sent, 1);
+}
+
+TEST(the_only_server_is_believed)
+{
+    start(1);
+    run(now);
+    CHECK(answer(0, "5.9.9.9:1111"));
+    run(now + CV_SECOND);
+    CHECK_EQ(n_told, 1);
+    CHECK(names(&told, CV_CANDIDATE_SRFLX, "5.9.9.9:1111"));
+    CHECK_EQ(told.nat & CV_NAT_MAPPING_MASK, CV_NAT_MAPPING_UNKNOWN);
+}
+
+TEST(of_two_servers_one_is_not_enough)
+{
+    start(2);
+    run(now + 150 * CV_MILLISECOND);
+    CHECK_EQ(n_sent, 2);
+    CHECK(answer(0, "5.9.9.9:1111"));
+    run(now + 3 * CV_SECOND);
+    CHECK(n_told >= 1);
+    CHECK(!names(&told, CV_CANDIDATE_SRFLX, "5.9.9.9:1111"));
+}
+
+TEST(two_that_agree_make_an_endpoint_independent_nat)
+{
+    start(2);
+    run(now + 150 * CV_MILLISECOND);
+    CHECK(answer(0, "5.9.9.9:1111"));
+    CHECK(answer(1, "5.9.9.9:1111"));
+    run(now + CV_SECOND);
+    CHECK_EQ(n_told, 1);
+    CHECK(names(&told, CV_CANDIDATE_SRFLX, "5.9.9.9:1111"));
+    CHECK_EQ(told.nat & CV_NAT_MAPPING_MASK, CV_NAT_MAPPING_EIM);
+    CHECK_EQ(g.local.reflexive.ip[0], 5);
+}
+
+TEST(ports_that_differ_show_a_nat_that_maps_by_destination)
+{
+    start(3);
+    run(now + 240 * CV_MILLISECOND);
+    CHECK_EQ(n_sent, 3);
+    CHECK(answer(0, "5.9.9.9:1111"));
+    CHECK(answer(1, "5.9.9.9:1112"));
+    CHECK(answer(2, "5.9.9.9:1114"));
+    run(now + CV_SECOND);
+    CHECK_EQ(told.nat & CV_NAT_MAPPING_MASK, CV_NAT_MAPPING_SEQ);
+    start(3);
+    run(now + 240 * CV_MILLISECOND);
+    CHECK(answer(0, "5.9.9.9:1111"));
+    CHECK(answer(1, "5.9.9.9:41112"));
+    CHECK(answer(2, "5.9.9.9:21114"));
+    run(now + CV_SECOND);
+    CHECK_EQ(told.nat & CV_NAT_MAPPING_MASK, CV_NAT_MAPPING_RANDOM);
+}
+
+TEST(a_liar_is_outvoted)
+{
+    start(3);
+    run(now + 240 * CV_MILLISECOND);
+    CHECK(answer(0, "5.66.66.66:666"));
+    CHECK(answer(1, "5.9.9.9:1111"));
+    CHECK(answer(2, "5.9.9.9:1111"));
+    run(now + CV_SECOND);
+    CHECK(names(&told, CV_CANDIDATE_SRFLX, "5.9.9.9:1111"));
+    CHECK(!names(&told, CV_CANDIDATE_SRFLX, "5.66.66.66:666"));
+}
+
+TEST(peers_are_sources_too)
+{
+    struct cv_addr mapped, a, b;
+
+    CHECK_EQ(cv_addr_parse(&mapped, "5.9.9.9:1111", 0), CV_OK);
+    a = cv_addr_ipv4(0x05070707, 1000);
+    b = cv_addr_ipv4(0x05080808, 2000);
+    start(0);
+    run(now + CV_SECOND);
+    cv_gather_reflexive(&g, &mapped, &a, now);
+    run(now + CV_SECOND);
+    CHECK_EQ(n_told, 1); /* one alone is not believed */
+    cv_gather_reflexive(&g, &mapped, &b, now);
+    run(now + CV_SECOND);
+    CHECK_EQ(n_told, 2);
+    CHECK(names(&told, CV_CANDIDATE_SRFLX, "5.9.9.9:1111"));
+    CHECK_EQ(told.nat & CV_NAT_MAPPING_MASK, CV_NAT_MAPPING_EIM);
+    run(now + CV_GATHER_PEER_LIFE + CV_SECOND);
+    CHECK(!names(&told, CV_CANDIDATE_SRFLX, "5.9.9.9:1111"));
+}
+
+TEST(answers_from_elsewhere_and_to_other_questions_are_ignored)
+{
+    struct cv_path_addr elsewhere;
+    struct cv_writer w;
+    struct cv_stun m;
+    uint8_t buf[128];
+    struct cv_addr a = cv_addr_ipv4(0x05424242, 42);
+
+    start(1);
+    run(now);
+    CHECK_EQ(cv_stun_parse(&m, sent[0].data, sent[0].len), CV_OK);
+    cv_writer_init(&w, buf, sizeof buf);
+    cv_stun_begin(&w, CV_STUN_SUCCESS, m.txid);
+    cv_stun_put_xor_addr(&w, &a);
+    CHECK_EQ(cv_stun_parse(&m, buf, w.len), CV_OK);
+    elsewhere = sent[0].to;
+    elsewhere.remote.ip[3]++;
+    CHECK(!cv_gather_input(&g, &elsewhere, &m, now));
+    buf[19] ^= 1;
+    CHECK_EQ(cv_stun_parse(&m, buf, w.len), CV_OK);
+    CHECK(!cv_gather_input(&g, &sent[0].to, &m, now));
+    run(now + CV_SECOND);
+    CHECK(!names(&told, CV_CANDIDATE_SRFLX, "5.66.66.66:42"));
+}
+
+TEST(a_public_host_has_no_reflexive_candidate)
+{
+    start(1);
+    local.net[0].addr = cv_addr_ipv4(0x05090909, 0);
+    cv_gather_network_changed(&g, &local, now);
+    run(now);
+    CHECK(answer(n_sent - 1, "5.9.9.9:4444"));
+    run(now + CV_SECOND);
+    CHECK_EQ(told.n, 1);
+    CHECK(names(&told, CV_CANDIDATE_HOST, "5.9.9.9:4444"));
+    CHECK_EQ(told.nat & CV_NAT_MAPPING_MASK, CV_NAT_MAPPING_EIM);
+}
+
+TEST(a_changed_network_is_asked_about_afresh)
+{
+    start(1);
+    run(now);
+    CHECK(answer(0, "5.9.9.9:1111"));
+    run(now + 5 * CV_SECOND);
+    CHECK_EQ(n_told, 1);
+    local.net[0].addr = cv_addr_ipv4(0x0a000009, 0);
+    cv_gather_network_changed(&g, &local, now);
+    run(now);
+    CHECK_EQ(n_sent, 2);
+    CHECK(answer(1, "5.8.8.8:2222"));
+    run(now + CV_SECOND);
+    CHECK_EQ(n_told, 2);
+    CHECK(names(&told, CV_CANDIDATE_HOST, "10.0.0.9:4444"));
+    CHECK(names(&told, CV_CANDIDATE_SRFLX, "5.8.8.8:2222"));
+    CHECK(!names(&told, CV_CANDIDATE_SRFLX, "5.9.9.9:1111"));
+}
+
+static struct cv_netif netif(const char *name, const char *addr, uint8_t bits)
+{
+    struct cv_netif i = {.bits = bits};
+
+    snprintf(i.name, sizeof i.name, "%s", name);
+    REQUIRE(cv_addr_parse(&i.addr, addr, 0) == CV_OK);
+    return i;
+}
+
+TEST(interfaces_are_filtered_unless_alone)
+{
+    struct cv_netif all[] = {
+        netif("lo", "127.0.0.1", 8),       netif("docker0", "172.17.0.1", 16),
+        netif("veth12", "10.200.0.1", 24), netif("eth0", "169.254.3.4", 16),
+        netif("eth0", "192.168.1.5", 24),  netif("eth0", "fe80::1", 64),
+        netif("eth0", "2001:db9::5", 64),
+    };
+    struct cv_local l = {0};
+
+    cv_netif_filter(&l, all, 7);
+    CHECK_EQ(l.n, 2);
+    CHECK_EQ(l.net[0].addr.ip[3], 5);
+    CHECK(!l.only_loopback);
+    cv_netif_filter(&l, all, 3);
+    CHECK_EQ(l.n, 2); /* docker0 and veth12, for there is nothing else */
+    CHECK(!l.only_loopback);
+    cv_netif_filter(&l, all, 1);
+    CHECK_EQ(l.n, 1);
+    CHECK(l.only_loopback);
+    cv_netif_filter(&l, all, 0);
+    CHECK_EQ(l.n, 0);
+    CHECK(!l.only_loopback);
+}
+
+TEST(only_sensible_addresses_of_others_are_tried)
+{
+    static const struct {
+        const char *addr;
+        bool plain, same_nat;
+    } cases[] = {
+        {"5.1.2.3:4000", true, true},
+        {"5.1.2.3:1023", false, false},
+        {"5.1.2.3:443", false, false},
+        {"127.0.0.1:4000", false, false},
+        {"[::1]:4000", false, false},
+        {"0.0.0.0:4000", false, false},
+        {"224.0.0.1:4000", false, false},
+        {"255.255.255.255:4000", false, false},
+        {"169.254.1.1:4000", false, false},
+        {"[fe80::1]:4000", false, false},
+        {"[ff02::1]:4000", false, false},
+        {"10.1.2.3:4000", false, true},
+        {"192.168.1.77:4000", true, true},
+        {"192.168.1.255:4000", false, false}, /* our subnet's broadcast */
+        {"192.168.1.0:4000", false, false},
+        {"192.168.1.1:4000", false, false}, /* our gateway */
+        {"192.168.1.5:4444", false, false}, /* ourselves */
+        {"192.168.1.5:4445", true, true},   /* another agent here */
+        {"100.64.1.1:4000", false, false},  /* a carrier's, not ours */
+        {"[2001:4860::1]:4000", true, true},
+        {"[fd00::1]:4000", false, true},
+    };
+    struct cv_addr a;
+
+    start(0);
+    local.n_gateways = 1;
+    local.gateway[0] = cv_addr_ipv4(0xc0a80101, 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CHECK_EQ(cv_addr_parse(&a, cases[i].addr, 0), CV_OK);
+        if (cv_local_may_send(&local, &a, false) != cases[i].plain ||
+            cv_local_may_send(&local, &a, true) != cases[i].same_nat)
+            print_error("%s\n", cases[i].addr);
+        CHECK_EQ(cv_local_may_send(&local, &a, false), cases[i].plain);
+        CHECK_EQ(cv_local_may_send(&local, &a, true), cases[i].same_nat);
+    }
+    local.only_loopback = true;
+    local.net[0].addr = cv_addr_ipv4(0x7f000001, 0);
+    local.net[0].bits = 8;
+    CHECK_EQ(cv_addr_parse(&a, "127.0.0.1:4000", 0), CV_OK);
+    CHECK(cv_local_may_send(&local, &a, false));
+    local.net[0].addr = cv_addr_ipv4(0x64400505, 0);
+    local.net[0].bits = 32;
+    CHECK_EQ(cv_addr_parse(&a, "100.64.1.1:4000", 0), CV_OK);
+    CHECK(cv_local_may_send(&local, &a, false));
+    local.ipv6 = false;
+    CHECK_EQ(cv_addr_parse(&a, "[2001:4860::1]:4000", 0), CV_OK);
+    CHECK(!cv_local_may_send(&local, &a, false));
+}
+
+RUN_TESTS(T(without_servers_the_interfaces_are_told_at_once),
+          T(a_server_is_asked_three_times_and_again_every_25_seconds),
+          T(the_only_server_is_believed), T(of_two_servers_one_is_not_enough),
+          T(two_that_agree_make_an_endpoint_independent_nat),
+          T(ports_that_differ_show_a_nat_that_maps_by_destination),
+          T(a_liar_is_outvoted), T(peers_are_sources_too),
+          T(answers_from_elsewhere_and_to_other_questions_are_ignored),
+          T(a_public_host_has_no_reflexive_candidate),
+          T(a_changed_network_is_asked_about_afresh),
+          T(interfaces_are_filtered_unless_alone),
+          T(only_sensible_addresses_of_others_are_tried))
