@@ -48,5 +48,8 @@ struct cv_contact {
     uint8_t shared[32];     /* X25519 result; keys of the checks derive from
                                it */
     struct cv_candidates peer;
+    /* What the connection is for, by its owner: a newer connection replaces
+     * an older one to the same node only within one realm. */
+    uint64_t realm;
 };
 #endif

@@ -118,7 +118,7 @@ void cv_hkdf_expand(uint8_t *out, size_t len, const uint8_t prk[32],
     struct hmac_sha256_ctx ctx;
     uint8_t block[CV_HASH_LEN];
 
-    assert(len <= 255 * CV_HASH_LEN);
+    assert(len <= (size_t)255 * CV_HASH_LEN);
     hmac_sha256_set_key(&ctx, CV_HASH_LEN, prk);
     for (uint8_t counter = 1; len > 0; counter++) {
         size_t part = len < CV_HASH_LEN ? len : CV_HASH_LEN;

@@ -90,8 +90,8 @@ static int import_seed(gnutls_privkey_t *out, const uint8_t seed[CV_KEY_LEN])
 int cv_keypair_from_seed(struct cv_keypair *out, const uint8_t seed[CV_KEY_LEN])
 {
     gnutls_datum_t x = {NULL, 0}, k = {NULL, 0};
+    gnutls_privkey_t key = NULL;
     gnutls_ecc_curve_t curve;
-    gnutls_privkey_t key;
     int err, rc;
 
     err = import_seed(&key, seed);

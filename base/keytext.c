@@ -233,7 +233,7 @@ static void squeeze(struct pasted *p, const char *text)
         if (is_space(*text) || goes_on)
             continue;
         if (p->len < sizeof(p->text) - 1)
-            p->text[p->len] = *text > ' ' && *text < 0x7f ? *text : '?';
+            p->text[p->len] = (char)(*text > ' ' && *text < 0x7f ? *text : '?');
         p->len++;
     }
     kept = p->len < sizeof(p->text) - 1 ? p->len : sizeof(p->text) - 1;
