@@ -40,10 +40,11 @@ enum cv_control_type {
     CV_CONTROL_NAME = 19,        /* I am called otherwise now */
 };
 
-/* Why somebody is not let in; also the codes that end a connection. */
+/* Why somebody is not let in; also the codes that end a connection, of which
+ * transport/ uses the first two. */
 enum cv_refusal {
     CV_REFUSAL_NONE = 0,      /* ended on purpose, nothing wrong */
-    CV_REFUSAL_PROTOCOL = 1,  /* broke the protocol */
+    CV_REFUSAL_REPLACED = 1,  /* a newer connection took its place */
     CV_REFUSAL_VERSION = 2,   /* speaks another version */
     CV_REFUSAL_AUTH = 3,      /* certificate or session proof is wrong */
     CV_REFUSAL_GRANT = 4,     /* a grant that is not of this session */
@@ -51,7 +52,7 @@ enum cv_refusal {
     CV_REFUSAL_PERSON = 6,    /* a person said no */
     CV_REFUSAL_NO_HOST = 7,   /* this member may not let others in */
     CV_REFUSAL_TIMEOUT = 8,   /* nobody answered, or the peer was silent */
-    CV_REFUSAL_REPLACED = 9,  /* a newer connection took its place */
+    CV_REFUSAL_PROTOCOL = 9,  /* broke the protocol */
     CV_REFUSAL_FULL = 10,     /* as many neighbours as we want */
     CV_REFUSAL_LEAVING = 11,  /* this side leaves the session */
     CV_REFUSAL_INTERNAL = 12, /* our fault */

@@ -110,17 +110,17 @@ static void tell_finding(const struct cv_facts *f, char *stage, char *hint)
 
 static void tell_alone(const struct cv_facts *f, char *stage, char *hint)
 {
-    const char *left = f->had_members ? "Everybody has left; " : "";
+    const char *left = f->had_members ? "Everybody has left" : "Shared";
 
-    if (f->published)
-        SAY(stage, CV_STAGE_TEXT, "%s",
-            f->had_members ? "Everybody has left; others can join"
-                           : "Shared; waiting for others to join");
+    if (f->published && f->had_members)
+        SAY(stage, CV_STAGE_TEXT, "Everybody has left; others can join");
+    else if (f->published)
+        SAY(stage, CV_STAGE_TEXT, "Shared; waiting for others to join");
     else if (f->unpublished)
         SAY(stage, CV_STAGE_TEXT,
-            "%sothers cannot find the session yet; trying again", left);
+            "%s; others cannot find the session yet, trying again", left);
     else
-        SAY(stage, CV_STAGE_TEXT, "%smaking the session known", left);
+        SAY(stage, CV_STAGE_TEXT, "%s; making the session known", left);
     if (f->published || f->elapsed < CV_FINDING_HINT)
         return;
     if (dht_works(f))

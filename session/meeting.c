@@ -22,6 +22,7 @@ struct cv_meeting {
     enum meeting_state state;
     struct cv_rendezvous *rv;
     struct cv_timer *timer;
+    uint64_t realm; /* of our connections: the session, hashed */
     struct cv_grants grants;
     enum cv_role role; /* of our grants, NONE without */
     struct cv_neighbour *neighbours;
@@ -258,6 +259,7 @@ static void knock(struct cv_neighbour *n)
         n->called_out = true;
         memcpy(n->out, contact.attempt, sizeof n->out);
         n->give_up = now_of(m) + CV_MEETING_ATTEMPT;
+        contact.realm = m->realm;
         err = cv_net_connect(m->node->net, &contact);
     }
     if (err != CV_OK) {
@@ -402,7 +404,10 @@ static void on_knock(void *user, const struct cv_knock_info *k)
     struct cv_neighbour *n;
     enum cv_verdict verdict = CV_VERDICT_OK;
     bool ours = cv_key_equal(&k->contact.identity, &m->node->identity.pub);
+    struct cv_contact contact = k->contact;
     char key[9];
+
+    contact.realm = m->realm;
 
     if (m->state != MEETING_OPEN || m->grants.n == 0 || m->node->net == NULL)
         return;
@@ -432,7 +437,7 @@ static void on_knock(void *user, const struct cv_knock_info *k)
         n->called_in = true;
         memcpy(n->in, k->contact.attempt, sizeof n->in);
         n->give_up = now_of(m) + CV_MEETING_ATTEMPT;
-        if (cv_net_connect(m->node->net, &k->contact) != CV_OK) {
+        if (cv_net_connect(m->node->net, &contact) != CV_OK) {
             n->called_in = false;
             verdict = CV_VERDICT_BUSY;
         }
@@ -445,6 +450,7 @@ static void on_answer(void *user, const struct cv_answer_info *a)
 {
     struct cv_meeting *m = user;
     struct cv_neighbour *n = find(m, &a->contact.node);
+    struct cv_contact contact = a->contact;
 
     if (m->state != MEETING_OPEN || n == NULL || !n->called_out ||
         memcmp(n->out, a->contact.attempt, sizeof n->out) != 0)
@@ -452,8 +458,9 @@ static void on_answer(void *user, const struct cv_answer_info *a)
     switch (a->verdict) {
     case CV_VERDICT_OK:
     case CV_VERDICT_ASK:
+        contact.realm = m->realm;
         if (m->node->net != NULL &&
-            cv_net_connect(m->node->net, &a->contact) != CV_OK)
+            cv_net_connect(m->node->net, &contact) != CV_OK)
             return;
         if (n->reach == CV_REACH_KNOCKED) {
             set_reach(n, CV_REACH_PUNCHING);
@@ -782,20 +789,6 @@ bool cv_meeting_attempt(struct cv_meeting *m, const uint8_t attempt[8],
     return true;
 }
 
-/* Of two connections to one node, made at once by both sides, both keep the
- * one that the smaller node key asked for. */
-static bool replaces(const struct cv_neighbour *n, const struct cv_conn *conn)
-{
-    const struct cv_meeting *m = n->meeting;
-    bool we_are_smaller = cv_key_compare(&m->node->key.pub, &n->node) < 0;
-    bool was_client = cv_conn_is_client(cv_peer_conn(n->peer));
-
-    if (cv_conn_is_client(conn) == was_client ||
-        now_of(m) - n->since > CV_MEETING_GLARE)
-        return true;
-    return cv_conn_is_client(conn) == we_are_smaller;
-}
-
 /* Drop the connection that a newer one replaces. */
 static void drop_peer(struct cv_neighbour *n)
 {
@@ -862,13 +855,8 @@ bool cv_meeting_conn(struct cv_meeting *m, struct cv_conn *conn)
         cv_conn_close(conn, CV_REFUSAL_LEAVING, "");
         return true;
     }
-    if (n->peer != NULL) {
-        if (!replaces(n, conn)) {
-            cv_conn_close(conn, CV_REFUSAL_REPLACED, "");
-            return true;
-        }
+    if (n->peer != NULL) /* transport has chosen between the two */
         drop_peer(n);
-    }
     if (count_members(m) >= CV_MEETING_HARD ||
         count_strangers(m) >= CV_MEETING_STRANGERS) {
         cv_conn_close(conn, CV_REFUSAL_FULL, "no room for more connections");
@@ -1034,6 +1022,8 @@ int cv_meeting_new(struct cv_meeting **out,
                    const struct cv_meeting_events *events, void *user)
 {
     struct cv_meeting *m = calloc(1, sizeof *m);
+    const struct cv_bytes key = CV_BYTES(config->session.b, CV_KEY_LEN);
+    uint8_t hash[CV_HASH_LEN];
     int err;
 
     if (m == NULL)
@@ -1046,6 +1036,8 @@ int cv_meeting_new(struct cv_meeting **out,
                   : CV_ROLE_NONE;
     m->events = events;
     m->user = user;
+    cv_sha256(hash, &key, 1);
+    memcpy(&m->realm, hash, sizeof m->realm);
     err = cv_timer_new(&m->timer, m->node->loop, on_timer, m);
     if (err == CV_OK)
         err = open_rendezvous(m);

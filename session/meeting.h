@@ -25,8 +25,6 @@
 /* Two members that lost each other do not knock at the same moment: the one
  * with the larger node key waits for so long. */
 #define CV_MEETING_YIELD (2 * CV_SECOND)
-/* Two connections made at once: the one of the smaller node key stands. */
-#define CV_MEETING_GLARE (10 * CV_SECOND)
 
 struct cv_meeting;
 

@@ -142,14 +142,19 @@ static bool stands(const struct link *a, const struct link *b)
     return a->contact.knocked == we_are_smaller;
 }
 
+static bool same_end(const struct link *a, const struct link *b)
+{
+    return a->contact.realm == b->contact.realm &&
+           cv_key_equal(&a->contact.node, &b->contact.node);
+}
+
 /* A rival: the same node, knocked at by the other side, about now. */
 static bool are_rivals(const struct link *a, const struct link *b)
 {
     cv_time apart = a->begun - b->begun;
 
     return a != b && !b->gone && !b->failed &&
-           a->contact.knocked != b->contact.knocked &&
-           cv_key_equal(&a->contact.node, &b->contact.node) &&
+           a->contact.knocked != b->contact.knocked && same_end(a, b) &&
            apart < AT_ONCE && apart > -AT_ONCE;
 }
 
@@ -268,8 +273,7 @@ static bool replace_others(struct link *l)
 static void close_others(struct link *l)
 {
     for (struct link *o = l->net->links; o; o = o->next) {
-        if (o == l || o->gone || o->failed ||
-            !cv_key_equal(&o->contact.node, &l->contact.node))
+        if (o == l || o->gone || o->failed || !same_end(o, l))
             continue;
         if (o->handed) {
             if (o->begun <= l->begun || are_rivals(l, o))
