@@ -384,8 +384,11 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
         for (unsigned i = 0; i < at->n; i++) {
             struct cv_attempt_target *t = &at->target[i];
 
-            if (t->next <= now && wants_more(at, t, now) &&
-                (!first || t->next < first->next))
+            if (t->next > now)
+                continue;
+            if (!wants_more(at, t, now))
+                t->next = CV_NEVER;
+            else if (!first || t->next < first->next)
                 first = t;
         }
         if (!first)

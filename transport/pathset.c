@@ -583,7 +583,11 @@ static void step_dead(struct cv_pathset *ps, struct cv_path *p, cv_time now)
 {
     cv_time wait;
 
-    cv_pathset_check(ps, p, 0, now);
+    if (!p->candidate && !has_credit(p, CV_CHECK_MAX)) {
+        p->used = false; /* spoke once, never proved: not worth more */
+        return;
+    }
+    check_back(ps, p, now);
     if (cv_pathset_any(ps)) {
         unsigned i = p->tries > 4 ? 3 : p->tries - 1;
 
@@ -602,7 +606,7 @@ static void revive(struct cv_pathset *ps, cv_time now)
     for (unsigned i = 0; i < CV_PATHS_MAX; i++) {
         struct cv_path *p = &ps->path[i];
 
-        if (!p->used || p->state == CV_PATH_SUSPECT)
+        if (!p->used || !(p->proved || p->candidate))
             continue;
         if (p->state != CV_PATH_DEAD)
             set_state(ps, p, CV_PATH_DEAD, now);

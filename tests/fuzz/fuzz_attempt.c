@@ -1,0 +1,179 @@
+/* An attempt under a peer that may say anything, and a network that may bring
+ * anything: budgets, credit and deadlines must hold.
+ *
+ * Input: u8 number of candidates and role, then operations of u8 kind | u8
+ * argument and what the kind needs. */
+#include "transport/attempt.h"
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define ADDRS 16 /* the first eight can be candidates */
+
+static struct {
+    uint64_t in, out;
+    unsigned checks; /* STUN requests before anything was proved */
+    bool proved;
+} seen[ADDRS];
+static struct cv_attempt *at;
+static bool authentic; /* the peer has shown that it knows the keys */
+
+static void check(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+static struct cv_addr address(unsigned i)
+{
+    return cv_addr_ipv4(0x05010000 + i, (uint16_t)(2000 + i));
+}
+
+static int on_send(void *user, const struct cv_path_addr *to, unsigned ttl,
+                   const uint8_t *data, size_t len, size_t segment)
+{
+    unsigned i = to->remote.port - 2000u;
+
+    (void)user;
+    (void)data;
+    (void)segment;
+    check(i < ADDRS && ttl <= 8);
+    seen[i].out += len;
+    if (!seen[i].proved && !authentic)
+        seen[i].checks++;
+    /* Nobody is sent more than was agreed on: 22 checks of 100 bytes to a
+     * candidate, three bytes for one to anybody. */
+    if (!seen[i].proved && !authentic)
+        check(seen[i].checks <= CV_ATTEMPT_BUDGET && i < CV_CANDIDATES_MAX);
+    if (!seen[i].proved && i >= CV_CANDIDATES_MAX)
+        check(seen[i].out <= 3 * seen[i].in);
+    return CV_OK;
+}
+
+static const struct cv_attempt_events events = {0};
+
+static uint8_t take(const uint8_t **data, size_t *size)
+{
+    uint8_t v = 0;
+
+    if (*size > 0) {
+        v = **data;
+        (*data)++;
+        (*size)--;
+    }
+    return v;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct cv_rng_seeded seed;
+    struct cv_rng rng = cv_rng_from_seed(&seed, 1);
+    struct cv_contact contact = {.attempt = {1, 2, 3, 4, 5, 6, 7, 8},
+                                 .shared = {9}};
+    struct cv_local local = {.n = 1, .port = 9999, .ipv4 = true};
+    struct cv_checks *peer = calloc(1, sizeof *peer);
+    uint8_t head = take(&data, &size);
+    cv_time now = CV_SECOND;
+
+    at = calloc(1, sizeof *at);
+    if (!at || !peer)
+        abort();
+    memset(seen, 0, sizeof seen);
+    authentic = false;
+    local.net[0].addr = cv_addr_ipv4(0x0a000001, 0);
+    local.net[0].bits = 24;
+    contact.knocked = head & 0x80;
+    contact.peer.n = head & 7;
+    for (unsigned i = 0; i < contact.peer.n; i++)
+        contact.peer.c[i] = (struct cv_candidate){.type = (uint8_t)(1 + i % 3),
+                                                  .addr = address(i)};
+    cv_checks_init(peer, &rng, contact.attempt, contact.shared,
+                   !contact.knocked);
+    cv_attempt_init(at, &contact, &local, &rng, NULL, on_send, &events, NULL,
+                    now);
+    while (size > 0 && at->phase != CV_ATTEMPT_LOST) {
+        uint8_t kind = take(&data, &size), arg = take(&data, &size);
+        struct cv_path_addr from = {.remote = address(arg % ADDRS)};
+        unsigned who = arg % ADDRS;
+        uint8_t buf[CV_CHECK_MAX];
+        struct cv_writer w;
+        struct cv_stun m;
+        size_t n;
+
+        switch (kind % 8) {
+        case 0: /* anything */
+            n = arg < size ? arg : size;
+            if (cv_stun_parse(&m, data, n) == CV_OK)
+                (void)cv_attempt_input(at, &from, &m, now);
+            data += n;
+            size -= n;
+            break;
+        case 1: /* a good request */
+            cv_writer_init(&w, buf, sizeof buf);
+            check(cv_checks_request(peer, now, &from, arg, &w) == CV_OK);
+            check(cv_stun_parse(&m, buf, w.len) == CV_OK);
+            seen[who].in += w.len;
+            authentic = true;
+            (void)cv_attempt_input(at, &from, &m, now);
+            break;
+        case 2: { /* a good answer to one of its open checks */
+            struct cv_check_sent *s =
+                &at->checks.sent[take(&data, &size) % CV_CHECK_OPEN];
+            if (!s->open)
+                break;
+            from = s->to;
+            who = from.remote.port - 2000u;
+            cv_writer_init(&w, buf, sizeof buf);
+            cv_stun_begin(&w, CV_STUN_SUCCESS, s->txid);
+            cv_stun_put_xor_addr(&w, &from.remote);
+            cv_stun_put_integrity(
+                &w, s->old_key ? at->checks.old.ours : at->checks.now.ours,
+                CV_CHECK_KEY, CV_STUN_MAC_SHORT);
+            check(cv_stun_parse(&m, buf, w.len) == CV_OK);
+            seen[who].proved = authentic = true;
+            (void)cv_attempt_input(at, &from, &m, now);
+            break;
+        }
+        case 3: /* a packet of the connection */
+            seen[who].in += 1200;
+            if (at->phase == CV_ATTEMPT_REACHED)
+                cv_pathset_packet(&at->paths, &from, 1200, now);
+            break;
+        case 4: { /* we send */
+            static const uint8_t train[3600];
+
+            (void)cv_pathset_send(&at->paths, now, train,
+                                  sizeof train / (1 + arg % 3), 1200);
+            cv_pathset_in_flight(&at->paths, arg & 0x80, now);
+            break;
+        }
+        case 5:
+            cv_attempt_network_changed(at, now);
+            break;
+        case 6:
+            if (arg & 1) {
+                uint8_t exported[64] = {arg};
+
+                cv_attempt_rekey(at, exported, now);
+            } else {
+                struct cv_candidates c = {.n = 1};
+
+                c.c[0] = (struct cv_candidate){.type = CV_CANDIDATE_SRFLX,
+                                               .addr = address(arg % 8)};
+                cv_attempt_candidates(at, &c, now);
+            }
+            break;
+        case 7:
+            now += (cv_time)arg * arg * CV_MILLISECOND;
+            break;
+        }
+        if (cv_attempt_deadline(at) <= now)
+            cv_attempt_step(at, now);
+        check(at->phase == CV_ATTEMPT_LOST || cv_attempt_deadline(at) > now);
+    }
+    cv_attempt_fini(at);
+    free(at);
+    free(peer);
+    return 0;
+}
