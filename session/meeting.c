@@ -149,6 +149,7 @@ static struct cv_neighbour *find_or_add(struct cv_meeting *m,
     if (n == NULL)
         return NULL;
     n->meeting = m;
+    n->silent_at = CV_NEVER;
     n->node = *node;
     n->next = m->neighbours;
     m->neighbours = n;
@@ -159,6 +160,26 @@ static struct cv_neighbour *find_or_add(struct cv_meeting *m,
 static bool is_member(const struct cv_neighbour *n)
 {
     return n->peer != NULL && cv_peer_is_member(n->peer);
+}
+
+/* Connected, but no path has worked for a while. */
+static bool is_silent(const struct cv_neighbour *n)
+{
+    return n->peer != NULL && now_of(n->meeting) >= n->silent_at;
+}
+
+bool cv_meeting_is_here(const struct cv_neighbour *n)
+{
+    return is_member(n) && !is_silent(n);
+}
+
+static unsigned count_here(const struct cv_meeting *m)
+{
+    unsigned count = 0;
+
+    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
+        count += cv_meeting_is_here(n);
+    return count;
 }
 
 static unsigned count_members(const struct cv_meeting *m)
@@ -300,8 +321,8 @@ static struct cv_neighbour *next_to_knock(const struct cv_meeting *m,
     struct cv_neighbour *best = NULL;
 
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
-        if (!n->pointer || n->peer != NULL || n->called_out || n->called_in ||
-            now < n->next_try)
+        if (!n->pointer || (n->peer != NULL && !is_silent(n)) ||
+            n->called_out || n->called_in || now < n->next_try)
             continue;
         if (m->grants.n == 0 && !n->admits && !is_ours(m, n))
             continue;
@@ -319,7 +340,7 @@ static void try_knocks(struct cv_meeting *m, cv_time now)
     if (m->state != MEETING_OPEN || m->refused || m->node->net == NULL)
         return;
     for (n = m->neighbours; n != NULL; n = n->next) {
-        out += n->called_out && n->peer == NULL;
+        out += n->called_out;
         members += n->peer != NULL;
     }
     while (out + members < CV_MEETING_NEIGHBOURS && out < CV_MEETING_KNOCKING) {
@@ -659,7 +680,15 @@ static void on_peer_path(void *user, struct cv_peer *p,
 
     (void)p;
     n->path = *path;
+    if (path->kind == CV_PATH_NONE && n->silent_at == CV_NEVER) {
+        n->silent_at = now_of(n->meeting) + CV_MEETING_SILENT;
+        n->tries = 0;
+    } else if (path->kind != CV_PATH_NONE && n->silent_at != CV_NEVER) {
+        n->silent_at = CV_NEVER;
+        stop_calling(n);
+    }
     changed(n->meeting);
+    wake(n->meeting);
 }
 
 /* What follows from the end of a connection for the next try. */
@@ -863,6 +892,7 @@ bool cv_meeting_conn(struct cv_meeting *m, struct cv_conn *conn)
         return true;
     }
     n->since = now_of(m);
+    n->silent_at = CV_NEVER;
     cv_conn_path(conn, &n->path);
     if (make_peer(n, conn) != CV_OK) {
         cv_conn_close(conn, CV_REFUSAL_INTERNAL, "");
@@ -879,7 +909,7 @@ void cv_meeting_candidates(struct cv_meeting *m)
 {
     m->publish_due = true;
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
-        if (n->called_out && n->peer == NULL)
+        if (n->called_out)
             knock(n); /* with what we know now */
     wake(m);
 }
@@ -952,8 +982,11 @@ static void step_neighbours(struct cv_meeting *m, cv_time now)
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
         if (n->peer != NULL && now >= cv_peer_deadline(n->peer))
             cv_peer_step(n->peer);
-        if ((n->called_out || n->called_in) && n->peer == NULL &&
-            now >= n->give_up) {
+        if (n->was_here != cv_meeting_is_here(n)) {
+            n->was_here = !n->was_here;
+            changed(m);
+        }
+        if ((n->called_out || n->called_in) && now >= n->give_up) {
             if (n->called_out)
                 fail_attempt(n, n->reach == CV_REACH_KNOCKED
                                     ? "no answer to the knock"
@@ -971,7 +1004,9 @@ static cv_time next_deadline(const struct cv_meeting *m, cv_time now)
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
         if (n->peer != NULL)
             at = cv_time_min(at, cv_peer_deadline(n->peer));
-        else if (n->called_out || n->called_in)
+        if (n->peer != NULL && n->silent_at > now)
+            at = cv_time_min(at, n->silent_at);
+        if (n->called_out || n->called_in)
             at = cv_time_min(at, n->give_up);
         else if (n->pointer && n->next_try > now)
             at = cv_time_min(at, n->next_try);
@@ -1127,11 +1162,11 @@ void cv_meeting_facts(const struct cv_meeting *m, struct cv_facts *out)
     out->failure = m->failure;
     out->host = m->host;
     out->who = "";
-    out->members = count_members(m);
+    out->members = count_here(m);
     for (const struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
         out->pointers += n->pointer;
         out->admitting += n->pointer && (n->admits || is_ours(m, n));
-        if (n->reach != CV_REACH_NONE &&
+        if (n->reach != CV_REACH_NONE && !is_silent(n) &&
             (best == NULL || n->reach > best->reach))
             best = n;
     }

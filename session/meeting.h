@@ -22,6 +22,9 @@
 #define CV_MEETING_LEAVE   (1200 * CV_MILLISECOND)
 /* A connection that lived for less counts as a failed try. */
 #define CV_MEETING_LIVED (10 * CV_SECOND)
+/* A member without any path for so long is lost, though its connection may yet
+ * come back: it is sought anew meanwhile. */
+#define CV_MEETING_SILENT (5 * CV_SECOND)
 /* Two members that lost each other do not knock at the same moment: the one
  * with the larger node key waits for so long. */
 #define CV_MEETING_YIELD (2 * CV_SECOND)
@@ -56,7 +59,9 @@ struct cv_neighbour {
     uint32_t knock; /* our user is asked under this id; else 0 */
     cv_time knock_at;
     struct cv_path_info path;
-    void *user; /* the owner's */
+    cv_time silent_at; /* lost from then on, CV_NEVER while a path works */
+    bool was_here;     /* when it was last looked at */
+    void *user;        /* the owner's */
 };
 
 struct cv_meeting_events {
@@ -109,6 +114,8 @@ bool cv_meeting_may_admit(const struct cv_meeting *m);
  * `ended` are the owner's. */
 void cv_meeting_facts(const struct cv_meeting *m, struct cv_facts *out);
 struct cv_neighbour *cv_meeting_neighbours(const struct cv_meeting *m);
+/* Is it a member that can be reached? */
+bool cv_meeting_is_here(const struct cv_neighbour *n);
 struct cv_neighbour *cv_meeting_knock(const struct cv_meeting *m, uint32_t id);
 /* CV_ERR_NOTFOUND, CV_ERR_DENIED. */
 CV_MUST_USE int cv_meeting_accept(struct cv_meeting *m, uint32_t knock,

@@ -97,7 +97,7 @@ static void fill_member(const struct cv_neighbour *n, struct cv_member *out)
     out->role = n->role;
     memcpy(out->name, n->name, sizeof out->name);
     cv_fingerprint(&n->identity, out->fingerprint);
-    out->connected = n->reach == CV_REACH_MEMBER;
+    out->connected = cv_meeting_is_here(n);
     out->path = CV_MEMBER_PATH_NONE;
     if (!out->connected)
         return;

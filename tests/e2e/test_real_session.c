@@ -151,6 +151,9 @@ TEST(a_killed_sharer_resumes_and_the_joiner_finds_it_again)
     CHECK_EQ(waitpid(pid, &status, 0), pid);
     CHECK(WIFSIGNALED(status));
     CHECK_EQ(person_type(&bob, 0, "offline "), CV_OK);
+    at = cv_loop_now(loop);
+    UNTIL(loop, 30, bob.state == CV_SESSION_OFFLINE);
+    say_time("the killed peer is missed", at);
 
     (void)snprintf(ann.dir, sizeof ann.dir, "%s", dirs.dir);
     person_start(&ann, loop, "Ann", &config);
