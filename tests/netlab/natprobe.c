@@ -41,12 +41,15 @@ static ssize_t receive(int fd, void *out, size_t len, int wait_ms)
 static int ask(int fd, const struct cv_addr *server, struct cv_addr *mapped)
 {
     uint8_t request[CV_STUN_MAX], answer[CV_STUN_MAX], txid[CV_STUN_TXID];
+    static const uint8_t padding[64];
     struct cv_writer w;
     struct cv_stun m;
 
     cv_random(&cv_rng_system, txid, sizeof(txid));
     cv_writer_init(&w, request, sizeof(request));
     cv_stun_begin(&w, CV_STUN_REQUEST, txid);
+    /* A server of ours answers with no more bytes than it was asked with. */
+    cv_stun_put(&w, CV_STUN_PADDING, padding, sizeof(padding));
     for (int i = 0; i < TRIES; i++) {
         ssize_t n;
 

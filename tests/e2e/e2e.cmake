@@ -1,0 +1,4 @@
+covim_script_test(e2e/two_vims SCRIPT ${CMAKE_CURRENT_LIST_DIR}/two_vims.sh
+                  TIMEOUT 240)
+covim_script_test(e2e/random_vims
+                  SCRIPT ${CMAKE_CURRENT_LIST_DIR}/random_vims.sh TIMEOUT 180)
