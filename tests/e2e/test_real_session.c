@@ -97,6 +97,41 @@ TEST(three_share_one_text_over_real_sockets)
     end_all();
 }
 
+TEST(two_sessions_of_the_same_two_nodes_live_side_by_side)
+{
+    struct cv_keytext key, key2;
+    struct person ann2 = {0}, bob2 = {0};
+    cv_time at;
+
+    memset(&ann, 0, sizeof ann);
+    memset(&bob, 0, sizeof bob);
+    memset(&cy, 0, sizeof cy);
+    setup();
+    person_start(&ann, loop, "Ann", &config);
+    person_start(&bob, loop, "Bob", &config);
+    ann2.node = ann.node;
+    bob2.node = bob.node;
+    key = person_share(&ann, "first", CV_ADMIT_OPEN, CV_ROLE_EDITOR);
+    key2 = person_share(&bob2, "second", CV_ADMIT_OPEN, CV_ROLE_EDITOR);
+    CHECK_EQ(person_join(&bob, &key), CV_OK);
+    CHECK_EQ(person_join(&ann2, &key2), CV_OK);
+    UNTIL(loop, 30, person_has(&bob, "first") && person_has(&ann2, "second"));
+    UNTIL(loop, 30,
+          ann.members_in == 1 && bob2.members_in == 1 && ann2.members_in == 1 &&
+              bob.members_in == 1);
+    at = cv_loop_now(loop);
+    while (cv_loop_now(loop) < at + 3 * CV_SECOND)
+        cv_loop_once(loop, at + 3 * CV_SECOND);
+    CHECK_EQ(ann.members_out + bob.members_out + ann2.members_out +
+                 bob2.members_out,
+             0);
+    CHECK_EQ(person_type(&ann, 5, " text"), CV_OK);
+    CHECK_EQ(person_type(&ann2, 6, " text"), CV_OK);
+    UNTIL(loop, 5,
+          person_has(&bob, "first text") && person_has(&bob2, "second text"));
+    end_all();
+}
+
 /* The child: shares a text, types into it, tells its key, and waits to be
  * killed. */
 static void child(const char *dir, int to_parent)
@@ -173,6 +208,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         T(three_share_one_text_over_real_sockets),
+        T(two_sessions_of_the_same_two_nodes_live_side_by_side),
         T(a_killed_sharer_resumes_and_the_joiner_finds_it_again),
     };
 

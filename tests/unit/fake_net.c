@@ -266,6 +266,20 @@ static bool step_conn(struct cv_conn *c)
     return false;
 }
 
+static struct cv_key blocked[2];
+
+void fake_block(const struct cv_key *a, const struct cv_key *b)
+{
+    blocked[0] = *a;
+    blocked[1] = *b;
+}
+
+static bool is_blocked(const struct cv_key *a, const struct cv_key *b)
+{
+    return (cv_key_equal(a, &blocked[0]) && cv_key_equal(b, &blocked[1])) ||
+           (cv_key_equal(a, &blocked[1]) && cv_key_equal(b, &blocked[0]));
+}
+
 /* Two nodes that both want the same attempt get a connection. */
 static bool step_wants(void)
 {
@@ -276,7 +290,9 @@ static bool step_wants(void)
 
             if (!x->contact.knocked || y->contact.knocked ||
                 memcmp(x->contact.attempt, y->contact.attempt, 8) != 0 ||
-                x->net->unplugged || y->net->unplugged)
+                x->net->unplugged || y->net->unplugged ||
+                is_blocked(&x->net->config.node->pub,
+                           &y->net->config.node->pub))
                 continue;
             fake_connect(&x->net->config.node->pub, &y->net->config.node->pub,
                          &cx, &cy);
@@ -798,6 +814,7 @@ void fake_reset(void)
         free(v);
     }
     values = NULL;
+    memset(blocked, 0, sizeof blocked);
     free(wire);
     wire = NULL;
     wire_len = 0;

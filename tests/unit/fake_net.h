@@ -22,6 +22,8 @@ void fake_use_loop(struct cv_loop *loop);
 void fake_cut(struct cv_conn *conn);
 /* Cut all connections of a node, and let it reach nobody until `up`. */
 void fake_unplug(const struct cv_key *node, bool up);
+/* Two nodes that cannot reach each other, though others reach both. */
+void fake_block(const struct cv_key *a, const struct cv_key *b);
 /* Streams and connections that live; for leaks. */
 unsigned fake_living(void);
 /* Connections and DHT values of a test before are forgotten. */

@@ -227,6 +227,27 @@ TEST(three_are_in_step_and_the_session_outlives_its_starter)
     end_all();
 }
 
+TEST(who_cannot_be_reached_is_served_through_the_others)
+{
+    struct cv_keytext key;
+
+    setup();
+    key = pair("one ", CV_ROLE_EDITOR);
+    person_start(&cy, loop, "Cy", NULL);
+    fake_block(&cy.node->key.pub, &bob.node->key.pub);
+    CHECK_EQ(person_join(&cy, &key), CV_OK);
+    UNTIL(loop, 15, ann.knocks == 2);
+    CHECK_EQ(cv_session_accept(ann.session, ann.knock.id, CV_ROLE_EDITOR),
+             CV_OK);
+    UNTIL(loop, 15, person_has(&cy, "one "));
+    CHECK_EQ(person_type(&cy, 4, "two "), CV_OK);
+    UNTIL(loop, 15, person_has(&bob, "one two "));
+    CHECK_EQ(person_type(&bob, 8, "three"), CV_OK);
+    UNTIL(loop, 15, person_has(&cy, "one two three"));
+    CHECK_EQ(cy.members_in, 1);
+    end_all();
+}
+
 TEST(a_lost_connection_is_made_again_and_edits_merge)
 {
     setup();
@@ -389,6 +410,7 @@ RUN_TESTS(T(a_joiner_is_let_in_and_both_edit),
           T(a_stored_grant_asks_nobody_again),
           T(our_own_second_agent_joins_without_asking),
           T(three_are_in_step_and_the_session_outlives_its_starter),
+          T(who_cannot_be_reached_is_served_through_the_others),
           T(a_lost_connection_is_made_again_and_edits_merge),
           T(both_come_back_after_a_crash_and_nothing_is_lost),
           T(leaving_sends_the_last_edit_and_takes_the_cursor_away),
