@@ -29,6 +29,7 @@ struct cv_dht {
     const struct cv_dht_ops *ops;
 };
 
+/* Every `done` may be NULL. */
 struct cv_dht_ops {
     /* Store for about 10 minutes; done may come late or never.  The token
      * cancels: no callback after it, and no re-announcing. */

@@ -195,6 +195,7 @@ static struct cv_attempt *admit(struct cv_inbox *in, const struct cv_office *o,
         a->at = now;
         a->attempts++;
         a->counter = 0;
+        a->ptr_seq = k->ptr_seq;
         memcpy(a->shared, raw->shared, sizeof(a->shared));
         memcpy(a->eph, raw->first_eph, sizeof(a->eph));
         memcpy(a->box, o->box, sizeof(a->box));
@@ -255,6 +256,14 @@ int cv_inbox_take(struct cv_inbox *in, struct cv_office *o, unsigned slot,
     if (a != NULL && !cv_key_equal(&a->node, &k->node)) {
         err = CV_ERR_REPLAY; /* somebody else's attempt id */
         goto out;
+    }
+    /* A node has one attempt at a time: the one at the newer pointer. */
+    err = CV_ERR_NOTFOUND;
+    if (a == NULL) {
+        const struct cv_attempt *other = attempt_of(in, &k->node);
+
+        if (other != NULL && k->ptr_seq < other->ptr_seq)
+            goto out;
     }
     err = CV_ERR_LIMIT;
     if (o->n_requests == CV_OFFICE_REQUESTS)

@@ -54,8 +54,9 @@ struct cv_attempt {
     uint8_t shared[32];
     uint8_t eph[32];
     uint8_t box[32];
-    cv_time at;     /* of the first knock */
-    cv_time window; /* of the limits below */
+    uint64_t ptr_seq; /* of the pointer knocked at */
+    cv_time at;       /* of the first knock */
+    cv_time window;   /* of the limits below */
     unsigned attempts, updates;
     uint32_t counter; /* of the last answer; 0: none yet */
     uint8_t answer[CV_ANSWER_BYTES];
@@ -95,7 +96,8 @@ void cv_office_named(struct cv_office *o, struct cv_bytes pointer,
  * known.  Otherwise nothing changed but counts:
  *   CV_ERR_EXISTS    seen before, byte for byte
  *   CV_ERR_FORMAT    garbage, or not sealed to this office
- *   CV_ERR_NOTFOUND  knocks at a pointer that no longer counts
+ *   CV_ERR_NOTFOUND  knocks at a pointer that no longer counts, or is of an
+ *                    attempt that the same node has given up since
  *   CV_ERR_EXPIRED   its certificate is over
  *   CV_ERR_REPLAY    req_id seen before; *out is set if it is waiting
  *   CV_ERR_AUTH      forged

@@ -32,7 +32,7 @@
 #define NEIGHBOURS_AFTER  CV_SECOND
 #define REFRESH           (5 * CV_MINUTE)
 #define VERIFY_AFTER      (2 * CV_SECOND)
-#define VERIFY_FOR        (10 * CV_SECOND)
+#define VERIFY_FOR        (10 * CV_SECOND) /* in gets of 2 s or more */
 #define LEAVE_FOR         (2 * CV_SECOND)
 #define KNOCK_REPEATED    (15 * CV_MINUTE) /* and then only listened for */
 #define KNOCK_LIFE        CV_HOUR
@@ -118,6 +118,7 @@ struct knocking {
     uint8_t salt[CV_INBOX_SALT];
     uint64_t epoch;
     uint64_t ptr_seq;
+    uint32_t ptr_not_after;
     uint8_t ptr_digest[CV_DIGEST_LEN];
     unsigned pow_bits;
     char name[CV_NAME_MAX + 1];
@@ -132,6 +133,9 @@ struct knocking {
     uint32_t counter; /* of the last answer */
     struct cv_reply reply;
     cv_dht_token listen;
+    cv_dht_token get; /* with each repetition, for a listen can be lost */
+    uint8_t bad[8][CV_DIGEST_LEN]; /* the last that were dropped */
+    unsigned n_bad;
     cv_dht_token puts[CV_INBOX_SLOTS];
 };
 
@@ -245,7 +249,18 @@ static void knock_follow(struct knocking *k, const struct cv_book_entry *e)
     memcpy(k->salt, e->p.salt, sizeof(k->salt));
     memcpy(k->ptr_digest, e->digest, sizeof(k->ptr_digest));
     k->ptr_seq = e->p.seq;
+    k->ptr_not_after = e->p.not_after;
     k->epoch = e->epoch;
+}
+
+/* Has the inbox that we knock at closed?  With a new epoch there is another
+ * one beside it, which is no reason; a flood moves it, time ends it. */
+static bool knock_is_late(const struct cv_rendezvous *rv,
+                          const struct knocking *k,
+                          const struct cv_book_entry *e)
+{
+    return !k->answered && !cv_equal(k->box, e->p.box, sizeof(k->box)) &&
+           (k->epoch == e->epoch || k->ptr_not_after < unix_s(rv));
 }
 
 static void report_pointer(struct cv_rendezvous *rv,
@@ -268,8 +283,7 @@ static void report_pointer(struct cv_rendezvous *rv,
              cv_key_short(&e->p.node, who), info.gone ? "gone" : "living",
              info.candidates.n);
     if (k != NULL) {
-        info.knock_again =
-            !k->answered && !cv_equal(k->box, e->p.box, sizeof(k->box));
+        info.knock_again = knock_is_late(rv, k, e);
         knock_follow(k, e);
     }
     if (!rv->freed && rv->events.pointer != NULL)
@@ -789,6 +803,10 @@ static void on_verify_done(void *user, bool ok)
     rv->pub.verifying = false;
     if (rv->pub.state != PUBLISH_PLACED)
         return;
+    if (rv->now - rv->pub.published < VERIFY_AFTER + VERIFY_FOR) {
+        rv->pub.verify_at = rv->now + VERIFY_AFTER;
+        return;
+    }
     enter(rv);
     publish_failed(rv);
     leave(rv);
@@ -969,6 +987,23 @@ void cv_rendezvous_withdraw(struct cv_rendezvous *rv, void (*done)(void *user),
 
 /* --- our knocks ----------------------------------------------------------- */
 
+static bool answer_was_bad(const struct knocking *k, struct cv_bytes value)
+{
+    uint8_t digest[CV_DIGEST_LEN];
+
+    cv_pointer_digest(digest, value);
+    for (unsigned i = 0; i < k->n_bad && i < 8; i++) {
+        if (memcmp(k->bad[i], digest, sizeof(digest)) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void answer_is_bad(struct knocking *k, struct cv_bytes value)
+{
+    cv_pointer_digest(k->bad[k->n_bad++ % 8], value);
+}
+
 static void on_answer_value(void *user, struct cv_bytes value)
 {
     struct knocking *k = user;
@@ -977,17 +1012,23 @@ static void on_answer_value(void *user, struct cv_bytes value)
     struct cv_answer_raw raw;
     struct cv_answer a = {0};
     char who[9];
+    int err;
 
-    if (cv_answer_open(&a, &raw, &k->reply, value) != CV_OK ||
-        memcmp(a.req_id, k->req_id, CV_ATTEMPT_ID_LEN) != 0) {
-        rv->counters.answers_bad++;
+    /* The DHT delivers everything more than once. */
+    if (answer_was_bad(k, value))
         return;
-    }
-    if (a.counter == k->counter)
-        return; /* the DHT delivers twice */
-    if (a.counter < k->counter ||
-        cv_answer_verify(&a, &raw, k->eph, k->box, &k->contact.node) != CV_OK) {
+    err = cv_answer_open(&a, &raw, &k->reply, value);
+    if (err == CV_OK && a.counter <= k->counter)
+        return;
+    if (err == CV_OK && memcmp(a.req_id, k->req_id, CV_ATTEMPT_ID_LEN) != 0)
+        err = CV_ERR_AUTH;
+    if (err == CV_OK)
+        err = cv_answer_verify(&a, &raw, k->eph, k->box, &k->contact.node);
+    if (err != CV_OK) {
+        answer_is_bad(k, value);
         rv->counters.answers_bad++;
+        cv_debug(rv->config.log, "rendezvous: answer dropped, why=\"%s\"",
+                 cv_strerror(err));
         return;
     }
     rv->counters.answers_ok++;
@@ -1012,6 +1053,7 @@ static void knock_close(struct knocking *k)
     struct cv_rendezvous *rv = k->rv;
 
     dht_cancel(rv, &k->listen);
+    dht_cancel(rv, &k->get);
     for (unsigned s = 0; s < CV_INBOX_SLOTS; s++)
         dht_cancel(rv, &k->puts[s]);
     cv_wipe(k, sizeof(*k));
@@ -1080,6 +1122,8 @@ static void knock_step(struct knocking *k)
     k->slot = (k->slot + 1) % CV_INBOX_SLOTS;
     k->said++;
     k->next = k->said < 4 ? k->started + at[k->said] : rv->now + CV_MINUTE;
+    dht_cancel(rv, &k->get);
+    k->get = dht_get(rv, &k->reply.loc, on_answer_value, NULL, k);
     (void)knock_say(k);
 }
 
