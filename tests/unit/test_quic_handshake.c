@@ -1,6 +1,7 @@
 #include "tests/test.h"
 #include "tests/unit/quic_world.h"
 #include "transport/quic_impl.h"
+#include <dlfcn.h>
 #include <gnutls/abstract.h>
 #include <gnutls/x509.h>
 
@@ -179,6 +180,55 @@ TEST(wrong_keys_are_refused_and_both_sides_know_why)
         CHECK(w->end[0].reason[0] && w->end[1].reason[0]);
         CHECK(world_run(w, w->now + 30 * CV_SECOND, both_dead, w));
         world_free(w);
+    }
+}
+
+/* GnuTLS's, as the library below QUIC calls it: the ends that are to, send no
+ * transport parameters. */
+static bool omit[2];
+
+static int send_nothing(gnutls_session_t tls, gnutls_buffer_t data)
+{
+    (void)tls;
+    (void)data;
+    return 0;
+}
+
+int gnutls_session_ext_register(gnutls_session_t tls, const char *name, int id,
+                                gnutls_ext_parse_type_t when,
+                                gnutls_ext_recv_func on_recv,
+                                gnutls_ext_send_func on_send,
+                                gnutls_ext_deinit_data_func on_deinit,
+                                gnutls_ext_pack_func pack,
+                                gnutls_ext_unpack_func unpack, unsigned flags)
+{
+    ngtcp2_crypto_conn_ref *ref = gnutls_session_get_ptr(tls);
+    const struct cv_conn *conn = ref->user_data;
+    int (*real)(gnutls_session_t, const char *, int, gnutls_ext_parse_type_t,
+                gnutls_ext_recv_func, gnutls_ext_send_func,
+                gnutls_ext_deinit_data_func, gnutls_ext_pack_func,
+                gnutls_ext_unpack_func, unsigned);
+    void *found = dlsym(RTLD_NEXT, "gnutls_session_ext_register");
+
+    memcpy(&real, &found, sizeof(real));
+    return real(tls, name, id, when, on_recv,
+                omit[conn->client ? 0 : 1] ? send_nothing : on_send, on_deinit,
+                pack, unpack, flags);
+}
+
+TEST(a_hello_without_transport_parameters_is_refused)
+{
+    for (unsigned bad = 0; bad < 2; bad++) {
+        struct world *w = world_new(60 + bad, &good);
+
+        omit[bad] = true;
+        world_connect(w);
+        CHECK(world_run(w, w->now + 5 * CV_SECOND, both_closed, w));
+        CHECK_EQ(w->end[!bad].err, CV_ERR_PEER);
+        CHECK_EQ(w->end[0].confirmed_at, CV_NEVER);
+        CHECK_EQ(w->end[1].confirmed_at, CV_NEVER);
+        world_free(w);
+        omit[bad] = false;
     }
 }
 
@@ -438,6 +488,7 @@ RUN_TESTS(T(handshake_takes_two_round_trips),
           T(handshake_survives_a_bad_link),
           T(exported_keys_are_equal_and_depend_on_the_label),
           T(wrong_keys_are_refused_and_both_sides_know_why),
+          T(a_hello_without_transport_parameters_is_refused),
           T(another_protocol_is_called_another_version),
           T(handshake_without_an_answer_is_given_up),
           T(retry_proves_the_address_first), T(retry_works_on_a_bad_link),
