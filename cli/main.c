@@ -147,10 +147,10 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
-static bool asks_for_help(int argc, char **argv)
+static bool has_option(int argc, char **argv, const char *option)
 {
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+        if (strcmp(argv[i], option) == 0)
             return true;
     return false;
 }
@@ -204,8 +204,13 @@ int main(int argc, char **argv)
         print_help(stderr);
         return CV_EXIT_USAGE;
     }
-    if (asks_for_help(argc - 1, argv + 1)) {
+    if (has_option(argc - 1, argv + 1, "--help") ||
+        has_option(argc - 1, argv + 1, "-h")) {
         print_command_help(c);
+        return CV_EXIT_OK;
+    }
+    if (has_option(argc - 1, argv + 1, "--version")) {
+        printf("covim %s\n", COVIM_VERSION);
         return CV_EXIT_OK;
     }
     return run_command(c, argc - 1, argv + 1);

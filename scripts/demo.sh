@@ -116,6 +116,7 @@ runtime plugin/covim.vim
 let g:covim_command = ['$top/build/release/cli/covim', 'agent']
 let g:covim_bootstrap = ['127.0.0.1:$port']
 let g:covim_lan = 0
+let g:covim_name = \$COVIM_NAME
 set statusline=%f\ %m%=%{covim#statusline()}\ \ F12\ ends\ the\ demo
 map <F12> <Cmd>call system('tmux -S $socket detach-client')<CR>
 map! <F12> <Cmd>call system('tmux -S $socket detach-client')<CR>
@@ -129,7 +130,7 @@ vim_in() {
 mkdir -p "$work/ada" "$work/bob"
 
 say "opening two Vims"
-tm new-session -d -s demo -x 160 -y 40 "$(vim_in ada) $work/sample.c"
+tm new-session -d -s demo -x 132 -y 24 "$(vim_in ada) $work/sample.c"
 tm set-option -g status off
 tm set-option -g default-terminal screen-256color
 tm split-window -h -t demo "$(vim_in bob)"

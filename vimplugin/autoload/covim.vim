@@ -746,6 +746,7 @@ function! s:commands.join(bang, words) abort
     endfor
     call covim#rpc#request('join', {'key': l:key},
                 \ function('s:on_join', [l:key, win_getid(), -1]))
+    redraw
     echo 'covim: looking for the session'
 endfunction
 

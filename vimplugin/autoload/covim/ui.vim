@@ -29,6 +29,14 @@ function! covim#ui#say(level, text) abort
                 \ a:level ==# 'info' ? 4000 : 10000)
 endfunction
 
+" A long command (a pasted key) can take two lines of a narrow window; a
+" message below it would ask for Enter, so the screen is drawn first.
+function! s:make_room() abort
+    if covim#in_command()
+        redraw
+    endif
+endfunction
+
 " The answer to a command of the user: one line that never asks for a key.
 function! covim#ui#tell(text) abort
     call covim#ui#log(a:text)
@@ -37,6 +45,7 @@ function! covim#ui#tell(text) abort
         call covim#backend('popup', a:text, 'Normal', 10000)
         return
     endif
+    call s:make_room()
     echomsg strdisplaywidth(a:text) <= v:echospace ? a:text
                 \ : covim#clean(a:text, max([20, v:echospace]))
 endfunction
@@ -50,6 +59,7 @@ function! covim#ui#fail(text) abort
     if strdisplaywidth(a:text) > v:echospace && !covim#in_command()
         call covim#backend('popup', a:text, 'CoVimOffline', 10000)
     endif
+    call s:make_room()
     echohl ErrorMsg
     echomsg strdisplaywidth(a:text) <= v:echospace || covim#in_command()
                 \ ? a:text : covim#clean(a:text, max([20, v:echospace]))
@@ -84,6 +94,7 @@ function! covim#ui#key(key) abort
                 \ || strdisplaywidth(l:text) > v:echospace
         call covim#backend('popup', a:key, 'Normal', 30000)
     else
+        call s:make_room()
         echomsg l:text
     endif
 endfunction
