@@ -135,12 +135,12 @@ static bool read_relpos(const json_t *json, struct cv_relpos *out)
 
 static void read_range(struct cv_presence_state *out, const json_t *json)
 {
-    struct cv_presence_position *range = &out->ranges[out->n_ranges];
+    struct cv_presence_position range;
 
     if (out->n_ranges < CV_PRESENCE_RANGES && json_is_object(json) &&
-        read_relpos(json_object_get(json, "anchor"), &range->anchor) &&
-        read_relpos(json_object_get(json, "head"), &range->head))
-        out->n_ranges++;
+        read_relpos(json_object_get(json, "anchor"), &range.anchor) &&
+        read_relpos(json_object_get(json, "head"), &range.head))
+        out->ranges[out->n_ranges++] = range;
 }
 
 static void read_mode(struct cv_presence_state *out, const json_t *json)
