@@ -117,7 +117,7 @@ let g:covim_command = ['$top/build/release/cli/covim', 'agent']
 let g:covim_bootstrap = ['127.0.0.1:$port']
 let g:covim_lan = 0
 let g:covim_name = \$COVIM_NAME
-set statusline=%f\ %m%=%{covim#statusline()}\ \ F12\ ends\ the\ demo
+set statusline=%t\ %m%=%{covim#statusline()}\ \ F12\ ends\ the\ demo
 map <F12> <Cmd>call system('tmux -S $socket detach-client')<CR>
 map! <F12> <Cmd>call system('tmux -S $socket detach-client')<CR>
 TEXT
