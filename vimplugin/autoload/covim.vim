@@ -378,7 +378,10 @@ function! s:show(buf, win, ft, timer) abort
                 \ && line('$') == 1 && getline(1) ==# ''
     execute 'silent' (l:empty ? 'keepalt buffer' : 'sbuffer') a:buf
     if empty(a:ft)
-        doautocmd <nomodeline> filetypedetect BufRead
+        " The group is not there under `:filetype off`.
+        if exists('#filetypedetect#BufRead')
+            doautocmd <nomodeline> filetypedetect BufRead
+        endif
     else
         let &l:filetype = a:ft
     endif
