@@ -72,7 +72,7 @@ static void put_content(const struct cv_doc *doc, struct cv_writer *w,
 {
     struct cv_slot s = g->from;
     const struct cv_item *x = &doc->items[cv_slot_item(c, s)];
-    struct cv_bytes content = {c->log + x->off, x->bytes};
+    struct cv_bytes content = {cv_item_content(doc, x), x->bytes};
     bool half = false;
     size_t at = 0;
 
@@ -105,7 +105,7 @@ static void put_content(const struct cv_doc *doc, struct cv_writer *w,
     for (uint32_t i = 1; i < g->items; i++) {
         cv_slot_next(c, &s);
         x = &doc->items[cv_slot_item(c, s)];
-        cv_put_raw(w, c->log + x->off, x->bytes);
+        cv_put_raw(w, cv_item_content(doc, x), x->bytes);
     }
 }
 

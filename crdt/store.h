@@ -266,7 +266,10 @@ uint32_t cv_store_log_append(struct cv_doc *doc, uint32_t client,
 static inline const uint8_t *cv_item_content(const struct cv_doc *doc,
                                              const struct cv_item *x)
 {
-    return doc->clients[x->client].log + x->off;
+    static const uint8_t nothing;
+    const uint8_t *log = doc->clients[x->client].log;
+
+    return log == NULL ? &nothing : log + x->off;
 }
 /* Bytes of the log that an item occupies. */
 uint32_t cv_item_stored(const struct cv_item *x);

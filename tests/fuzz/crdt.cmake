@@ -1,0 +1,9 @@
+covim_fuzzer(crdt_update SOURCE ${CMAKE_CURRENT_LIST_DIR}/fuzz_crdt_update.c
+             LINK covim_crdt)
+covim_fuzzer(crdt_merge SOURCE ${CMAKE_CURRENT_LIST_DIR}/fuzz_crdt_merge.c
+             LINK covim_crdt)
+covim_fuzzer(crdt_sync SOURCE ${CMAKE_CURRENT_LIST_DIR}/fuzz_crdt_sync.c
+             LINK covim_crdt)
+covim_fuzzer(crdt_awareness
+             SOURCE ${CMAKE_CURRENT_LIST_DIR}/fuzz_crdt_awareness.c
+             LINK covim_crdt)
