@@ -262,6 +262,7 @@ static bool wants_more(const struct cv_attempt *at,
 static void explain(const struct cv_attempt *at, char *out, size_t len)
 {
     uint16_t map = at->peer_nat & CV_NAT_MAPPING_MASK;
+    uint16_t own = at->local->nat & CV_NAT_MAPPING_MASK;
 
     if (at->n == 0)
         snprintf(out, len,
@@ -274,6 +275,17 @@ static void explain(const struct cv_attempt *at, char *out, size_t len)
                  "no direct path: the other side's packets arrive here, but "
                  "ours do not get back; look for a firewall here that drops "
                  "outgoing UDP, or one there that drops incoming UDP");
+    else if (at->local->nat & CV_NAT_UDP_BLOCKED)
+        snprintf(out, len,
+                 "no direct path: UDP seems to be blocked here, no STUN server "
+                 "answers; try another network");
+    else if (own == CV_NAT_MAPPING_SEQ || own == CV_NAT_MAPPING_RANDOM)
+        snprintf(
+            out, len,
+            "no direct path: this computer is behind a NAT that uses "
+            "another port for every destination; try from another network, "
+            "forward UDP port %u, or use IPv6",
+            (unsigned)at->local->port);
     else if (map == CV_NAT_MAPPING_SEQ || map == CV_NAT_MAPPING_RANDOM)
         snprintf(out, len,
                  "no direct path: the other side is behind a NAT that uses "

@@ -25,6 +25,7 @@ struct cv_local {
     struct cv_addr gateway[CV_LOCAL_GATEWAYS]; /* default routes, port 0 */
     bool only_loopback;                        /* there is no other interface */
     struct cv_addr reflexive; /* our public IPv4 address, or family NONE */
+    uint16_t nat;             /* CV_NAT_* of our own */
     uint16_t port;            /* of our UDP socket */
     bool ipv4, ipv6;          /* there is a socket for it */
 };

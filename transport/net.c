@@ -298,7 +298,6 @@ static void on_confirmed(void *user, struct cv_conn *conn)
         CV_OK)
         cv_attempt_rekey(l->attempt, exported, cv_loop_now(net->loop));
     cv_wipe(exported, sizeof exported);
-    on_path(l, best);
     if (!replace_others(l)) {
         cv_conn_close(conn, CODE_REPLACED, "replaced");
         return;
@@ -417,7 +416,7 @@ static void start_handshake(struct link *l, cv_time now)
         fail(l, cv_strerror(err));
         return;
     }
-    l->dirty = true;
+    on_path(l, cv_pathset_best(&l->attempt->paths));
 }
 
 static unsigned half_open(const struct cv_net *net)
@@ -519,6 +518,7 @@ static void quic_packet(struct cv_net *net, const struct cv_path_addr *from,
             return;
         }
         l->handshake_by = CV_NEVER;
+        on_path(l, cv_pathset_best(&l->attempt->paths));
     }
     if (l->gone || !l->conn)
         return;
@@ -738,6 +738,7 @@ static void service(struct cv_net *net)
         return;
     }
     net->local.reflexive = net->gather.local.reflexive;
+    net->local.nat = cv_gather_own(&net->gather)->nat;
     next = cv_time_min(cv_gather_deadline(&net->gather), net->resolve_at);
     for (struct link *l = net->links; l; l = l->next)
         next = cv_time_min(next, link_deadline(l));

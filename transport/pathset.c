@@ -292,12 +292,15 @@ void cv_pathset_requested(struct cv_pathset *ps,
                           size_t answered, cv_time now)
 {
     struct cv_path *p = cv_pathset_find(ps, from);
+    cv_time at;
+    bool first;
 
     if (!p)
         p = add(ps, from, now);
     if (!p)
         return;
     p->addr.local = from->local;
+    first = p->heard == 0;
     p->heard = now;
     if (!p->proved) {
         p->bytes_in += len;
@@ -311,10 +314,12 @@ void cv_pathset_requested(struct cv_pathset *ps,
         break;
     case CV_PATH_NEW:
     case CV_PATH_CHECKING:
-        /* The triggered check of RFC 8445, 7.3.1.4. */
-        if (p->last_check == 0 || now - p->last_check >= 50 * CV_MILLISECOND ||
-            p->state == CV_PATH_NEW)
-            p->check_at = now;
+        /* The triggered check of RFC 8445, 7.3.1.4; what was sent before the
+         * first sign of life may have come too early. */
+        at = p->last_check + CV_PATH_PACE;
+        if (first || p->last_check == 0 || at < now)
+            at = now;
+        p->check_at = cv_time_min(p->check_at, at);
         if (p->tries > CV_PATH_CHECKS - 3)
             p->tries = CV_PATH_CHECKS - 3;
         if (p->state == CV_PATH_NEW)

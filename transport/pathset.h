@@ -36,6 +36,7 @@
 #define CV_PATH_SETTLE       (1500 * CV_MILLISECOND)
 #define CV_PATH_CHECKS       7 /* unanswered, then a path is not one */
 #define CV_PATH_RTO_MIN      (250 * CV_MILLISECOND)
+#define CV_PATH_PACE         (50 * CV_MILLISECOND) /* checks to one address */
 #define CV_PATH_SUSPECT_MIN  (150 * CV_MILLISECOND)
 #define CV_PATH_SUSPECT_MAX  (1 * CV_SECOND)
 #define CV_PATH_SUSPECT_LOST 3

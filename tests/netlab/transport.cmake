@@ -1,0 +1,6 @@
+foreach(name punchprobe stunprobe)
+    add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
+    target_link_libraries(${name} PRIVATE covim_flags covim_transport)
+endforeach()
+covim_script_test(netlab/punch SCRIPT ${CMAKE_CURRENT_LIST_DIR}/punch.sh
+                  TIMEOUT 180)
