@@ -19,13 +19,8 @@
 #define FLUSH_MAX 256u
 /* An acknowledgement is due at most 25 ms (max_ack_delay) after its packet. */
 #define ACK_DELAY (30 * CV_MILLISECOND)
-/* Longest time in which late packets are answered. */
-#define CLOSE_MAX (10 * CV_SECOND)
 /* ngtcp2's clock is unsigned, and early times are subtracted from. */
 #define EPOCH CV_HOUR
-
-#define PAYLOAD_MIN_INITIAL 1200u
-#define QUIC_V1             1u
 
 ngtcp2_tstamp cv_quic_ts(cv_time now)
 {
@@ -41,9 +36,7 @@ static cv_time from_ts(ngtcp2_tstamp ts)
     return (cv_time)ts - EPOCH;
 }
 
-/* ---- names and texts --------------------------------------------------- */
-
-static void set_state(struct cv_conn *conn, enum cv_quic_state to)
+void cv_quic_set_state(struct cv_conn *conn, enum cv_quic_state to)
 {
     static const char *const name[] = {"handshake", "open", "closing",
                                        "draining", "dead"};
@@ -52,44 +45,6 @@ static void set_state(struct cv_conn *conn, enum cv_quic_state to)
     cv_debug(conn->log, "quic: %s -> %s, peer=%s", name[conn->state], name[to],
              conn->name);
     conn->state = to;
-}
-
-void cv_quic_clean(char out[CV_QUIC_REASON_MAX + 1], const uint8_t *text,
-                   size_t len)
-{
-    size_t n = 0, i = 0;
-
-    while (i < len) {
-        size_t run = text[i] < 0x80   ? 1
-                     : text[i] < 0xe0 ? 2
-                     : text[i] < 0xf0 ? 3
-                                      : 4;
-        bool bad = run > len - i || !cv_utf8_valid(text + i, run);
-
-        if (bad)
-            run = 1;
-        if (n + run > CV_QUIC_REASON_MAX)
-            break;
-        /* C0, DEL, and C1 as UTF-8. */
-        if (bad || text[i] == 0x7f ||
-            (run == 2 && text[i] == 0xc2 && text[i + 1] < 0xa0))
-            out[n++] = '?';
-        else if (text[i] < 0x20)
-            out[n++] = ' ';
-        else {
-            memcpy(out + n, text + i, run);
-            n += run;
-        }
-        i += run;
-    }
-    out[n] = '\0';
-}
-
-static void set_text(char out[CV_QUIC_REASON_MAX + 1], const char *text)
-{
-    if (!text)
-        text = "";
-    cv_quic_clean(out, (const uint8_t *)text, strlen(text));
 }
 
 /* ---- made-up addresses ------------------------------------------------- */
@@ -112,7 +67,7 @@ static ngtcp2_path made_up_path(void)
 
 /* ---- connection ids ---------------------------------------------------- */
 
-static struct cv_quic_cid cid_from(const uint8_t *data, size_t len)
+struct cv_quic_cid cv_quic_cid_from(const uint8_t *data, size_t len)
 {
     struct cv_quic_cid cid = {0};
 
@@ -130,7 +85,7 @@ static bool cid_add(struct cv_conn *conn, const ngtcp2_cid *lib_cid)
     if (conn->n_cids == CV_QUIC_CIDS)
         return false;
     cid = &conn->cids[conn->n_cids++];
-    *cid = cid_from(lib_cid->data, lib_cid->datalen);
+    *cid = cv_quic_cid_from(lib_cid->data, lib_cid->datalen);
     if (conn->routed && conn->owner->cid_add)
         conn->owner->cid_add(conn->owner_user, conn, cid);
     return true;
@@ -138,7 +93,7 @@ static bool cid_add(struct cv_conn *conn, const ngtcp2_cid *lib_cid)
 
 static void cid_remove(struct cv_conn *conn, const ngtcp2_cid *lib_cid)
 {
-    struct cv_quic_cid cid = cid_from(lib_cid->data, lib_cid->datalen);
+    struct cv_quic_cid cid = cv_quic_cid_from(lib_cid->data, lib_cid->datalen);
 
     for (unsigned i = 0; i < conn->n_cids; i++) {
         if (memcmp(&conn->cids[i], &cid, sizeof(cid)) != 0)
@@ -181,7 +136,7 @@ static int on_path_challenge(ngtcp2_conn *lib, uint8_t *out, void *user)
     return 0;
 }
 
-static void make_cid(struct cv_quic_ctx *ctx, ngtcp2_cid *cid, size_t len)
+void cv_quic_make_cid(struct cv_quic_ctx *ctx, ngtcp2_cid *cid, size_t len)
 {
     uint8_t bytes[CV_QUIC_CID_MAX];
 
@@ -195,7 +150,7 @@ static int on_new_cid(ngtcp2_conn *lib, ngtcp2_cid *cid, uint8_t *token,
     struct cv_conn *conn = user;
 
     (void)lib;
-    make_cid(conn->ctx, cid, len);
+    cv_quic_make_cid(conn->ctx, cid, len);
     if (ngtcp2_crypto_generate_stateless_reset_token(
             token, conn->ctx->reset_secret, sizeof(conn->ctx->reset_secret),
             cid) != 0 ||
@@ -411,9 +366,9 @@ int cv_quic_connect(struct cv_conn **out, struct cv_quic_ctx *ctx,
     params_init(&params);
     /* The first half tells the server which attempt is meant, the rest is
      * unguessable, so nobody else can answer for it. */
-    make_cid(ctx, &dcid, 16);
+    cv_quic_make_cid(ctx, &dcid, 16);
     memcpy(dcid.data, config->attempt, sizeof(config->attempt));
-    make_cid(ctx, &scid, CV_QUIC_CID_LEN);
+    cv_quic_make_cid(ctx, &scid, CV_QUIC_CID_LEN);
     err = CV_ERR_INTERNAL;
     if (!cid_add(conn, &scid))
         goto fail;
@@ -439,285 +394,12 @@ fail:
     return err;
 }
 
-/* ---- routing, and what needs no connection ----------------------------- */
-
-bool cv_quic_packet_dcid(const uint8_t *data, size_t len,
-                         struct cv_quic_cid *out)
-{
-    if (len < 1 + CV_QUIC_CID_LEN || !(data[0] & 0x40))
-        return false;
-    if (!(data[0] & 0x80)) {
-        *out = cid_from(data + 1, CV_QUIC_CID_LEN);
-        return true;
-    }
-    /* flags | u32 version | u8 length | id (RFC 8999, 5.1) */
-    if (data[1] != 0 || data[2] != 0 || data[3] != 0 || data[4] != QUIC_V1)
-        return false;
-    if (data[5] == 0 || data[5] > CV_QUIC_CID_MAX || len - 6 < data[5])
-        return false;
-    *out = cid_from(data + 6, data[5]);
-    return true;
-}
-
-bool cv_quic_packet_is_initial(const uint8_t *data, size_t len)
-{
-    struct cv_quic_cid dcid;
-
-    return len >= PAYLOAD_MIN_INITIAL &&
-           cv_quic_packet_dcid(data, len, &dcid) && (data[0] & 0xf0) == 0xc0 &&
-           dcid.len >= NGTCP2_MIN_INITIAL_DCIDLEN;
-}
-
-static socklen_t carrier_address(const struct cv_addr *from,
-                                 struct sockaddr_storage *ss)
-{
-    socklen_t len;
-
-    memset(ss, 0, sizeof(*ss));
-    len = cv_addr_to_sockaddr(from, ss);
-    return len > 0 ? len : sizeof(struct sockaddr_in6);
-}
-
-size_t cv_quic_write_retry(struct cv_quic_ctx *ctx, uint8_t *out, size_t cap,
-                           const uint8_t *data, size_t len,
-                           const struct cv_addr *from, cv_time now)
-{
-    uint8_t token[NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN];
-    struct sockaddr_storage ss;
-    socklen_t ss_len = carrier_address(from, &ss);
-    ngtcp2_pkt_hd hd;
-    ngtcp2_cid scid;
-    ngtcp2_ssize n;
-
-    if (!cv_quic_packet_is_initial(data, len) ||
-        ngtcp2_accept(&hd, data, len) != 0)
-        return 0;
-    make_cid(ctx, &scid, CV_QUIC_CID_LEN);
-    n = ngtcp2_crypto_generate_retry_token(
-        token, ctx->retry_secret, sizeof(ctx->retry_secret), hd.version,
-        (ngtcp2_sockaddr *)&ss, ss_len, &scid, &hd.dcid, cv_quic_ts(now));
-    if (n < 0)
-        return 0;
-    n = ngtcp2_crypto_write_retry(out, cap < len ? cap : len, hd.version,
-                                  &hd.scid, &scid, &hd.dcid, token, (size_t)n);
-    return n < 0 ? 0 : (size_t)n;
-}
-
-/* Ours are random bytes and the token, shorter than what provoked them so that
- * two nodes without memory do not answer each other for ever (RFC 9000,
- * 10.3.3). */
-size_t cv_quic_write_reset(struct cv_quic_ctx *ctx, uint8_t *out, size_t cap,
-                           const uint8_t *data, size_t len)
-{
-    uint8_t token[NGTCP2_STATELESS_RESET_TOKENLEN], noise[24];
-    size_t total = len > 40 ? 40 : len - 1;
-    struct cv_quic_cid dcid;
-    ngtcp2_cid cid;
-    ngtcp2_ssize n;
-
-    if (len <= NGTCP2_STATELESS_RESET_TOKENLEN +
-                   NGTCP2_MIN_STATELESS_RESET_RANDLEN ||
-        cap < total || (data[0] & 0x80) ||
-        !cv_quic_packet_dcid(data, len, &dcid))
-        return 0;
-    ngtcp2_cid_init(&cid, dcid.b, dcid.len);
-    if (ngtcp2_crypto_generate_stateless_reset_token(
-            token, ctx->reset_secret, sizeof(ctx->reset_secret), &cid) != 0)
-        return 0;
-    cv_random(ctx->rng, noise, sizeof(noise));
-    n = ngtcp2_pkt_write_stateless_reset(out, total, token, noise,
-                                         total - sizeof(token));
-    return n < 0 ? 0 : (size_t)n;
-}
-
-/* ---- ending ------------------------------------------------------------ */
-
 void cv_quic_wake(struct cv_conn *conn)
 {
     if (conn->woken || conn->freed)
         return;
     conn->woken = true;
     conn->owner->wake(conn->owner_user, conn);
-}
-
-/* ngtcp2 is done with: keep what is needed to end politely. */
-static void end(struct cv_conn *conn, enum cv_quic_state to, int err,
-                uint64_t code, const char *reason, bool local, cv_time now)
-{
-    cv_time linger = 3 * (cv_time)ngtcp2_conn_get_pto(conn->lib);
-
-    conn->close_until = now + (linger < CLOSE_MAX ? linger : CLOSE_MAX);
-    ngtcp2_conn_del(conn->lib);
-    conn->lib = NULL;
-    cv_quic_tls_free(conn);
-    set_state(conn, to);
-    conn->end_known = true;
-    conn->end_err = err;
-    conn->end_code = code;
-    conn->end_local = local;
-    set_text(conn->end_reason, reason);
-    cv_debug(conn->log, "quic: ended, peer=%s by=%s err=%d code=%llu: %s",
-             conn->name, local ? "us" : "it", err, (unsigned long long)code,
-             conn->end_reason);
-    cv_quic_streams_end(conn);
-}
-
-/* Say goodbye to the peer, then end. */
-static void end_with_packet(struct cv_conn *conn,
-                            const ngtcp2_connection_close_error *why, int err,
-                            uint64_t code, const char *reason, cv_time now)
-{
-    uint8_t packet[CV_QUIC_PAYLOAD];
-    ngtcp2_path_storage path;
-    enum cv_quic_state to;
-    ngtcp2_ssize n;
-
-    ngtcp2_path_storage_zero(&path);
-    n = ngtcp2_conn_write_connection_close(conn->lib, &path.path, NULL, packet,
-                                           sizeof(packet), why,
-                                           cv_quic_ts(now));
-    if (n > 0)
-        conn->close_packet = malloc((size_t)n);
-    to = conn->close_packet ? CV_QUIC_STATE_CLOSING : CV_QUIC_STATE_DEAD;
-    if (conn->close_packet) {
-        conn->close_len = (size_t)n;
-        memcpy(conn->close_packet, packet, conn->close_len);
-    }
-    end(conn, to, err, code, reason, true, now);
-    if (conn->close_packet && conn->writable)
-        conn->owner->output(conn->owner_user, conn, conn->close_packet,
-                            conn->close_len, conn->close_len);
-}
-
-/* What cv_conn_close() asked for. */
-static void close_now(struct cv_conn *conn, cv_time now)
-{
-    const char *text = conn->close_reason;
-    ngtcp2_connection_close_error why;
-    uint8_t reason[CV_QUIC_REASON_MAX];
-    size_t len = strlen(text);
-
-    memcpy(reason, text, len);
-    /* Before the handshake is confirmed the reason would travel in the clear,
-     * and RFC 9000, 10.2.3 wants APPLICATION_ERROR. */
-    if (conn->state == CV_QUIC_STATE_OPEN)
-        ngtcp2_connection_close_error_set_application_error(
-            &why, conn->close_code, reason, len);
-    else
-        ngtcp2_connection_close_error_set_transport_error(
-            &why, NGTCP2_APPLICATION_ERROR, NULL, 0);
-    end_with_packet(conn, &why, CV_OK, conn->close_code, text, now);
-}
-
-/* TLS alerts that are about the key (RFC 8446, 6.2; RFC 9001, 4.8). */
-static bool alert_about_key(uint8_t alert)
-{
-    switch (alert) {
-    case GNUTLS_A_HANDSHAKE_FAILURE: /* no common kind of key */
-    case GNUTLS_A_BAD_CERTIFICATE:
-    case GNUTLS_A_UNSUPPORTED_CERTIFICATE:
-    case GNUTLS_A_CERTIFICATE_REVOKED:
-    case GNUTLS_A_CERTIFICATE_EXPIRED:
-    case GNUTLS_A_CERTIFICATE_UNKNOWN:
-    case GNUTLS_A_ACCESS_DENIED:
-    case GNUTLS_A_CERTIFICATE_REQUIRED:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static bool alert_about_version(uint8_t alert)
-{
-    return alert == GNUTLS_A_NO_APPLICATION_PROTOCOL ||
-           alert == GNUTLS_A_PROTOCOL_VERSION;
-}
-
-/* A library call failed: the peer's fault, mostly. */
-static void give_up(struct cv_conn *conn, int rv, cv_time now)
-{
-    ngtcp2_connection_close_error why;
-    const char *reason = ngtcp2_strerror(rv);
-    uint8_t alert;
-    int err = CV_ERR_PEER;
-
-    cv_debug(conn->log, "quic: peer=%s failed: %s", conn->name, reason);
-    switch (rv) {
-    case NGTCP2_ERR_IDLE_CLOSE:
-        end(conn, CV_QUIC_STATE_DEAD, CV_ERR_TIMEOUT, 0,
-            "nothing was heard of the other side", true, now);
-        return;
-    case NGTCP2_ERR_HANDSHAKE_TIMEOUT:
-        end(conn, CV_QUIC_STATE_DEAD, CV_ERR_TIMEOUT, 0,
-            "the handshake took too long", true, now);
-        return;
-    case NGTCP2_ERR_DROP_CONN:
-    case NGTCP2_ERR_RETRY:
-        end(conn, CV_QUIC_STATE_DEAD, CV_ERR_PEER, 0, reason, true, now);
-        return;
-    case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
-        end(conn, CV_QUIC_STATE_DEAD, CV_ERR_VERSION, 0,
-            "the other side speaks another QUIC", true, now);
-        return;
-    case NGTCP2_ERR_CRYPTO:
-        alert = ngtcp2_conn_get_tls_alert(conn->lib);
-        if (conn->key_refused || alert_about_key(alert)) {
-            err = CV_ERR_AUTH;
-            reason = "the other side's key is not the expected one";
-        } else if (alert_about_version(alert)) {
-            err = CV_ERR_VERSION;
-            reason = "the other side speaks no " CV_QUIC_ALPN;
-        }
-        ngtcp2_connection_close_error_set_transport_error_tls_alert(&why, alert,
-                                                                    NULL, 0);
-        break;
-    default:
-        if (rv == NGTCP2_ERR_NOMEM)
-            err = CV_ERR_NOMEM;
-        else if (rv == NGTCP2_ERR_CALLBACK_FAILURE || rv == NGTCP2_ERR_INTERNAL)
-            err = CV_ERR_INTERNAL;
-        ngtcp2_connection_close_error_set_transport_error_liberr(&why, rv, NULL,
-                                                                 0);
-        break;
-    }
-    end_with_packet(conn, &why, err, why.error_code, reason, now);
-}
-
-/* CONNECTION_CLOSE or a stateless reset came. */
-static void closed_by_peer(struct cv_conn *conn, cv_time now)
-{
-    char reason[CV_QUIC_REASON_MAX + 1];
-    ngtcp2_connection_close_error why;
-    int err = CV_ERR_PEER;
-    uint64_t code;
-
-    if (conn->reset_received) {
-        end(conn, CV_QUIC_STATE_DRAINING, CV_ERR_TIMEOUT, 0,
-            "the other side has forgotten the connection", false, now);
-        return;
-    }
-    ngtcp2_conn_get_connection_close_error(conn->lib, &why);
-    code = why.error_code;
-    cv_quic_clean(reason, why.reason, why.reason ? why.reasonlen : 0);
-    if (why.type == NGTCP2_CONNECTION_CLOSE_ERROR_CODE_TYPE_APPLICATION ||
-        code == NGTCP2_NO_ERROR || code == NGTCP2_APPLICATION_ERROR) {
-        err = CV_OK;
-    } else if (code >= NGTCP2_CRYPTO_ERROR &&
-               code <= NGTCP2_CRYPTO_ERROR + 0xff) {
-        uint8_t alert = (uint8_t)(code - NGTCP2_CRYPTO_ERROR);
-
-        if (alert_about_key(alert)) {
-            err = CV_ERR_DENIED;
-            set_text(reason, "the other side refused our key");
-        } else if (alert_about_version(alert)) {
-            err = CV_ERR_VERSION;
-            set_text(reason, "the other side speaks no " CV_QUIC_ALPN);
-        }
-    }
-    /* The application knows these three words only. */
-    if (conn->handed_over && err != CV_OK)
-        err = CV_ERR_PEER;
-    end(conn, CV_QUIC_STATE_DRAINING, err, code, reason, false, now);
 }
 
 /* ---- packets ----------------------------------------------------------- */
@@ -757,9 +439,8 @@ static void update_deadline(struct cv_conn *conn, cv_time now, bool acted)
 
 static bool leave(struct cv_conn *conn, cv_time now, bool acted)
 {
-    if (--conn->holds > 0) {
+    if (--conn->holds > 0)
         return !conn->freed;
-    }
     if (conn->freed) {
         conn_destroy(conn);
         return false;
@@ -778,7 +459,7 @@ static void settle(struct cv_conn *conn)
         conn->credit = 0;
     }
     if (conn->confirmed && conn->state == CV_QUIC_STATE_HANDSHAKE) {
-        set_state(conn, CV_QUIC_STATE_OPEN);
+        cv_quic_set_state(conn, CV_QUIC_STATE_OPEN);
         ngtcp2_conn_set_keep_alive_timeout(conn->lib, CV_QUIC_KEEPALIVE);
     }
 }
@@ -803,16 +484,15 @@ static int read_packet(struct cv_conn *conn, const uint8_t *data, size_t len,
 static void input_closing(struct cv_conn *conn)
 {
     conn->close_late++;
-    if ((conn->close_late & (conn->close_late - 1)) == 0 && conn->writable)
-        conn->owner->output(conn->owner_user, conn, conn->close_packet,
-                            conn->close_len, conn->close_len);
+    if ((conn->close_late & (conn->close_late - 1)) == 0)
+        cv_quic_say_closed(conn);
 }
 
 /* The first packet was the peer's, but no good. */
 static void fail_accept(struct cv_conn *conn, cv_time now)
 {
     if (conn->accept_rv != 0 && conn->lib)
-        give_up(conn, conn->accept_rv, now);
+        cv_quic_give_up(conn, conn->accept_rv, now);
     conn->accept_rv = 0;
 }
 
@@ -832,9 +512,9 @@ bool cv_quic_input(struct cv_conn *conn, const uint8_t *data, size_t len,
         if (rv == NGTCP2_ERR_DRAINING || rv == NGTCP2_ERR_CLOSING) {
             cv_quic_tell(conn);
             if (conn->lib && !conn->freed)
-                closed_by_peer(conn, now);
+                cv_quic_closed_by_peer(conn, now);
         } else if (rv != 0) {
-            give_up(conn, rv, now);
+            cv_quic_give_up(conn, rv, now);
         }
     }
     cv_quic_tell(conn);
@@ -850,7 +530,7 @@ int cv_quic_accept(struct cv_conn **out, struct cv_quic_ctx *ctx,
     ngtcp2_transport_params params;
     ngtcp2_settings settings;
     struct sockaddr_storage ss;
-    socklen_t ss_len = carrier_address(from, &ss);
+    socklen_t ss_len = cv_quic_carrier_address(from, &ss);
     struct cv_conn *conn;
     ngtcp2_pkt_hd hd;
     ngtcp2_cid scid, odcid;
@@ -873,7 +553,7 @@ int cv_quic_accept(struct cv_conn **out, struct cv_quic_ctx *ctx,
         return CV_ERR_NOMEM;
     settings_init(conn, &settings, config->initial_rtt, now);
     params_init(&params);
-    make_cid(ctx, &scid, CV_QUIC_CID_LEN);
+    cv_quic_make_cid(ctx, &scid, CV_QUIC_CID_LEN);
     params.original_dcid = hd.dcid;
     if (hd.token.len > 0) {
         params.original_dcid = odcid;
@@ -984,7 +664,7 @@ static void write_packets(struct cv_conn *conn, cv_time now)
     while (conn->lib && conn->writable) {
         rv = write_train(conn, &sent, now);
         if (rv != 0) {
-            give_up(conn, rv, now);
+            cv_quic_give_up(conn, rv, now);
             return;
         }
         if (sent == 0)
@@ -1010,7 +690,9 @@ static void flush(struct cv_conn *conn, cv_time now)
         conn->ack_at = CV_NEVER;
     write_packets(conn, now);
     if (conn->close_wanted && conn->lib)
-        close_now(conn, now);
+        cv_quic_close_now(conn, now);
+    else if (conn->close_unsent)
+        cv_quic_say_closed(conn);
     settle(conn);
     cv_quic_tell(conn);
 }
@@ -1042,9 +724,9 @@ bool cv_quic_on_deadline(struct cv_conn *conn, cv_time now)
             rv = NGTCP2_ERR_IDLE_CLOSE;
         settle(conn);
         if (rv != 0)
-            give_up(conn, rv, now);
+            cv_quic_give_up(conn, rv, now);
     } else if (conn->state != CV_QUIC_STATE_DEAD && now >= conn->close_until) {
-        set_state(conn, CV_QUIC_STATE_DEAD);
+        cv_quic_set_state(conn, CV_QUIC_STATE_DEAD);
     }
     flush(conn, now);
     return leave(conn, now, true);
@@ -1173,16 +855,6 @@ bool cv_conn_is_client(const struct cv_conn *conn)
 void cv_conn_path(const struct cv_conn *conn, struct cv_path_info *out)
 {
     *out = conn->path;
-}
-
-void cv_conn_close(struct cv_conn *conn, uint64_t code, const char *reason)
-{
-    if (!conn->lib || conn->close_wanted)
-        return;
-    conn->close_wanted = true;
-    conn->close_code = code < NGTCP2_MAX_VARINT ? code : NGTCP2_MAX_VARINT;
-    set_text(conn->close_reason, reason);
-    cv_quic_wake(conn);
 }
 
 int cv_conn_export(struct cv_conn *conn, const char *label, uint8_t *out,

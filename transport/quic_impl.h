@@ -1,6 +1,8 @@
-/* transport/quic_impl.h - what the three files of QUIC share, and nobody else.
+/* transport/quic_impl.h - what the files of QUIC share, and nobody else.
  *
- *     quic.c         packets, timers, closing: everything that drives ngtcp2
+ *     quic.c         connections, packets, timers
+ *     quic_packet.c  what needs no connection: routing, retry, reset
+ *     quic_end.c     how connections end, and which error that is
  *     quic_tls.c     keys, TLS sessions, tokens: everything of GnuTLS
  *     quic_stream.c  streams and datagrams, and telling the application
  *
@@ -169,6 +171,7 @@ struct cv_conn {
     char close_reason[CV_QUIC_REASON_MAX + 1];
     uint8_t *close_packet; /* of CLOSING */
     size_t close_len;
+    bool close_unsent;   /* the carrier was full */
     unsigned close_late; /* packets that came since */
     cv_time close_until;
 
@@ -195,12 +198,28 @@ int cv_quic_tls_export(struct cv_conn *conn, const char *label, uint8_t *out,
                        size_t len);
 
 /* quic.c */
+void cv_quic_set_state(struct cv_conn *conn, enum cv_quic_state to);
 void cv_quic_wake(struct cv_conn *conn);
 /* ngtcp2's time: never negative, UINT64_MAX for never. */
 ngtcp2_tstamp cv_quic_ts(cv_time now);
-/* Cut to CV_QUIC_REASON_MAX bytes of UTF-8 without control characters. */
-void cv_quic_clean(char out[CV_QUIC_REASON_MAX + 1], const uint8_t *text,
-                   size_t len);
+void cv_quic_make_cid(struct cv_quic_ctx *ctx, ngtcp2_cid *cid, size_t len);
+struct cv_quic_cid cv_quic_cid_from(const uint8_t *data, size_t len);
+
+/* quic_packet.c */
+/* What a retry token is bound to; returns the length. */
+socklen_t cv_quic_carrier_address(const struct cv_addr *from,
+                                  struct sockaddr_storage *ss);
+
+/* quic_end.c */
+/* After each of these ngtcp2 and TLS are gone, and the end waits to be told. */
+/* A call of ngtcp2 failed with `rv`. */
+void cv_quic_give_up(struct cv_conn *conn, int rv, cv_time now);
+/* CONNECTION_CLOSE or a stateless reset came. */
+void cv_quic_closed_by_peer(struct cv_conn *conn, cv_time now);
+/* What cv_conn_close() asked for. */
+void cv_quic_close_now(struct cv_conn *conn, cv_time now);
+/* Send the goodbye (again). */
+void cv_quic_say_closed(struct cv_conn *conn);
 
 /* quic_stream.c */
 /* Tell the application and the owner what happened.  After it `freed` may be

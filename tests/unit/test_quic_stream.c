@@ -742,6 +742,22 @@ TEST(a_lost_close_is_said_again)
     pair_free(p);
 }
 
+TEST(a_close_waits_for_a_full_carrier)
+{
+    struct pair *p = pair_join(55, &good);
+
+    cv_quic_set_writable(p->w->end[0].conn, false);
+    cv_conn_close(p->w->end[0].conn, 9, "bye");
+    run(p, 15 * CV_MILLISECOND);
+    CHECK_EQ(p->app[0].closed, 1);
+    CHECK_EQ(p->app[1].closed, 0);
+    cv_quic_set_writable(p->w->end[0].conn, true);
+    run(p, 15 * CV_MILLISECOND);
+    CHECK_EQ(p->app[1].closed, 1);
+    CHECK_EQ(p->app[1].code, 9);
+    pair_free(p);
+}
+
 TEST(last_words_come_before_the_close)
 {
     struct pair *p = pair_join(23, &good);
@@ -1056,7 +1072,8 @@ RUN_TESTS(T(bytes_arrive_in_order_on_a_clean_link),
           T(datagrams_arrive_and_are_bounded), T(datagrams_pass_a_busy_stream),
           T(a_close_tells_the_other_side_why),
           T(a_long_reason_is_cut_between_characters),
-          T(a_lost_close_is_said_again), T(last_words_come_before_the_close),
+          T(a_lost_close_is_said_again), T(a_close_waits_for_a_full_carrier),
+          T(last_words_come_before_the_close),
           T(an_idle_connection_stays_for_an_hour),
           T(a_vanished_peer_is_noticed), T(a_forgotten_connection_is_reset),
           T(a_stateless_reset_ends_the_connection),
