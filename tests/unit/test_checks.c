@@ -223,6 +223,79 @@ TEST(the_replay_window_holds_a_thousand)
     }
 }
 
+/* The hex digits below "vector NAME" of docs/protocol.md. */
+static size_t documented(const char *name, uint8_t *out, size_t cap)
+{
+    static char doc[1 << 20];
+    char line[64], hex[2 * CV_CHECK_MAX + 1];
+    FILE *f = fopen(COVIM_SOURCE_DIR "/docs/protocol.md", "re");
+    size_t n = 0;
+    char *at;
+
+    REQUIRE(f != NULL);
+    doc[fread(doc, 1, sizeof doc - 1, f)] = '\0';
+    fclose(f);
+    snprintf(line, sizeof line, "\nvector %s\n", name);
+    at = strstr(doc, line);
+    if (!at)
+        return 0;
+    for (at += strlen(line); *at && n < sizeof hex - 1; at++) {
+        if (*at == '\n' && (at[1] == '\n' || at[1] == '`'))
+            break;
+        if (*at != '\n')
+            hex[n++] = *at;
+    }
+    hex[n] = '\0';
+    REQUIRE(n / 2 <= cap && cv_unhex(out, n / 2, hex) == CV_OK);
+    return n / 2;
+}
+
+static unsigned wrong;
+
+static void check_vector(const char *name, const uint8_t *data, size_t len)
+{
+    uint8_t want[CV_CHECK_MAX];
+    char hex[2 * CV_CHECK_MAX + 1];
+
+    cv_hex(hex, data, len);
+    if (documented(name, want, sizeof want) != len ||
+        memcmp(want, data, len) != 0) {
+        print_error("vector %s\n%s\n", name, hex);
+        wrong++;
+    }
+}
+
+static void count_up(void *user, void *out, size_t len)
+{
+    uint8_t *b = out;
+
+    (void)user;
+    for (size_t i = 0; i < len; i++)
+        b[i] = (uint8_t)i;
+}
+
+TEST(the_document_has_the_vectors_that_the_code_makes)
+{
+    const struct cv_rng counting = {.fill = count_up};
+    struct cv_checks *c = &joiner;
+    uint8_t secret[32];
+    struct cv_stun m;
+    struct cv_check got;
+
+    memset(secret, 0x11, sizeof secret);
+    cv_checks_init(&joiner, &counting, attempt, secret, true);
+    cv_checks_init(&sharer, &counting, attempt, secret, false);
+    check_vector("check.joiner", c->now.ours, CV_CHECK_KEY);
+    check_vector("check.sharer", c->now.theirs, CV_CHECK_KEY);
+    CHECK_EQ(ask(&joiner, &sharer, &at_sharer, &at_joiner, &m, &got, CV_SECOND),
+             CV_OK);
+    check_vector("check.request", req, rw.len);
+    cv_writer_init(&aw, ans, sizeof ans);
+    CHECK_EQ(cv_checks_answer(&sharer, &m, &got, &at_joiner, &aw), CV_OK);
+    check_vector("check.response", ans, aw.len);
+    CHECK_EQ(wrong, 0);
+}
+
 #define S(name) cmocka_unit_test_setup(name, setup)
 RUN_TESTS(S(a_check_is_answered_and_measured),
           S(a_request_is_taken_once_and_an_answer_too),
@@ -232,4 +305,5 @@ RUN_TESTS(S(a_check_is_answered_and_measured),
           S(every_changed_byte_of_a_request_is_refused),
           S(exported_keys_replace_the_first_ones),
           S(old_keys_are_wiped_after_ten_seconds),
-          S(the_replay_window_holds_a_thousand))
+          S(the_replay_window_holds_a_thousand),
+          S(the_document_has_the_vectors_that_the_code_makes))
