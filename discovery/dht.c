@@ -613,7 +613,7 @@ static void want_start(struct dht *d, struct want *w)
         return;
     case PING:
     case PROBE:
-        assert(!"nobody wants these");
+        assert(false); /* nobody wants these */
     }
 }
 

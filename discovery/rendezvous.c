@@ -365,7 +365,7 @@ static void watch_open(struct cv_rendezvous *rv, uint64_t epoch)
         cv_place_at(&w->place, &rv->root, epoch);
         return;
     }
-    assert(!"three watches for three epochs");
+    assert(false); /* three watches, three epochs */
 }
 
 static cv_time get_interval(const struct cv_rendezvous *rv, unsigned gets)

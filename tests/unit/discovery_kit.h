@@ -200,7 +200,7 @@ kit_op_add(struct kit_dht *dht, enum kit_op_kind kind, const struct cv_loc *loc)
             return &net->ops[i];
         }
     }
-    REQUIRE(!"more operations than a client should have");
+    REQUIRE(false && "more operations than a client should have");
     return NULL;
 }
 

@@ -1,0 +1,280 @@
+/* The vectors of docs/protocol.md are what the code makes: each "vector NAME"
+ * there, with its hex lines, is made again from the keys named in the text and
+ * compared.  `unit_vectors print` prints them in that form; with a folder as
+ * further argument it writes the records there as seeds for the fuzzers. */
+#include "tests/unit/discovery_kit.h"
+
+#define DOC_MAX    (256u * 1024u)
+#define VECTOR_MAX 2048u
+
+static char doc[DOC_MAX];
+static bool printing;
+static const char *corpus;
+static unsigned checked, wrong;
+
+/* The hex digits under "vector NAME", without white space. */
+static bool documented(const char *name, char out[2 * VECTOR_MAX + 1])
+{
+    char line[128];
+    size_t n = 0;
+    const char *at;
+
+    snprintf(line, sizeof(line), "\nvector %s\n", name);
+    at = strstr(doc, line);
+    if (at == NULL)
+        return false;
+    for (at += strlen(line); *at != '\0'; at++) {
+        if (strchr("0123456789abcdef", *at) != NULL) {
+            if (n == 2 * VECTOR_MAX)
+                return false;
+            out[n++] = *at;
+        } else if (*at != '\n' || at[1] == '\n') {
+            break;
+        }
+    }
+    out[n] = '\0';
+    return true;
+}
+
+static void vector(const char *name, const void *data, size_t len)
+{
+    static char want[2 * VECTOR_MAX + 1], have[2 * VECTOR_MAX + 1];
+
+    REQUIRE(len <= VECTOR_MAX);
+    cv_hex(have, data, len);
+    checked++;
+    if (printing) {
+        printf("vector %s\n", name);
+        for (size_t i = 0; i < 2 * len; i += 72)
+            printf("%.72s\n", have + i);
+        printf("\n");
+    } else if (!documented(name, want)) {
+        print_error("docs/protocol.md has no vector %s\n", name);
+        wrong++;
+    } else if (strcmp(have, want) != 0) {
+        print_error("vector %s is %s\n", name, have);
+        wrong++;
+    }
+}
+
+static void seed(const char *fuzzer, const char *name, const void *data,
+                 size_t len)
+{
+    char path[512];
+    FILE *f;
+
+    if (corpus == NULL)
+        return;
+    snprintf(path, sizeof(path), "%s/%s/%s", corpus, fuzzer, name);
+    f = fopen(path, "wb");
+    REQUIRE(f != NULL && fwrite(data, 1, len, f) == len);
+    fclose(f);
+}
+
+/* 00 01 02 … */
+static void count_up(void *user, void *out, size_t len)
+{
+    uint8_t *next = user, *b = out;
+
+    for (size_t i = 0; i < len; i++)
+        b[i] = (*next)++;
+}
+
+static void vectors(void)
+{
+    uint8_t next = 0;
+    const struct cv_rng rng = {count_up, &next};
+    const struct cv_keypair session = kit_keypair(0x01);
+    struct kit_person host = kit_person(0x02); /* identity 02…, node 03… */
+    struct kit_person guest = kit_person(0x04);
+    uint8_t buf[VECTOR_MAX], box_secret[32], box[32], eph_secret[32], eph[32];
+    uint8_t shared[32], salt[CV_INBOX_SALT], again_secret[32];
+    struct cv_pointer p = {0};
+    struct cv_pointer_raw praw;
+    struct cv_knock k = {0};
+    struct cv_knock_raw kraw;
+    struct cv_answer a = {0};
+    struct cv_answer_raw araw;
+    struct cv_place place;
+    struct cv_reply reply;
+    struct cv_root root;
+    struct cv_writer w;
+    struct cv_loc loc;
+    size_t len;
+
+    /* 1 Keys */
+    vector("session.public", session.pub.b, CV_KEY_LEN);
+    vector("identity.public", host.identity.pub.b, CV_KEY_LEN);
+    vector("node.public", host.node.pub.b, CV_KEY_LEN);
+    cv_writer_init(&w, buf, sizeof(buf));
+    cv_put_cert(&w, &host.cert);
+    vector("certificate", buf, w.len);
+    REQUIRE(cv_grants_issue(&host.grants, NULL, &session.pub, &session,
+                            &host.identity.pub, CV_ROLE_HOST, CV_GRANT_ADMIT,
+                            KIT_UNIX_S + CV_GRANT_LIFETIME_S, &rng) == CV_OK);
+    cv_writer_init(&w, buf, sizeof(buf));
+    cv_put_grants(&w, &host.grants);
+    vector("grants", buf, w.len);
+    REQUIRE(cv_grants_issue(&guest.grants, &host.grants, &session.pub,
+                            &host.identity, &guest.identity.pub, CV_ROLE_EDITOR,
+                            0, KIT_UNIX_S + CV_GRANT_LIFETIME_S,
+                            &rng) == CV_OK);
+    cv_writer_init(&w, buf, sizeof(buf));
+    cv_put_grants(&w, &guest.grants);
+    vector("grants.child", buf, w.len);
+
+    /* 2 Locations */
+    cv_root_of(&root, &session.pub);
+    vector("root", root.b, sizeof(root.b));
+    cv_place_at(&place, &root, cv_epoch_at(KIT_UNIX_MS));
+    vector("pointer.location", place.loc.b, CV_LOC_LEN);
+    vector("pointer.key", place.key, sizeof(place.key));
+    memset(salt, 0x5a, sizeof(salt));
+    for (unsigned s = 0; s < CV_INBOX_SLOTS; s++) {
+        char name[32];
+
+        snprintf(name, sizeof(name), "inbox.%u", s);
+        cv_inbox_loc(&loc, &root, place.epoch, &host.node.pub, salt, s);
+        vector(name, loc.b, CV_LOC_LEN);
+    }
+
+    /* 3 Pointer */
+    memset(box_secret, 0x42, sizeof(box_secret));
+    cv_x25519_public(box, box_secret);
+    vector("box.public", box, sizeof(box));
+    p.seq = KIT_UNIX_MS;
+    p.not_after = (uint32_t)(KIT_UNIX_S + CV_POINTER_LIFETIME_S);
+    p.node = host.node.pub;
+    p.cert = host.cert;
+    p.grants = host.grants;
+    memcpy(p.box, box, sizeof(box));
+    memcpy(p.salt, salt, sizeof(salt));
+    p.flags = CV_RECORD_ADMITS;
+    p.candidates = kit_candidates(3);
+    next = 0;
+    REQUIRE(cv_pointer_seal(buf, &len, &p, &place, &host.node, &rng) == CV_OK);
+    vector("pointer", buf, len);
+    seed("pointer", "pointer", buf, len);
+    cv_pointer_digest(k.ptr_digest, CV_BYTES(buf, len));
+    REQUIRE(cv_pointer_open(&p, &praw, &place, CV_BYTES(buf, len)) == CV_OK);
+    vector("pointer.inner", praw.data, praw.signed_len + CV_SIG_LEN);
+    seed("pointer_inner", "pointer", praw.data, praw.len);
+    seed("pointer", "inner", praw.data, praw.len);
+    vector("pointer.digest", k.ptr_digest, CV_DIGEST_LEN);
+    p.flags |= CV_RECORD_GONE;
+    p.seq++;
+    p.candidates.n = 0;
+    REQUIRE(cv_pointer_seal(buf, &len, &p, &place, &host.node, &rng) == CV_OK);
+    vector("pointer.gone", buf, len);
+    seed("pointer", "gone", buf, len);
+    p.grants = guest.grants; /* for the parser: two grants, gates */
+    p.gates.n = 2;
+    for (unsigned i = 0; i < 2; i++)
+        p.gates.g[i] = (struct cv_gate_ref){
+            .key = session.pub,
+            .transports = 3,
+            .addr = i ? kit_candidates(3).c[2].addr : cv_addr_ipv4(1, 0),
+            .udp = 443,
+            .tcp = 443};
+    REQUIRE(cv_pointer_seal(buf, &len, &p, &place, &host.node, &rng) == CV_OK);
+    REQUIRE(cv_pointer_open(&p, &praw, &place, CV_BYTES(buf, len)) == CV_OK);
+    seed("pointer_inner", "gates", praw.data, praw.len);
+
+    /* 4 Knock and answer */
+    memset(eph_secret, 0x24, sizeof(eph_secret));
+    cv_x25519_public(eph, eph_secret);
+    vector("eph.public", eph, sizeof(eph));
+    REQUIRE(cv_x25519(shared, eph_secret, box) == CV_OK);
+    vector("shared", shared, sizeof(shared));
+    memset(k.req_id, 0x77, sizeof(k.req_id));
+    k.ptr_seq = KIT_UNIX_MS;
+    k.node = guest.node.pub;
+    k.cert = guest.cert;
+    k.proof = CV_PROOF_GRANT;
+    k.grant = guest.grants.chain[1];
+    snprintf(k.name, sizeof(k.name), "Ada");
+    k.candidates = kit_candidates(2);
+    cv_inbox_loc(&loc, &root, place.epoch, &host.node.pub, salt,
+                 cv_inbox_slot(&guest.node.pub));
+    buf[0] = (uint8_t)cv_inbox_slot(&guest.node.pub);
+    vector("knock.slot", buf, 1);
+    REQUIRE(cv_knock_seal(buf, &k, &loc, eph_secret, box, &guest.node, 0) ==
+            CV_OK);
+    vector("knock", buf, CV_KNOCK_BYTES);
+    seed("knock", "knock", buf, CV_KNOCK_BYTES);
+    REQUIRE(cv_knock_open(&k, &kraw, &loc, box_secret, box,
+                          CV_BYTES(buf, CV_KNOCK_BYTES)) == CV_OK);
+    vector("knock.inner", kraw.data, kraw.signed_len + CV_SIG_LEN);
+    seed("knock_inner", "knock", kraw.data, kraw.len);
+    seed("knock", "inner", kraw.data, kraw.len);
+    REQUIRE(cv_knock_seal(buf, &k, &loc, eph_secret, box, &guest.node, 12) ==
+            CV_OK);
+    vector("knock.pow12", buf + 33, 8);
+
+    k.again = true;
+    memcpy(k.first_eph, eph, sizeof(eph));
+    k.proof = CV_PROOF_NONE;
+    memset(again_secret, 0x25, sizeof(again_secret));
+    cv_inbox_loc(&loc, &root, place.epoch, &host.node.pub, salt,
+                 cv_inbox_slot(&guest.node.pub) + 1);
+    REQUIRE(cv_knock_seal(buf, &k, &loc, again_secret, box, &guest.node, 0) ==
+            CV_OK);
+    vector("knock.again", buf, CV_KNOCK_BYTES);
+    seed("knock", "again", buf, CV_KNOCK_BYTES);
+    REQUIRE(cv_knock_open(&k, &kraw, &loc, box_secret, box,
+                          CV_BYTES(buf, CV_KNOCK_BYTES)) == CV_OK);
+    seed("knock_inner", "again", kraw.data, kraw.len);
+    k.proof = CV_PROOF_INVITE;
+    k.gates = (struct cv_gate_refs){.n = 1, .g = {p.gates.g[0]}};
+    REQUIRE(cv_knock_seal(buf, &k, &loc, again_secret, box, &guest.node, 0) ==
+            CV_OK);
+    REQUIRE(cv_knock_open(&k, &kraw, &loc, box_secret, box,
+                          CV_BYTES(buf, CV_KNOCK_BYTES)) == CV_OK);
+    seed("knock_inner", "invite", kraw.data, kraw.len);
+
+    cv_reply_of(&reply, shared);
+    vector("answer.location", reply.loc.b, CV_LOC_LEN);
+    vector("answer.key", reply.key, sizeof(reply.key));
+    memcpy(a.req_id, k.req_id, sizeof(a.req_id));
+    a.counter = 1;
+    a.verdict = CV_VERDICT_ASK;
+    a.candidates = kit_candidates(1);
+    a.rtt_ms = 80;
+    a.plan = 1;
+    a.t0_ms = 140;
+    REQUIRE(cv_answer_seal(buf, &a, &reply, eph, box, &host.node) == CV_OK);
+    vector("answer", buf, CV_ANSWER_BYTES);
+    seed("answer", "answer", buf, CV_ANSWER_BYTES);
+    REQUIRE(cv_answer_open(&a, &araw, &reply, CV_BYTES(buf, CV_ANSWER_BYTES)) ==
+            CV_OK);
+    vector("answer.inner", araw.data, araw.signed_len + CV_SIG_LEN);
+    seed("answer", "inner", araw.data, araw.len);
+}
+
+TEST(the_document_has_the_vectors_that_the_code_makes)
+{
+    FILE *f = fopen(COVIM_SOURCE_DIR "/docs/protocol.md", "r");
+    size_t n;
+
+    CHECK(f != NULL);
+    n = fread(doc, 1, sizeof(doc) - 1, f);
+    fclose(f);
+    doc[n] = '\0';
+    vectors();
+    CHECK(checked >= 25);
+    CHECK_EQ(wrong, 0);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        T(the_document_has_the_vectors_that_the_code_makes)};
+
+    if (argc > 1 && strcmp(argv[1], "print") == 0) {
+        printing = true;
+        corpus = argc > 2 ? argv[2] : NULL;
+        vectors();
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
