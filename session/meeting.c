@@ -324,7 +324,8 @@ static struct cv_neighbour *next_to_knock(const struct cv_meeting *m,
         if (!n->pointer || (n->peer != NULL && !is_silent(n)) ||
             n->called_out || n->called_in || now < n->next_try)
             continue;
-        if (m->grants.n == 0 && !n->admits && !is_ours(m, n))
+        if ((m->grants.n == 0 || m->config.star) && !n->admits &&
+            (m->config.star || !is_ours(m, n)))
             continue;
         if (best == NULL || is_better(m, n, best))
             best = n;
@@ -337,7 +338,8 @@ static void try_knocks(struct cv_meeting *m, cv_time now)
     unsigned out = 0, members = 0;
     struct cv_neighbour *n;
 
-    if (m->state != MEETING_OPEN || m->refused || m->node->net == NULL)
+    if (m->state != MEETING_OPEN || m->refused || m->node->net == NULL ||
+        (m->config.star && m->config.grants.n > 0))
         return;
     for (n = m->neighbours; n != NULL; n = n->next) {
         out += n->called_out;
@@ -939,7 +941,8 @@ static void publish(struct cv_meeting *m, cv_time now)
     struct cv_candidates own;
     int err;
 
-    if (!m->publish_due || m->grants.n == 0 || m->node->net == NULL)
+    if (!m->publish_due || m->grants.n == 0 || m->node->net == NULL ||
+        (m->config.star && m->config.grants.n == 0))
         return;
     own_candidates(m, &own);
     /* The first addresses come in a moment: a pointer without any is of no

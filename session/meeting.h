@@ -93,6 +93,9 @@ struct cv_meeting_config {
     bool open;          /* let anybody in… */
     enum cv_role offer; /* …with this role at most */
     enum cv_role wants;
+    /* Who begins with a grant publishes and waits; who does not seeks those,
+     * and nobody else. */
+    bool star;
 };
 
 /* Starts looking, and publishing if we are a member.  CV_ERR_NOMEM,

@@ -132,6 +132,39 @@ TEST(two_sessions_of_the_same_two_nodes_live_side_by_side)
     end_all();
 }
 
+TEST(a_large_text_arrives_whole)
+{
+    struct cv_keytext key;
+    size_t size = 4u << 20;
+    char *text = malloc(size + 1);
+    cv_time at;
+
+    memset(&ann, 0, sizeof ann);
+    memset(&bob, 0, sizeof bob);
+    CHECK(text != NULL);
+    for (size_t i = 0; i < size; i++)
+        text[i] = i % 61 == 60 ? '\n' : (char)('a' + i * 7 % 26);
+    text[size] = '\0';
+    setup();
+    person_start(&ann, loop, "Ann", &config);
+    person_start(&bob, loop, "Bob", &config);
+    at = cv_loop_now(loop);
+    key = person_share(&ann, text, CV_ADMIT_OPEN, CV_ROLE_EDITOR);
+    say_time("share of 4 MiB", at);
+    at = cv_loop_now(loop);
+    CHECK_EQ(person_join(&bob, &key), CV_OK);
+    UNTIL(loop, 60, bob.document != NULL);
+    say_time("join to 4 MiB", at);
+    CHECK(person_has(&bob, text));
+    CHECK_EQ(person_type(&bob, size, "end"), CV_OK);
+    at = cv_loop_now(loop);
+    UNTIL(loop, 10,
+          cv_doc_text_bytes(cv_document_text(ann.document)) == size + 3);
+    say_time("a word after it", at);
+    free(text);
+    end_all();
+}
+
 /* The child: shares a text, types into it, tells its key, and waits to be
  * killed. */
 static void child(const char *dir, int to_parent)
@@ -209,6 +242,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         T(three_share_one_text_over_real_sockets),
         T(two_sessions_of_the_same_two_nodes_live_side_by_side),
+        T(a_large_text_arrives_whole),
         T(a_killed_sharer_resumes_and_the_joiner_finds_it_again),
     };
 
