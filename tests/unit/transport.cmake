@@ -1,4 +1,4 @@
-foreach(name stun checks gather)
+foreach(name stun checks gather pathset stunserver)
     covim_test(unit/${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c
                LINK covim_transport)
 endforeach()

@@ -1,0 +1,376 @@
+#include "tests/test.h"
+#include "transport/pathset.h"
+
+#define MS CV_MILLISECOND
+
+static struct cv_rng_seeded seed;
+static struct cv_rng rng;
+static struct cv_checks checks;
+static struct cv_local local;
+static struct cv_pathset ps;
+static cv_time now;
+static unsigned n_checks, n_data, n_selected, n_proved;
+static size_t bytes_to[8]; /* by last octet of the address */
+static unsigned checks_to[8];
+static int full; /* what the carrier says to data */
+static const struct cv_path *chosen;
+
+static int on_send(void *user, const struct cv_path_addr *to, unsigned ttl,
+                   const uint8_t *data, size_t len, size_t segment)
+{
+    unsigned i = to->remote.ip[3] % 8;
+
+    (void)user;
+    (void)ttl;
+    (void)segment;
+    if (!cv_stun_is(data, len)) {
+        if (full != CV_OK)
+            return full;
+        n_data++;
+    } else {
+        n_checks++;
+        checks_to[i]++;
+    }
+    bytes_to[i] += len;
+    return CV_OK;
+}
+
+static void on_selected(void *user, const struct cv_path *path)
+{
+    (void)user;
+    chosen = path;
+    n_selected++;
+}
+
+static void on_proved(void *user, const struct cv_path *path)
+{
+    (void)user;
+    (void)path;
+    n_proved++;
+}
+
+static const struct cv_pathset_events events = {
+    .selected = on_selected,
+    .proved = on_proved,
+};
+
+static int setup(void **state)
+{
+    static const uint8_t attempt[8] = {1}, shared[32] = {2};
+
+    (void)state;
+    rng = cv_rng_from_seed(&seed, 1);
+    cv_checks_init(&checks, &rng, attempt, shared, true);
+    memset(&local, 0, sizeof local);
+    local.n = 1;
+    local.net[0].addr = cv_addr_ipv4(0x0a000001, 0);
+    local.net[0].bits = 24;
+    local.ipv4 = local.ipv6 = true;
+    now = CV_SECOND;
+    n_checks = n_data = n_selected = n_proved = 0;
+    memset(bytes_to, 0, sizeof bytes_to);
+    memset(checks_to, 0, sizeof checks_to);
+    full = CV_OK;
+    chosen = NULL;
+    cv_pathset_init(&ps, &checks, &local, NULL, on_send, &events, NULL);
+    return 0;
+}
+
+static struct cv_path_addr at(uint32_t ip)
+{
+    return (struct cv_path_addr){.remote = cv_addr_ipv4(ip, 4000)};
+}
+
+static void run(cv_time time)
+{
+    cv_time until = now + time;
+
+    while (cv_pathset_deadline(&ps) <= until) {
+        if (cv_pathset_deadline(&ps) > now)
+            now = cv_pathset_deadline(&ps);
+        cv_pathset_step(&ps, now);
+        REQUIRE(cv_pathset_deadline(&ps) > now);
+    }
+    now = until;
+}
+
+static void prove(uint32_t ip, cv_time rtt)
+{
+    struct cv_path_addr a = at(ip);
+
+    REQUIRE(cv_pathset_candidate(&ps, &a, now) != NULL);
+    cv_pathset_answered(&ps, &a, rtt, now);
+}
+
+/* Answer every check of these addresses for a while. */
+static void alive(const uint32_t *ip, unsigned n, cv_time rtt, cv_time time)
+{
+    for (cv_time end = now + time; now < end; run(10 * MS))
+        for (unsigned i = 0; i < n; i++) {
+            struct cv_path_addr a = at(ip[i]);
+            struct cv_path *p = cv_pathset_find(&ps, &a);
+
+            if (p && p->unanswered > 0 && now - p->last_check >= rtt)
+                cv_pathset_answered(&ps, &a, rtt, now);
+        }
+}
+
+static const uint8_t data[4800];
+
+TEST(nothing_is_sent_before_a_path_is_proved_or_heard)
+{
+    struct cv_path_addr a = at(0x05000001);
+
+    CHECK(cv_pathset_candidate(&ps, &a, now) != NULL);
+    CHECK_EQ(cv_pathset_send(&ps, now, data, 1200, 1200), CV_ERR_NOPATH);
+    CHECK_EQ(ps.dropped, 1);
+    run(CV_MINUTE);
+    CHECK_EQ(n_checks, 0); /* that is the attempt's */
+}
+
+TEST(an_address_that_is_only_heard_gets_three_times_what_it_sent)
+{
+    struct cv_path_addr a = at(0x05000001);
+    size_t in = 88, out = 60;
+
+    cv_pathset_requested(&ps, &a, in, out, now);
+    CHECK_EQ(checks_to[1], 1);
+    /* Until it is heard again or the set forgets it. */
+    run(500 * MS);
+    CHECK(out + bytes_to[1] <= 3 * in);
+    cv_pathset_packet(&ps, &a, 1200, now);
+    in += 1200;
+    CHECK_EQ(cv_pathset_send(&ps, now, data, 1200, 1200), CV_OK);
+    CHECK_EQ(cv_pathset_send(&ps, now, data, 2400, 1200), CV_OK);
+    CHECK_EQ(cv_pathset_send(&ps, now, data, 1200, 1200), CV_ERR_NOPATH);
+    CHECK(out + bytes_to[1] <= 3 * in);
+    run(CV_MINUTE);
+    CHECK(out + bytes_to[1] <= 3 * in);
+    CHECK(cv_pathset_find(&ps, &a) == NULL); /* forgotten */
+}
+
+TEST(the_first_proved_path_is_selected_at_once)
+{
+    prove(0x05000001, 20 * MS);
+    CHECK_EQ(n_selected, 1);
+    CHECK_EQ(n_proved, 1);
+    CHECK(chosen && chosen->kind == CV_PATH_IPV4);
+    CHECK_EQ(chosen->state, CV_PATH_SELECTED);
+    CHECK_EQ(cv_pathset_send(&ps, now, data, 1200, 1200), CV_OK);
+    CHECK_EQ(n_data, 1);
+}
+
+TEST(a_better_tier_wins_after_a_second_and_a_little_better_path_never)
+{
+    static const uint32_t all[] = {0x05000001, 0x05000002, 0x0a000003};
+
+    prove(0x05000001, 20 * MS);
+    prove(0x05000002, 17 * MS); /* within 5 ms */
+    alive(all, 2, 17 * MS, 3 * CV_SECOND);
+    CHECK_EQ(n_selected, 1);
+    prove(0x0a000003, 60 * MS); /* the LAN, however slow */
+    CHECK_EQ(chosen->kind, CV_PATH_LAN);
+    CHECK_EQ(n_selected, 2);
+
+    setup(NULL);
+    prove(0x05000001, 20 * MS);
+    run(100 * MS);
+    prove(0x0a000003, MS); /* too soon after the last choice */
+    CHECK_EQ(chosen->kind, CV_PATH_IPV4);
+    alive(all, 3, MS, 950 * MS);
+    CHECK_EQ(chosen->kind, CV_PATH_LAN);
+}
+
+TEST(ipv6_has_three_milliseconds_in_hand_but_not_more)
+{
+    struct cv_path_addr six = {0};
+
+    CHECK_EQ(cv_addr_parse(&six.remote, "[2001:4860::1]:4000", 0), CV_OK);
+    prove(0x05000001, 20 * MS);
+    run(2 * CV_SECOND);
+    CHECK(cv_pathset_candidate(&ps, &six, now) != NULL);
+    cv_pathset_answered(&ps, &six, 40 * MS, now);
+    run(20 * MS);
+    CHECK_EQ(chosen->kind, CV_PATH_IPV4);
+    setup(NULL);
+    CHECK(cv_pathset_candidate(&ps, &six, now) != NULL);
+    cv_pathset_answered(&ps, &six, 22 * MS, now);
+    run(1100 * MS);
+    prove(0x05000001, 20 * MS);
+    CHECK_EQ(chosen->kind, CV_PATH_IPV6);
+}
+
+TEST(silence_with_data_in_flight_makes_a_path_suspect)
+{
+    static const struct {
+        cv_time rtt, wait;
+    } cases[] = {
+        {1 * MS, 150 * MS},        /* the least */
+        {40 * MS, 165 * MS},       /* 2 srtt + 4 rttvar + 25 ms */
+        {400 * MS, 1 * CV_SECOND}, /* the most */
+    };
+
+    for (unsigned i = 0; i < 3; i++) {
+        setup(NULL);
+        prove(0x05000001, cases[i].rtt);
+        prove(0x05000002, cases[i].rtt + 100 * MS);
+        prove(0x05000001, cases[i].rtt); /* it was asked, now */
+        run(10 * MS);
+        cv_pathset_in_flight(&ps, true, now);
+        run(cases[i].wait - 2 * MS);
+        CHECK_EQ(ps.path[0].state, CV_PATH_SELECTED);
+        n_data = 0;
+        CHECK_EQ(cv_pathset_send(&ps, now, data, 1200, 1200), CV_OK);
+        CHECK_EQ(n_data, 1);
+        run(4 * MS);
+        CHECK_EQ(ps.path[0].state, CV_PATH_SUSPECT);
+        CHECK_EQ(cv_pathset_send(&ps, now, data, 1200, 1200), CV_OK);
+        CHECK_EQ(n_data, 3); /* doubled */
+        CHECK_EQ(ps.duplicated, 1);
+    }
+}
+
+TEST(a_suspect_that_answers_is_selected_again)
+{
+    struct cv_path_addr a = at(0x05000001);
+
+    prove(0x05000001, 20 * MS);
+    cv_pathset_in_flight(&ps, true, now);
+    run(300 * MS);
+    CHECK_EQ(ps.path[0].state, CV_PATH_SUSPECT);
+    CHECK(checks_to[1] >= 3); /* 0, 50, 100 ms */
+    cv_pathset_answered(&ps, &a, 20 * MS, now);
+    CHECK_EQ(ps.path[0].state, CV_PATH_SELECTED);
+    CHECK_EQ(n_selected, 1); /* nobody needed to know */
+}
+
+TEST(with_another_path_three_lost_checks_kill_and_without_three_seconds)
+{
+    static const uint32_t other[] = {0x05000002};
+    cv_time start;
+
+    prove(0x05000001, 20 * MS);
+    prove(0x05000002, 60 * MS);
+    cv_pathset_in_flight(&ps, true, now);
+    start = now;
+    while (chosen->addr.remote.ip[3] == 1)
+        alive(other, 1, 60 * MS, 10 * MS);
+    CHECK(now - start < 700 * MS);
+    CHECK_EQ(ps.path[0].state, CV_PATH_DEAD);
+
+    setup(NULL);
+    prove(0x05000001, 20 * MS);
+    cv_pathset_in_flight(&ps, true, now);
+    start = now;
+    while (chosen)
+        run(10 * MS);
+    CHECK(now - start > 3 * CV_SECOND && now - start < 3500 * MS);
+    CHECK_EQ(n_selected, 2);
+    /* It goes on asking, at least every two seconds. */
+    n_checks = 0;
+    run(20 * CV_SECOND);
+    CHECK(n_checks >= 10 && n_checks <= 40);
+    prove(0x05000001, 20 * MS);
+    CHECK(chosen != NULL);
+    CHECK_EQ(n_proved, 2);
+}
+
+TEST(packets_from_elsewhere_cause_a_few_checks_and_move_nothing)
+{
+    prove(0x05000001, 20 * MS);
+    run(2 * CV_SECOND);
+    n_checks = 0;
+    memset(checks_to, 0, sizeof checks_to);
+    for (unsigned i = 0; i < 500; i++) {
+        struct cv_path_addr a = at(0x06000000 + (i << 8) + 2);
+
+        cv_pathset_packet(&ps, &a, 1200, now);
+    }
+    CHECK(checks_to[2] <= CV_PATH_STRAY_CHECKS);
+    CHECK(checks_to[2] >= 1);
+    CHECK_EQ(chosen->addr.remote.ip[0], 5);
+    /* Nothing shorter than a check causes one. */
+    setup(NULL);
+    prove(0x05000001, 20 * MS);
+    n_checks = 0;
+    for (unsigned i = 0; i < 10; i++) {
+        struct cv_path_addr a = at(0x06000000 + (i << 8) + 2);
+
+        cv_pathset_packet(&ps, &a, 40, now);
+    }
+    CHECK_EQ(checks_to[2], 0);
+}
+
+TEST(the_table_is_bounded_and_keeps_what_is_good)
+{
+    static const uint32_t good = 0x05000001;
+
+    prove(0x05000001, 20 * MS);
+    for (unsigned i = 0; i < 1000; i++) {
+        struct cv_path_addr a = at(0x07000000 + (i << 8) + 3);
+
+        cv_pathset_requested(&ps, &a, 88, 60, now);
+        alive(&good, 1, 10 * MS, 20 * MS);
+    }
+    CHECK(chosen != NULL);
+    CHECK_EQ(chosen->addr.remote.ip[0], 5);
+    CHECK(checks_to[3] < 300);
+}
+
+TEST(a_changed_network_is_looked_at_at_once)
+{
+    static const uint32_t good = 0x05000001;
+
+    prove(good, 20 * MS);
+    alive(&good, 1, 10 * MS, 3 * CV_SECOND);
+    memset(checks_to, 0, sizeof checks_to);
+    cv_pathset_network_changed(&ps, now);
+    CHECK_EQ(ps.path[0].state, CV_PATH_SUSPECT);
+    CHECK_EQ(checks_to[1], 1);
+}
+
+TEST(a_full_carrier_is_reported_and_one_of_two_is_enough)
+{
+    prove(0x05000001, 20 * MS);
+    full = CV_ERR_AGAIN;
+    CHECK_EQ(cv_pathset_send(&ps, now, data, 1200, 1200), CV_ERR_AGAIN);
+    full = CV_OK;
+    CHECK_EQ(cv_pathset_send(&ps, now, data, 1200, 1200), CV_OK);
+}
+
+TEST(a_stream_that_stops_is_a_reason_to_ask)
+{
+    struct cv_path_addr a = at(0x05000001);
+
+    prove(0x05000001, 20 * MS);
+    run(100 * MS);
+    cv_pathset_answered(&ps, &a, 20 * MS, now);
+    for (unsigned i = 0; i < 5; i++) { /* settle */
+        run(500 * MS);
+        cv_pathset_answered(&ps, &a, 20 * MS, now);
+    }
+    for (unsigned i = 0; i < 50; i++) {
+        cv_pathset_packet(&ps, &a, 1200, now);
+        run(5 * MS);
+    }
+    memset(checks_to, 0, sizeof checks_to);
+    run(900 * MS);
+    CHECK_EQ(checks_to[1], 0);
+    run(200 * MS);
+    CHECK_EQ(checks_to[1], 1);
+}
+
+#define S(name) cmocka_unit_test_setup(name, setup)
+RUN_TESTS(S(nothing_is_sent_before_a_path_is_proved_or_heard),
+          S(an_address_that_is_only_heard_gets_three_times_what_it_sent),
+          S(the_first_proved_path_is_selected_at_once),
+          S(a_better_tier_wins_after_a_second_and_a_little_better_path_never),
+          S(ipv6_has_three_milliseconds_in_hand_but_not_more),
+          S(silence_with_data_in_flight_makes_a_path_suspect),
+          S(a_suspect_that_answers_is_selected_again),
+          S(with_another_path_three_lost_checks_kill_and_without_three_seconds),
+          S(packets_from_elsewhere_cause_a_few_checks_and_move_nothing),
+          S(the_table_is_bounded_and_keeps_what_is_good),
+          S(a_changed_network_is_looked_at_at_once),
+          S(a_full_carrier_is_reported_and_one_of_two_is_enough),
+          S(a_stream_that_stops_is_a_reason_to_ask))
