@@ -375,9 +375,10 @@ int cv_quic_connect(struct cv_conn **out, struct cv_quic_ctx *ctx,
     ctx->making = true;
     rv = ngtcp2_conn_client_new(&conn->lib, &dcid, &scid, &path,
                                 NGTCP2_PROTO_VER_V1, &callbacks, &settings,
-                                &params, NULL, conn);
+                                &params, ctx->mem, conn);
     ctx->making = false;
     if (rv != 0) {
+        conn->lib = NULL; /* it was set, and freed */
         err = lib_err(rv);
         goto fail;
     }
@@ -570,9 +571,10 @@ int cv_quic_accept(struct cv_conn **out, struct cv_quic_ctx *ctx,
         goto fail;
     ctx->making = true;
     rv = ngtcp2_conn_server_new(&conn->lib, &hd.scid, &scid, &path, hd.version,
-                                &callbacks, &settings, &params, NULL, conn);
+                                &callbacks, &settings, &params, ctx->mem, conn);
     ctx->making = false;
     if (rv != 0) {
+        conn->lib = NULL; /* it was set, and freed */
         err = lib_err(rv);
         goto fail;
     }

@@ -27,8 +27,9 @@ struct cv_quic_ctx {
     const struct cv_rng *rng;
     gnutls_certificate_credentials_t cred;
     gnutls_priority_t priority;
-    const char *alpn; /* CV_QUIC_ALPN; a test changes it */
-    bool making;      /* ngtcp2 is setting up a connection */
+    const char *alpn;      /* CV_QUIC_ALPN; a test changes it */
+    const ngtcp2_mem *mem; /* NULL: malloc(); a test lets it fail */
+    bool making;           /* ngtcp2 is setting up a connection */
     uint8_t reset_secret[32];
     uint8_t retry_secret[32];
     /* One flush at a time writes here. */

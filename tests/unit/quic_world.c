@@ -282,13 +282,20 @@ void world_free(struct world *w)
     free(w);
 }
 
-void world_connect(struct world *w)
+bool world_try_connect(struct world *w)
 {
     struct cv_quic_config config = config_of(&w->end[0]);
 
-    REQUIRE(cv_quic_connect(&w->end[0].conn, w->end[0].ctx, &config, w->now) ==
-            CV_OK);
+    if (cv_quic_connect(&w->end[0].conn, w->end[0].ctx, &config, w->now) !=
+        CV_OK)
+        return false;
     w->end[0].awake = true;
+    return true;
+}
+
+void world_connect(struct world *w)
+{
+    REQUIRE(world_try_connect(w));
 }
 
 static void accept_packet(struct world_end *end, const uint8_t *data,

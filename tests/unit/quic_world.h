@@ -67,6 +67,7 @@ void world_free(struct world *w);
 uint64_t world_random(struct world *w);
 /* The client's end begins. */
 void world_connect(struct world *w);
+bool world_try_connect(struct world *w); /* false: it could not be made */
 /* Until done(user) or `until`; true when done. */
 bool world_run(struct world *w, cv_time until, bool (*done)(void *user),
                void *user);

@@ -37,6 +37,7 @@ struct app {
     uint64_t code;
     char reason[CV_QUIC_REASON_MAX + 1];
     bool quit_in_stream, quit_in_data, quit_in_closed, free_in_data;
+    bool flush_in_data;
     bool ignore; /* set no events on peers' streams */
 };
 
@@ -95,6 +96,8 @@ static void on_data(void *user, struct cv_stream *s, struct cv_bytes data,
         cv_stream_finish(s);
     if (app->quit_in_data)
         cv_conn_close(cv_stream_conn(s), 7, "enough");
+    if (app->flush_in_data)
+        cv_quic_flush(cv_stream_conn(s), app->world->now);
     if (app->free_in_data) {
         struct cv_conn *conn = cv_stream_conn(s);
 
@@ -869,21 +872,22 @@ TEST(a_callback_may_close_or_free_anything)
 {
     struct flow plan = {.to_send = 50000, .finish = true};
 
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < 7; i++) {
         struct pair *p = pair_join(30 + i, &good);
 
         p->app[1].plan = plan;
         p->app[1].quit_in_stream = i == 0;
-        p->app[1].quit_in_data = i == 1;
-        p->app[1].free_in_data = i == 2;
+        p->app[1].quit_in_data = i == 1 || i >= 5;
+        p->app[1].free_in_data = i == 2 || i == 6;
+        p->app[1].flush_in_data = i >= 5;
         p->app[1].quit_in_closed = i == 3;
         for (unsigned k = 0; k < 5; k++)
             open_flow(p, 0, &plan);
         run(p, 15 * CV_MILLISECOND);
-        if (i >= 3)
+        if (i == 3 || i == 4)
             cv_conn_close(p->w->end[i == 3].conn, 1, "");
         run(p, CV_SECOND);
-        if (i == 2) {
+        if (i == 2 || i == 6) {
             CHECK(p->w->end[1].conn == NULL);
             CHECK_EQ(p->app[1].closed, 0);
         } else {
