@@ -24,7 +24,7 @@ args=(--clean -N)
 tmux new-session -d -s t -x 100 -y 30 \
     -e COVIM_ONLY="${COVIM_ONLY:-}" "$editor ${args[*]} -S $dir/start.vim"
 tmux set -s escape-time 0
-for ((i = 0; i < 600; i++)); do
+for ((i = 0; i < ${COVIM_WAIT:-600}; i++)); do
     [ -e "$dir/result" ] && break
     sleep 0.1
 done

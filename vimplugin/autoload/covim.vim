@@ -59,7 +59,7 @@ endfunction
 function! covim#session(id, ...) abort
     if !has_key(s:sessions, a:id)
         let l:new = {'session': a:id, 'key': '', 'state': '', 'stage': '',
-                    \ 'hint': '', 'elapsed': 0, 'peers': {}, 'buf': -1,
+                    \ 'hint': '', 'peers': {}, 'buf': -1,
                     \ 'win': 0}
         if !a:0
             return l:new
@@ -159,17 +159,52 @@ let s:handlers = {
 
 function! covim#dispatch(method, params) abort
     if has_key(s:handlers, a:method)
-        call s:handlers[a:method](a:params)
+        try
+            call s:handlers[a:method](a:params)
+        catch
+            " A fault of ours must not stop the user with a prompt.
+            call covim#ui#say('error', covim#clean('covim: internal error: '
+                        \ . a:method . ': ' . v:exception . ' at '
+                        \ . v:throwpoint, 400))
+        endtry
     endif
 endfunction
 
+" Members of messages, when they are of the kind that they should be.
+function! covim#num(msg, key, default) abort
+    let l:value = get(a:msg, a:key, a:default)
+    return type(l:value) == type(0) ? l:value
+                \ : type(l:value) == type(0.0) ? float2nr(round(l:value))
+                \ : a:default
+endfunction
+
+function! covim#str(msg, key, default) abort
+    let l:value = get(a:msg, a:key, a:default)
+    return type(l:value) == type('') ? l:value : a:default
+endfunction
+
+function! covim#bool(msg, key, default) abort
+    let l:value = get(a:msg, a:key, a:default)
+    return type(l:value) == type(v:true) || type(l:value) == type(0)
+                \ ? (l:value ? 1 : 0) : a:default
+endfunction
+
+" The lines of a text: strings without line ends, at least one.
+function! covim#lines(msg) abort
+    let l:lines = get(a:msg, 'lines', [])
+    if type(l:lines) != type([])
+        return ['']
+    endif
+    call filter(l:lines, 'type(v:val) == type("")')
+    return empty(l:lines) ? [''] : l:lines
+endfunction
+
 function! s:on_session(msg) abort
-    let l:s = covim#session(get(a:msg, 'session', -1), {})
+    let l:s = covim#session(covim#num(a:msg, 'session', -1), {})
     let l:was = l:s.state
-    let l:s.state = matchstr(get(a:msg, 'state', ''), '^[a-z]*')
-    let l:s.stage = covim#clean(get(a:msg, 'stage', ''), 120)
-    let l:s.hint = covim#clean(get(a:msg, 'hint', ''), 160)
-    let l:s.elapsed = get(a:msg, 'elapsed_ms', 0)
+    let l:s.state = matchstr(covim#str(a:msg, 'state', ''), '^[a-z]*')
+    let l:s.stage = covim#clean(covim#str(a:msg, 'stage', ''), 120)
+    let l:s.hint = covim#clean(covim#str(a:msg, 'hint', ''), 160)
     let l:text = 'covim: ' . (empty(l:s.stage) ? l:s.state : l:s.stage)
                 \ . (empty(l:s.hint) ? '' : ' (' . l:s.hint . ')')
     if l:s.state ==# 'ended'
@@ -198,21 +233,19 @@ endfunction
 let s:handlers.session = function('s:on_session')
 
 function! s:on_peer(msg) abort
-    let l:s = covim#session(get(a:msg, 'session', -1), {})
-    let l:id = get(a:msg, 'id', 0)
-    let l:state = get(a:msg, 'state', 'changed')
+    let l:s = covim#session(covim#num(a:msg, 'session', -1), {})
+    let l:id = covim#num(a:msg, 'id', 0)
+    let l:state = covim#str(a:msg, 'state', 'changed')
     let l:old = get(l:s.peers, l:id, {})
     if l:state ==# 'left'
         silent! unlet l:s.peers[l:id]
     else
-        let l:rtt = get(a:msg, 'rtt_ms', -1)
         let l:s.peers[l:id] = {'id': l:id,
-                    \ 'name': covim#clean(get(a:msg, 'name', '?'), 32),
-                    \ 'fingerprint': covim#clean(get(a:msg, 'fingerprint', ''), 80),
-                    \ 'role': matchstr(get(a:msg, 'role', ''), '^[a-z]*'),
-                    \ 'path': covim#clean(get(a:msg, 'path', ''), 60),
-                    \ 'rtt': type(l:rtt) == type(0) || type(l:rtt) == type(0.0)
-                    \ ? float2nr(round(l:rtt)) : -1}
+                    \ 'name': covim#clean(covim#str(a:msg, 'name', '?'), 32),
+                    \ 'fingerprint': covim#clean(covim#str(a:msg, 'fingerprint', ''), 80),
+                    \ 'role': matchstr(covim#str(a:msg, 'role', ''), '^[a-z]*'),
+                    \ 'path': covim#clean(covim#str(a:msg, 'path', ''), 60),
+                    \ 'rtt': covim#num(a:msg, 'rtt_ms', -1)}
     endif
     let l:peer = get(l:s.peers, l:id, l:old)
     if !empty(l:peer)
@@ -231,18 +264,23 @@ function! s:on_peer(msg) abort
 endfunction
 let s:handlers.peer = function('s:on_peer')
 
+" The agent chooses what its numbers look like; they go back as they came.
+function! s:knock_id(id) abort
+    return type(a:id) == type(0) || type(a:id) == type('') ? a:id : -1
+endfunction
+
 function! s:on_knock(msg) abort
-    let l:id = get(a:msg, 'id', -1)
-    let l:known = filter(copy(s:knocks), 'v:val.id == l:id')
-    call filter(s:knocks, 'v:val.id != l:id')
-    if get(a:msg, 'gone', 0)
+    let l:id = s:knock_id(get(a:msg, 'id', -1))
+    let l:known = filter(copy(s:knocks), 'v:val.id is l:id')
+    call filter(s:knocks, 'v:val.id isnot l:id')
+    if covim#bool(a:msg, 'gone', 0)
         call covim#ui#refresh()
         return
     endif
-    let l:knock = {'id': l:id, 'session': get(a:msg, 'session', -1),
-                \ 'name': covim#clean(get(a:msg, 'name', '?'), 32),
-                \ 'fingerprint': covim#clean(get(a:msg, 'fingerprint', ''), 80),
-                \ 'wants': matchstr(get(a:msg, 'wants', ''), '^[a-z]*')}
+    let l:knock = {'id': l:id, 'session': covim#num(a:msg, 'session', -1),
+                \ 'name': covim#clean(covim#str(a:msg, 'name', '?'), 32),
+                \ 'fingerprint': covim#clean(covim#str(a:msg, 'fingerprint', ''), 80),
+                \ 'wants': matchstr(covim#str(a:msg, 'wants', ''), '^[a-z]*')}
     if index(get(g:, 'covim_auto_accept', []), l:knock.fingerprint) >= 0
                 \ && !empty(l:knock.fingerprint)
         call covim#ui#log('covim: ' . l:knock.name . ' accepted by'
@@ -265,34 +303,36 @@ let s:handlers.knock = function('s:on_knock')
 function! s:on_role(msg) abort
     call covim#doc#on_role(a:msg)
     call covim#ui#say('info', 'covim: you are now '
-                \ . covim#clean(get(a:msg, 'role', ''), 20))
+                \ . covim#clean(covim#str(a:msg, 'role', ''), 20))
     call covim#ui#refresh()
 endfunction
 let s:handlers.role = function('s:on_role')
 
 function! s:on_notice(msg) abort
-    let l:tag = matchstr(get(a:msg, 'tag', ''), '^[a-z0-9-]*$')
-    call covim#ui#say(matchstr(get(a:msg, 'level', 'info'), '^[a-z]*'),
-                \ 'covim: ' . covim#clean(get(a:msg, 'text', ''), 300)
+    let l:tag = matchstr(covim#str(a:msg, 'tag', ''), '^[a-z0-9-]*$')
+    if !empty(l:tag) && index(getcompletion('covim-' . l:tag, 'help'),
+                \ 'covim-' . l:tag) < 0
+        let l:tag = ''
+    endif
+    call covim#ui#say(matchstr(covim#str(a:msg, 'level', 'info'), '^[a-z]*'),
+                \ 'covim: ' . covim#clean(covim#str(a:msg, 'text', ''), 300)
                 \ . (empty(l:tag) ? '' : ' (:help covim-' . l:tag . ')'))
 endfunction
 let s:handlers.notice = function('s:on_notice')
 
 " A joined document: a buffer of its own, that touches no other and no file.
 function! s:on_doc(msg) abort
-    let l:id = get(a:msg, 'session', -1)
+    let l:id = covim#num(a:msg, 'session', -1)
     if !has_key(s:sessions, l:id) || empty(s:sessions[l:id].key)
         let s:orphans[l:id] = a:msg
         return
     endif
     let l:s = s:sessions[l:id]
-    let l:lines = get(a:msg, 'lines', [''])
-    if type(l:lines) != type([]) || empty(l:lines)
-        let l:lines = ['']
-    endif
-    let l:fields = {'doc': a:msg.doc, 'epoch': a:msg.epoch, 'session': l:id,
-                \ 'key': l:s.key, 'role': get(a:msg, 'role', 'editor'),
-                \ 'eol': get(a:msg, 'eol', v:true) ? 1 : 0}
+    let l:lines = covim#lines(a:msg)
+    let l:fields = {'doc': covim#num(a:msg, 'doc', -1),
+                \ 'epoch': covim#num(a:msg, 'epoch', -1), 'session': l:id,
+                \ 'key': l:s.key, 'role': covim#str(a:msg, 'role', 'editor'),
+                \ 'eol': covim#bool(a:msg, 'eol', 1)}
     let l:d = covim#doc#get(l:s.buf)
     if !empty(l:d)
         " The buffer was there before: it takes the text of the others.
@@ -308,14 +348,14 @@ function! s:on_doc(msg) abort
         call covim#ui#refresh()
         return
     endif
-    let l:path = covim#safe_path(get(a:msg, 'path', ''))
+    let l:path = covim#safe_path(covim#str(a:msg, 'path', ''))
     let l:buf = s:new_buffer(l:s.key, l:path)
     call setbufvar(l:buf, '&undolevels', -1)
     call setbufline(l:buf, 1, l:lines)
     call setbufvar(l:buf, '&undolevels', -123456)
     call setbufvar(l:buf, '&eol', l:fields.eol)
     call setbufvar(l:buf, '&fixeol', l:fields.eol)
-    if index(['unix', 'dos', 'mac'], get(a:msg, 'ff', '')) >= 0
+    if index(['unix', 'dos', 'mac'], covim#str(a:msg, 'ff', '')) >= 0
         call setbufvar(l:buf, '&fileformat', a:msg.ff)
     endif
     call setbufvar(l:buf, '&modified', 0)
@@ -324,8 +364,8 @@ function! s:on_doc(msg) abort
                 \ l:fields))
     call covim#doc#live(l:d, {})
     call covim#ui#refresh()
-    let l:ft = get(a:msg, 'ft', '')
-    if type(l:ft) != type('') || len(l:ft) > 40
+    let l:ft = covim#str(a:msg, 'ft', '')
+    if len(l:ft) > 40
                 \ || l:ft !~# '^\w\+\%([.-]\w\+\)*$'
         let l:ft = ''
     endif
@@ -789,8 +829,7 @@ function! s:which_knock(words) abort
     endif
     let l:name = join(a:words)
     let l:found = filter(covim#knocks(),
-                \ 'v:val.name ==# l:name || v:val.id ==# l:name'
-                \ . ' || string(v:val.id) ==# l:name')
+                \ 'v:val.name ==# l:name || v:val.id . "" ==# l:name')
     if len(l:found) != 1
         throw empty(l:found) ? 'covim: no knock of ' . covim#clean(l:name, 32)
                     \ : 'covim: several of that name, use the number: '
@@ -819,7 +858,7 @@ endfunction
 function! s:answer(method, params, knock) abort
     call covim#rpc#request(a:method, a:params,
                 \ function('s:on_answered', [a:method . ' ' . a:knock.name]))
-    call filter(s:knocks, 'v:val.id != a:knock.id')
+    call filter(s:knocks, 'v:val.id isnot a:knock.id')
     call covim#ui#refresh()
 endfunction
 
@@ -844,10 +883,9 @@ function! s:peer_lines() abort
         for l:peer in values(l:s.peers)
             let l:where = ''
             for l:d in covim#doc#all()
-                for l:p in l:d.session == l:s.session ? l:d.peers : []
-                    if get(l:p, 'peer', 0) == l:peer.id
-                                \ && !empty(get(l:p, 'ranges', []))
-                        let l:where = l:d.show . ':' . l:p.ranges[-1][2]
+                for l:place in l:d.session == l:s.session ? l:d.places : []
+                    if l:place.id == l:peer.id
+                        let l:where = l:d.show . ':' . l:place.line
                     endif
                 endfor
             endfor
@@ -894,7 +932,7 @@ function! s:status_lines(result) abort
     let l:dht = get(a:result, 'dht', {})
     if type(l:dht) == type({}) && !empty(l:dht)
         call add(l:lines, 'dht       ' . covim#clean(get(l:dht, 'state', ''), 30)
-                    \ . ', ' . get(l:dht, 'nodes', 0) . ' nodes')
+                    \ . ', ' . covim#num(l:dht, 'nodes', 0) . ' nodes')
     endif
     for l:s in values(s:sessions)
         call add(l:lines, 'session   ' . l:s.state . '  ' . l:s.stage

@@ -1,10 +1,10 @@
 " Random commands of many kinds: what the agent composed from the changes is
-" the buffer, every time.  COVIM_COUNT commands (3000), COVIM_SEED.
+" the buffer, every time.  COVIM_COUNT commands (1500), COVIM_SEED.
 execute 'source' fnameescape(expand('<sfile>:p:h') . '/setup.vim')
 set undolevels=1000 nofixendofline
 
 let s:seed = empty($COVIM_SEED) ? localtime() % 100000 : str2nr($COVIM_SEED)
-let s:count = empty($COVIM_COUNT) ? 3000 : str2nr($COVIM_COUNT)
+let s:count = empty($COVIM_COUNT) ? 1500 : str2nr($COVIM_COUNT)
 let s:state = s:seed
 
 function! s:rnd(n) abort
@@ -114,7 +114,7 @@ function! Test_every_change_is_reported() abort
     endfor
     call assert_equal(getline(1, '$'), Agent().lines)
     call assert_equal(0, covim#doc#stats().odd)
-    if s:count >= 3000
+    if s:count >= 1500
         call assert_equal(len(s:kinds), len(l:used))
     endif
 endfunction

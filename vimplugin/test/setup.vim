@@ -56,6 +56,7 @@ endfunction
 " An edit of somebody else, applied.
 function! Remote(range, text, ...) abort
     let l:d = Doc(a:0 ? a:1 : bufnr('%'))
+    call covim#doc#flush(l:d.buf)
     let l:rev = l:d.rev
     call Ask('test/edit', {'doc': l:d.doc, 'range': a:range, 'text': a:text})
     let g:wait_doc = l:d

@@ -35,8 +35,8 @@ function! covim#doc#get(buf) abort
 endfunction
 
 function! covim#doc#by_id(msg) abort
-    let l:d = get(s:by_id, get(a:msg, 'doc', -1), {})
-    return !empty(l:d) && get(a:msg, 'epoch', -1) == l:d.epoch ? l:d : {}
+    let l:d = get(s:by_id, covim#num(a:msg, 'doc', -1), {})
+    return !empty(l:d) && covim#num(a:msg, 'epoch', -1) == l:d.epoch ? l:d : {}
 endfunction
 
 function! covim#doc#waits() abort
@@ -96,7 +96,7 @@ endfunction
 function! covim#doc#add(buf, fields) abort
     let l:d = extend({'buf': a:buf, 'doc': -1, 'epoch': -1, 'session': -1,
                 \ 'key': '', 'path': '', 'role': 'editor', 'mine': 0,
-                \ 'state': 'opening', 'applying': 0, 'peers': [],
+                \ 'state': 'opening', 'applying': 0, 'peers': [], 'places': [],
                 \ 'peers_stale': 0, 'unsynced': 0,
                 \ 'unsynced_before': 0, 'since': reltime(),
                 \ 'eol': s:eol(a:buf), 'joined': 0, 'moved': 0}, a:fields)
@@ -133,6 +133,7 @@ function! s:sync(d) abort
     let a:d.lo = s:max
     let a:d.tail = a:d.n
     let a:d.dirty = 0
+    let a:d.replaced = 0
 endfunction
 
 " The agent knows the document: `fields` holds doc, epoch, session and so on.
@@ -311,11 +312,19 @@ function! covim#doc#reloaded(buf) abort
         return
     endif
     call s:watch(l:d)
-    let [l:d.lo, l:d.tail, l:d.dirty] = [1, 0, 1]
     call setbufvar(a:buf, '&modeline', 0)
     call setbufvar(a:buf, '&bufhidden', 'hide')
     call s:set_role(l:d, l:d.role)
-    call timer_start(0, function('s:on_dirty', [a:buf]))
+    call covim#doc#replaced(a:buf)
+endfunction
+
+" Any line may be another one: all of them are sent.
+function! covim#doc#replaced(buf) abort
+    let l:d = get(s:docs, a:buf, {})
+    if !empty(l:d) && !l:d.applying
+        let [l:d.replaced, l:d.dirty] = [1, 1]
+        call timer_start(0, function('s:on_dirty', [a:buf]))
+    endif
 endfunction
 
 " Sends what changed, if anything did.  Returns whether it was sent.
@@ -329,6 +338,10 @@ function! covim#doc#flush(buf) abort
         return 0
     endif
     let l:here = a:buf == bufnr('%')
+    if l:d.replaced
+        let [l:d.replaced, l:d.n] = [0, s:line_count(a:buf)]
+        let [l:d.lo, l:d.tail] = [1, 0]
+    endif
     if l:d.n != s:line_count(a:buf)
         " Never seen; if it comes, everything is sent rather than guessed.
         let s:stats.odd += 1
@@ -391,8 +404,8 @@ function! s:repair(d, first, lines) abort
     for l:line in a:lines
         let l:good = l:line
         if l:line =~# '\n' || !s:is_utf8([l:line])
-            let l:good = substitute(l:line, '\n\|[\ud800-\udfff]', "\ufffd", 'g')
-            let l:good = json_decode(json_encode(l:good))
+            let l:good = join(map(split(l:line, '\zs'),
+                        \ 's:is_char(v:val) ? v:val : "\ufffd"'), '')
             call setbufline(l:d.buf, l:lnum, l:good)
             let l:bad += 1
         endif
@@ -406,6 +419,13 @@ function! s:repair(d, first, lines) abort
                     \ . ' were replaced in ' . l:bad . ' line(s)')
     endif
     return l:result
+endfunction
+
+" A byte that is no character comes as a string of that one byte.
+function! s:is_char(char) abort
+    let l:nr = char2nr(a:char)
+    return a:char !=# "\n" && (l:nr < 0x80 || len(a:char) > 1)
+                \ && (l:nr < 0xd800 || l:nr > 0xdfff)
 endfunction
 
 " Edits of others.  {{{1
@@ -437,7 +457,7 @@ function! covim#doc#on_edit(msg) abort
 endfunction
 
 function! covim#doc#on_resync(msg) abort
-    let l:d = get(s:by_id, get(a:msg, 'doc', -1), {})
+    let l:d = get(s:by_id, covim#num(a:msg, 'doc', -1), {})
     if !empty(l:d)
         call s:enqueue(l:d, 'resync', a:msg)
     endif
@@ -451,22 +471,22 @@ function! covim#doc#on_eol(msg) abort
 endfunction
 
 function! covim#doc#on_role(msg) abort
-    let l:d = get(s:by_id, get(a:msg, 'doc', -1), {})
+    let l:d = get(s:by_id, covim#num(a:msg, 'doc', -1), {})
     if !empty(l:d)
-        call s:set_role(l:d, get(a:msg, 'role', 'viewer'))
+        call s:set_role(l:d, covim#str(a:msg, 'role', 'viewer'))
     endif
 endfunction
 
 function! covim#doc#on_kept(msg) abort
     let l:d = covim#doc#by_id(a:msg)
     if !empty(l:d)
-        let l:d.kept = get(a:msg, 'erev', 0)
-        let l:d.shared = get(a:msg, 'shared', 0)
+        let l:d.kept = covim#num(a:msg, 'erev', 0)
+        let l:d.shared = covim#num(a:msg, 'shared', 0)
     endif
 endfunction
 
 function! s:enqueue(d, kind, msg) abort
-    if a:kind ==# 'edit' && get(a:msg, 'erev', -1) != a:d.erev
+    if a:kind ==# 'edit' && covim#num(a:msg, 'erev', -1) != a:d.erev
         let s:stats.dropped += 1
         return
     endif
@@ -528,16 +548,16 @@ function! s:take(d, kind, msg) abort
         call s:resync(a:d, a:msg)
         return
     endif
-    if get(a:msg, 'epoch', -1) != a:d.epoch || !bufloaded(a:d.buf)
+    if covim#num(a:msg, 'epoch', -1) != a:d.epoch || !bufloaded(a:d.buf)
         return
     endif
     if a:kind ==# 'eol'
-        call s:take_eol(a:d, get(a:msg, 'eol', v:true))
+        call s:take_eol(a:d, covim#bool(a:msg, 'eol', 1))
         return
     endif
     " A change that was not sent goes first, and makes this edit stale.
     call covim#doc#flush(a:d.buf)
-    if get(a:msg, 'erev', -1) != a:d.erev
+    if covim#num(a:msg, 'erev', -1) != a:d.erev
         let s:stats.dropped += 1
         return
     endif
@@ -559,6 +579,7 @@ function! s:apply(d, range, text) abort
     let l:d = a:d
     if type(a:range) != type([]) || len(a:range) != 4
                 \ || type(a:text) != type('')
+                \ || len(filter(copy(a:range), 'type(v:val) == type(0)')) != 4
         return 0
     endif
     let [l:l1, l:c1, l:l2, l:c2] = a:range
@@ -577,6 +598,7 @@ function! s:apply(d, range, text) abort
     let l:edit = {'l1': l:l1, 'c1': l:c1, 'l2': l:l2, 'c2': l:c2,
                 \ 'el': l:l1 + len(l:new) - 1,
                 \ 'ec': len(l:new[-1]) + (len(l:new) == 1 ? l:c1 : 0)}
+    let l:edit.parts = copy(l:new)
     let l:new[0] = strpart(l:old[0], 0, l:c1) . l:new[0]
     let l:new[-1] .= strpart(l:old[-1], l:c2)
     call s:replace(l:d, l:l1, l:old, l:new, l:edit)
@@ -627,7 +649,7 @@ function! s:replace(d, first, old, new, edit) abort
         if l:here
             noautocmd let &l:undolevels = &l:undolevels
         endif
-        noautocmd keepjumps call covim#backend('replace', l:buf, l:first,
+        noautocmd call covim#backend('replace', l:buf, l:first,
                     \ l:first + len(l:old) - 1, l:new, a:edit)
         if l:here
             noautocmd let &l:undolevels = &l:undolevels
@@ -751,24 +773,18 @@ endfunction
 " The agent found that the texts differ: its text wins, ours is kept.
 function! s:resync(d, msg) abort
     let l:d = a:d
-    let l:new = get(a:msg, 'lines', [''])
-    if type(l:new) != type([])
-        return
-    endif
-    if empty(l:new)
-        let l:new = ['']
-    endif
+    let l:new = covim#lines(a:msg)
     let l:old = getbufline(l:d.buf, 1, '$')
-    let l:reason = covim#clean(get(a:msg, 'reason', ''), 80)
+    let l:reason = covim#clean(covim#str(a:msg, 'reason', ''), 80)
     if l:old !=# l:new && l:old !=# ['']
         let l:kept = covim#ui#keep(l:d.path, l:old)
         call covim#ui#say('warn', 'covim: ' . l:d.show . ' was set right ('
                     \ . l:reason . '); your text is in buffer ' . l:kept)
     endif
     call covim#doc#set_lines(l:d, l:new)
-    let l:d.epoch = get(a:msg, 'epoch', l:d.epoch)
+    let l:d.epoch = covim#num(a:msg, 'epoch', l:d.epoch)
     call s:reset(l:d)
-    call s:take_eol(l:d, get(a:msg, 'eol', v:true))
+    call s:take_eol(l:d, covim#bool(a:msg, 'eol', 1))
     call covim#event('CoVimResync', {'buf': l:d.buf, 'reason': l:reason})
 endfunction
 

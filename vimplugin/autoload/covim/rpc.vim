@@ -26,6 +26,10 @@ function! covim#rpc#state() abort
     return s:state
 endfunction
 
+function! covim#rpc#generation() abort
+    return s:generation
+endfunction
+
 function! covim#rpc#hello() abort
     return s:hello
 endfunction

@@ -204,7 +204,8 @@ function! covim#ui#refresh() abort
     let l:status = ''
     let l:names = map(covim#knocks(), 'v:val.name')
     if !empty(l:names)
-        let l:status = ' co:? ' . l:names[0] . ' knocks'
+        " No % items, even where somebody evaluates this once more.
+        let l:status = ' co:? ' . tr(l:names[0], '%', '_') . ' knocks'
     elseif empty(l:state)
         for l:s in covim#sessions()
             let l:status = 'co:- ' . l:s.state

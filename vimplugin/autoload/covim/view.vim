@@ -102,12 +102,14 @@ function! covim#view#draw(d) abort
             call add(l:list, l:item)
         endif
     endfor
+    let a:d.places = l:list
     call covim#backend('draw', a:d.buf, l:list)
 endfunction
 
 " What to draw for one person, within the text that there is, or {}.
 function! s:item(buf, peer) abort
-    if type(a:peer) != type({}) || empty(get(a:peer, 'ranges', []))
+    if type(a:peer) != type({}) || type(get(a:peer, 'ranges', 0)) != type([])
+                \ || empty(a:peer.ranges)
         return {}
     endif
     let l:range = a:peer.ranges[-1]
@@ -117,13 +119,10 @@ function! s:item(buf, peer) abort
     endif
     let [l:line, l:col] = s:clamp(a:buf, l:range[2], l:range[3])
     let l:from = s:clamp(a:buf, l:range[0], l:range[1])
-    let l:colour = get(a:peer, 'colour', 1)
-    let l:colour = type(l:colour) == type(0)
-                \ ? ((l:colour - 1) % 8 + 8) % 8 + 1 : 1
-    let l:id = get(a:peer, 'peer', 0)
-    return {'id': type(l:id) == type(0) && l:id > 0 ? l:id % 1000000000 : 1,
-                \ 'name': covim#clean(get(a:peer, 'name', '?'), 32),
-                \ 'colour': l:colour, 'line': l:line, 'col': l:col,
+    let l:id = covim#num(a:peer, 'peer', 0)
+    return {'id': l:id > 0 ? l:id % 1000000000 : 1,
+                \ 'name': covim#clean(covim#str(a:peer, 'name', '?'), 32),
+                \ 'colour': ((covim#num(a:peer, 'colour', 1) - 1) % 8 + 8) % 8 + 1, 'line': l:line, 'col': l:col,
                 \ 'from': l:from == [l:line, l:col] ? [] : l:from}
 endfunction
 

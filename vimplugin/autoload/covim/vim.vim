@@ -166,16 +166,18 @@ function! covim#vim#replace(buf, first, last, lines, edit) abort
     let l:props = a:last < a:first ? []
                 \ : prop_list(a:first, {'bufnr': a:buf, 'end_lnum': a:last})
     let l:failed = 0
+    " keepjumps: the change list and the '. mark are for the user's changes.
     if l:common > 0
-        let l:failed = setbufline(a:buf, a:first, l:common == len(a:lines)
+        keepjumps let l:failed = setbufline(a:buf, a:first,
+                    \ l:common == len(a:lines)
                     \ ? a:lines : a:lines[: l:common - 1])
     endif
     if len(a:lines) > l:common
-        let l:failed = l:failed || appendbufline(a:buf, a:first + l:common - 1,
+        keepjumps let l:failed += appendbufline(a:buf, a:first + l:common - 1,
                     \ l:common == 0 ? a:lines : a:lines[l:common :])
     elseif a:last >= a:first + l:common
-        let l:failed = l:failed
-                    \ || deletebufline(a:buf, a:first + l:common, a:last)
+        keepjumps let l:failed += deletebufline(a:buf, a:first + l:common,
+                    \ a:last)
     endif
     if !empty(l:props)
         call s:restore_props(a:buf, l:props, a:edit)
