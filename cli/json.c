@@ -95,6 +95,16 @@ bool cv_json_get_uint(const struct cv_json *o, const char *key, uint64_t *out)
     return cv_json_uint(cv_json_get(o, key), out);
 }
 
+bool cv_json_get_int(const struct cv_json *o, const char *key, int64_t *out)
+{
+    const json_t *j = to_jansson(cv_json_get(o, key));
+
+    if (!j || !json_is_integer(j))
+        return false;
+    *out = json_integer_value(j);
+    return true;
+}
+
 bool cv_json_get_bool(const struct cv_json *o, const char *key, bool *out)
 {
     return cv_json_bool(cv_json_get(o, key), out);

@@ -25,6 +25,7 @@ bool cv_json_bool(const struct cv_json *v, bool *out);
 bool cv_json_get_string(const struct cv_json *o, const char *key,
                         struct cv_bytes *out);
 bool cv_json_get_uint(const struct cv_json *o, const char *key, uint64_t *out);
+bool cv_json_get_int(const struct cv_json *o, const char *key, int64_t *out);
 bool cv_json_get_bool(const struct cv_json *o, const char *key, bool *out);
 /* Copy a member that is a string into out[len], cut at a character; false if
  * it is missing (then `out` is empty). */
