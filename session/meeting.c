@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session/presence.h"
+
 enum meeting_state {
     MEETING_OPEN,
     MEETING_LEAVING, /* goodbyes and the last pointer are on their way */
@@ -854,7 +856,7 @@ static int make_peer(struct cv_neighbour *n, struct cv_conn *conn)
                 .open = m->config.open,
                 .offer = m->config.offer,
                 .wants = m->config.wants,
-                .colour = cv_node_colour(m->node),
+                .colour = (uint8_t)cv_presence_colour(&m->node->identity.pub),
             },
         .now = peer_now,
         .unix_s = peer_unix_s,

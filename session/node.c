@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/journal.h"
+#include "discovery/bootstrap.h"
 #include "session/meeting.h"
 
 #define DHT_GRACE_MS 500
@@ -37,15 +37,6 @@ const char *cv_node_dht_state(const struct cv_node *node)
         break;
     }
     return "disconnected";
-}
-
-uint8_t cv_node_colour(const struct cv_node *node)
-{
-    uint8_t hash[CV_HASH_LEN];
-    const struct cv_bytes id = CV_BYTES(node->identity.pub.b, CV_KEY_LEN);
-
-    cv_sha256(hash, &id, 1);
-    return (uint8_t)(1 + hash[0] % CV_COLOURS);
 }
 
 int cv_node_add_meeting(struct cv_node *node, struct cv_meeting *m)
@@ -208,38 +199,59 @@ static int open_net(struct cv_node *node, const struct cv_node_config *config,
     return err;
 }
 
+/* Where to begin: what the program names, else the user's file, else the node
+ * that everybody knows. */
+static int choose_bootstrap(struct cv_bootstrap *b,
+                            const struct cv_node_config *config, char *why,
+                            size_t why_len)
+{
+    char path[512];
+    int err = CV_OK;
+
+    cv_bootstrap_init(b);
+    if (config->no_bootstrap)
+        return CV_OK;
+    for (unsigned i = 0; i < config->n_bootstrap && err == CV_OK; i++)
+        err = cv_bootstrap_add(b, config->bootstrap[i], why, why_len);
+    if (err == CV_OK && config->n_bootstrap == 0 &&
+        cv_bootstrap_path(path, sizeof path) == CV_OK)
+        err = cv_bootstrap_file(b, path, why, why_len);
+    if (err == CV_OK)
+        cv_bootstrap_finish(b);
+    return err;
+}
+
 static int open_dht(struct cv_node *node, const struct cv_node_config *config,
                     char *why, size_t why_len)
 {
-    static const char *const everybody[] = {CV_NODE_BOOTSTRAP};
     char path[sizeof node->data_dir + 16];
+    struct cv_bootstrap *b = malloc(sizeof *b);
     struct cv_dht_config dht = {
         .loop = node->loop,
         .log = node->log,
         .port = config->dht_port,
         .lan = config->lan,
-        .persist_path = path,
-        .bootstrap = config->bootstrap,
-        .n_bootstrap = config->n_bootstrap,
     };
     int err;
 
-    (void)snprintf(path, sizeof path, "%s/dht", node->data_dir);
-    if (config->no_bootstrap) {
-        dht.n_bootstrap = 0;
-        dht.persist_path = NULL;
-    } else if (config->n_bootstrap == 0) {
-        dht.bootstrap = everybody;
-        dht.n_bootstrap = 1;
-    } else {
-        dht.persist_path = NULL; /* a network of the user's own */
+    if (b == NULL)
+        return CV_ERR_NOMEM;
+    err = choose_bootstrap(b, config, why, why_len);
+    if (err == CV_OK) {
+        dht.bootstrap = b->list;
+        dht.n_bootstrap = b->n;
+        /* The nodes met are remembered of the public network only. */
+        (void)snprintf(path, sizeof path, "%s/dht", node->data_dir);
+        if (config->n_bootstrap == 0 && !config->no_bootstrap)
+            dht.persist_path = path;
+        err = cv_dht_open(&node->dht, &dht);
+        if (err != CV_OK)
+            (void)snprintf(why, why_len,
+                           "the DHT node cannot be started (%s); is UDP port "
+                           "%u free?",
+                           cv_strerror(err), config->dht_port);
     }
-    err = cv_dht_open(&node->dht, &dht);
-    if (err != CV_OK)
-        (void)snprintf(why, why_len,
-                       "the DHT node cannot be started (%s); is UDP port %u "
-                       "free?",
-                       cv_strerror(err), config->dht_port);
+    free(b);
     return err;
 }
 

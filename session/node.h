@@ -12,8 +12,6 @@ struct cv_meeting;
 
 #define CV_NODE_MEETINGS  32
 #define CV_NODE_NET_RETRY (5 * CV_SECOND)
-/* "Everybody knows it" bootstrap node of the public OpenDHT network. */
-#define CV_NODE_BOOTSTRAP "bootstrap.jami.net:4222"
 
 /* What peers did wrong, and what became of connections. */
 struct cv_node_counters {
@@ -49,8 +47,6 @@ struct cv_node {
 uint64_t cv_node_unix_s(const struct cv_node *node);
 uint32_t cv_node_next_id(struct cv_node *node);
 const char *cv_node_dht_state(const struct cv_node *node);
-/* 1…CV_COLOURS, of the identity. */
-uint8_t cv_node_colour(const struct cv_node *node);
 /* CV_ERR_LIMIT. */
 CV_MUST_USE int cv_node_add_meeting(struct cv_node *node, struct cv_meeting *m);
 void cv_node_remove_meeting(struct cv_node *node, struct cv_meeting *m);

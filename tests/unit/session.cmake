@@ -3,7 +3,7 @@
 add_library(session_fakes STATIC ${CMAKE_CURRENT_LIST_DIR}/fake_net.c)
 target_link_libraries(session_fakes PUBLIC covim_flags covim_base)
 
-foreach(name frame control admission finding)
+foreach(name frame control admission finding session_vectors)
     covim_test(unit/${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c
                LINK covim_session)
 endforeach()

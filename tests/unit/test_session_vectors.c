@@ -1,0 +1,159 @@
+/* The vectors of docs/protocol.md, section 7, are what the code makes.
+ * `unit_session_vectors print` prints them in the form of that document. */
+#include "session/admission.h"
+#include "session/link.h"
+
+#include "tests/test.h"
+
+#define DOC_MAX    (1u << 20)
+#define VECTOR_MAX 2048u
+
+static char doc[DOC_MAX];
+static bool printing;
+static unsigned checked;
+
+/* The hex digits under "vector NAME", without white space. */
+static void documented(const char *name, char *out, size_t cap)
+{
+    char line[80];
+    const char *at;
+    size_t n = 0;
+
+    (void)snprintf(line, sizeof line, "\nvector %s\n", name);
+    at = strstr(doc, line);
+    out[0] = '\0';
+    if (at == NULL)
+        return;
+    at += strlen(line);
+    while (n + 1 < cap && *at != '\0') {
+        if (*at == '\n') {
+            at++;
+            continue;
+        }
+        if (strchr("0123456789abcdef", *at) == NULL)
+            break;
+        out[n++] = *at++;
+    }
+    out[n] = '\0';
+}
+
+static void vector(const char *name, const void *data, size_t len)
+{
+    static char want[2 * VECTOR_MAX + 1], have[2 * VECTOR_MAX + 1];
+
+    REQUIRE(len <= VECTOR_MAX);
+    cv_hex(have, data, len);
+    if (printing) {
+        printf("vector %s\n", name);
+        for (size_t i = 0; i < 2 * len; i += 72)
+            printf("%.72s\n", have + i);
+        printf("\n");
+        return;
+    }
+    documented(name, want, sizeof want);
+    if (strcmp(want, have) != 0)
+        print_error("vector %s is %s\n", name, have);
+    REQUIRE(strcmp(want, have) == 0);
+    checked++;
+}
+
+static void count_up(void *user, void *out, size_t len)
+{
+    uint8_t *next = user, *p = out;
+
+    for (size_t i = 0; i < len; i++)
+        p[i] = (*next)++;
+}
+
+static void keypair(struct cv_keypair *out, uint8_t seed)
+{
+    uint8_t bytes[32];
+
+    memset(bytes, seed, sizeof bytes);
+    REQUIRE(cv_keypair_from_seed(out, bytes) == CV_OK);
+}
+
+#define NOW      UINT64_C(1749989400)
+#define CERT_END UINT64_C(1750075800)
+#define END      UINT64_C(1781525400)
+
+static void vectors(void)
+{
+    struct cv_keypair session, host, host_node, guest, guest_node;
+    uint8_t next = 0;
+    struct cv_rng rng = {count_up, &next};
+    struct cv_grants grants, none = {0};
+    struct cv_admission_config c = {.rng = &rng};
+    struct cv_admitting a;
+    struct cv_writer w;
+    struct cv_control msg = {.type = CV_CONTROL_PENDING};
+    const uint8_t opening[] = {CV_LINK_DOCUMENT, 1};
+
+    keypair(&session, 1);
+    keypair(&host, 2);
+    keypair(&host_node, 3);
+    keypair(&guest, 4);
+    keypair(&guest_node, 5);
+    REQUIRE(cv_grants_issue(&grants, NULL, &session.pub, &session, &host.pub,
+                            CV_ROLE_HOST, CV_GRANT_ADMIT, END, &rng) == CV_OK);
+    c.session = session.pub;
+    memset(c.exporter, 7, sizeof c.exporter);
+    c.capabilities = CV_CONTROL_DOCUMENTS;
+    c.wants = CV_ROLE_EDITOR;
+    cv_writer_init_heap(&w, CV_CONTROL_MAX);
+
+    c.identity = &host;
+    c.grants = &grants;
+    c.node = host_node.pub;
+    c.peer = guest_node.pub;
+    c.colour = 1;
+    strcpy(c.name, "Ann");
+    REQUIRE(cv_cert_make(&c.cert, &host, &c.node, CERT_END) == CV_OK);
+    REQUIRE(cv_admission_init(&a, &c, CV_HOUR, &w) == CV_OK);
+    vector("hello.host", w.data, w.len);
+
+    cv_writer_reset(&w);
+    c.identity = &guest;
+    c.grants = &none;
+    c.node = guest_node.pub;
+    c.peer = host_node.pub;
+    c.colour = 2;
+    strcpy(c.name, "Bob");
+    REQUIRE(cv_cert_make(&c.cert, &guest, &c.node, CERT_END) == CV_OK);
+    REQUIRE(cv_admission_init(&a, &c, CV_HOUR, &w) == CV_OK);
+    vector("hello.guest", w.data, w.len);
+
+    cv_writer_reset(&w);
+    msg.u.pending.expires_s = CV_ADMISSION_ASK_S;
+    REQUIRE(cv_control_put(&w, &msg) == CV_OK);
+    vector("pending", w.data, w.len);
+    cv_writer_reset(&w);
+    REQUIRE(cv_put_frame(&w, CV_BYTES(opening, 2)) == CV_OK);
+    vector("opening", w.data, w.len);
+    cv_writer_fini(&w);
+}
+
+TEST(the_document_has_the_vectors_that_the_code_makes)
+{
+    FILE *f = fopen(COVIM_SOURCE_DIR "/docs/protocol.md", "r");
+
+    CHECK(f != NULL);
+    doc[fread(doc, 1, sizeof doc - 1, f)] = '\0';
+    (void)fclose(f);
+    vectors();
+    CHECK_EQ(checked, 4);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        T(the_document_has_the_vectors_that_the_code_makes)};
+
+    (void)argv;
+    if (argc > 1) {
+        printing = true;
+        vectors();
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
