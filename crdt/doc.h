@@ -149,7 +149,8 @@ struct cv_doc_applied {
  *   CV_ERR_FORMAT   not an update
  *   CV_ERR_LIMIT    beyond a limit
  *   CV_ERR_INVALID  inside a transaction
- * or the error of `news`, with the update applied and observed. */
+ * or, with the update applied and observed, the error of `news`.  After
+ * CV_ERR_NOMEM the observer may not have been told: read the text anew. */
 CV_MUST_USE int cv_doc_apply(struct cv_doc *doc, struct cv_bytes update,
                              const struct cv_doc_observer *observer,
                              struct cv_writer *news,

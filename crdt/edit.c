@@ -100,9 +100,10 @@ static bool type_on(struct cv_doc *doc, size_t at, struct cv_bytes text,
         return false;
     *err = cv_store_log_reserve(doc, doc->self, text.len);
     if (*err == CV_OK)
-        *err = cv_txn_touch(doc, doc->self);
+        *err = cv_txn_reserve(doc);
     if (*err != CV_OK)
         return true;
+    cv_txn_touch(doc, doc->self);
     cv_store_log_append(doc, doc->self, text.data, text.len);
     x->bytes += (uint32_t)text.len;
     x->len += (uint32_t)units;

@@ -24,8 +24,6 @@ int cv_append_item(struct cv_doc *doc, const struct cv_item *x, uint32_t list,
         err = cv_store_log_reserve(doc, client, content.len);
     if (err == CV_OK)
         err = cv_txn_reserve(doc);
-    if (err == CV_OK)
-        err = cv_txn_touch(doc, client);
     if (err != CV_OK)
         return err;
     i = cv_store_item_new(doc);
@@ -45,6 +43,7 @@ int cv_append_item(struct cv_doc *doc, const struct cv_item *x, uint32_t list,
     y->bytes = (uint32_t)content.len;
     if (y->kind == CV_KIND_TYPE)
         y->bytes -= (uint32_t)sizeof(uint32_t);
+    cv_txn_touch(doc, client);
     doc->clients[client].next += y->len;
     if (y->kind != CV_KIND_GC)
         cv_tree_insert(doc, list, left, i, cv_item_newlines(doc, y));
@@ -282,10 +281,9 @@ static bool extend(struct cv_doc *doc, const struct cv_item *x, uint32_t left,
     *err = cv_store_log_reserve(doc, x->client, content.len);
     if (*err == CV_OK)
         *err = cv_txn_reserve(doc);
-    if (*err == CV_OK)
-        *err = cv_txn_touch(doc, x->client);
     if (*err != CV_OK)
         return true;
+    cv_txn_touch(doc, x->client);
     if (x->kind == CV_KIND_STRING) {
         cv_store_log_append(doc, x->client, content.data, content.len);
         newlines = (uint32_t)cv_utf8_newlines(content.data, content.len);
@@ -332,9 +330,10 @@ static int put_gc(struct cv_doc *doc, uint32_t client, uint32_t len)
     if (last == CV_NONE || doc->items[last].kind != CV_KIND_GC)
         return cv_append_item(doc, &x, CV_NONE, CV_NONE,
                               (struct cv_bytes){NULL, 0}, &item);
-    err = cv_txn_touch(doc, client);
+    err = cv_txn_reserve(doc);
     if (err != CV_OK)
         return err;
+    cv_txn_touch(doc, client);
     doc->items[last].len += len;
     c->next += len;
     return CV_OK;

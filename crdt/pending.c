@@ -127,8 +127,10 @@ void cv_pending_recheck(struct cv_doc *doc, uint32_t client)
                 continue;
             if (n == NULL)
                 n = cv_wait_node_new(&doc->waiting.seed, 0, 0, 0);
-            if (n == NULL)
-                return; /* it is tried again when it comes again */
+            if (n == NULL) {
+                doc->unsettled = true;
+                return;
+            }
             n->key[0] = c->blocked_on = on;
             n->key[1] = c->blocked_clock = clock;
             n->key[2] = client;

@@ -418,6 +418,10 @@ static int put_into_order(struct cv_doc *doc, struct cv_plan *plan)
     err = wake(doc, plan, doc->self);
     if (err == CV_OK)
         err = enqueue(doc, plan, doc->self);
+    for (uint32_t i = 0; doc->unsettled && i < doc->clients_n; i++) {
+        if (err == CV_OK && doc->clients[i].waiting_structs > 0)
+            err = enqueue(doc, plan, i);
+    }
     while (err == CV_OK && plan->queue.n > 0)
         err = advance(doc, plan, plan->queue.at[--plan->queue.n]);
     return err;
@@ -523,11 +527,13 @@ int cv_plan_make(struct cv_doc *doc, struct cv_plan *plan,
     if (err != CV_OK) {
         untake(doc, plan, 0);
         cv_store_client_undo(doc, clients);
+        doc->unsettled = doc->unsettled || err == CV_ERR_NOMEM;
         return err;
     }
     err = keep_waiting(doc, plan);
     if (err != CV_OK)
         untake(doc, plan, 0);
+    doc->unsettled = doc->unsettled || err == CV_ERR_NOMEM;
     return err;
 }
 
@@ -553,6 +559,10 @@ static int delete_ranges(struct cv_doc *doc, struct cv_plan *plan)
         err = cv_pending_delete(doc, doc->txn.touched.at[i]);
     if (err == CV_OK)
         err = cv_pending_delete(doc, doc->self);
+    for (uint32_t i = 0; doc->unsettled && i < doc->clients_n; i++) {
+        if (err == CV_OK)
+            err = cv_pending_delete(doc, i);
+    }
     return err;
 }
 
@@ -577,6 +587,7 @@ int cv_plan_run(struct cv_doc *doc, struct cv_plan *plan)
     }
     if (err == CV_OK)
         err = delete_ranges(doc, plan);
+    doc->unsettled = err != CV_OK;
     recheck(doc, plan);
     return err;
 }

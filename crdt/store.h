@@ -192,6 +192,8 @@ struct cv_doc {
     struct cv_hot hot;
     struct cv_txn txn;
     struct cv_waiting waiting;
+    bool
+        unsettled; /* memory ran out: the next update looks at all that waits */
     struct cv_plan *plan; /* scratch of cv_doc_apply() */
 };
 

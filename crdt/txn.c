@@ -46,25 +46,23 @@ void cv_txn_end(struct cv_doc *doc)
     t->serial++;
 }
 
-int cv_txn_touch(struct cv_doc *doc, uint32_t client)
+void cv_txn_touch(struct cv_doc *doc, uint32_t client)
 {
     struct cv_client *c = &doc->clients[client];
 
     if (c->mark == doc->txn.serial)
-        return CV_OK;
-    if (!cv_vec_reserve(&doc->txn.touched, 1))
-        return CV_ERR_NOMEM;
+        return;
     doc->txn.touched.at[doc->txn.touched.n++] = client;
     c->mark = doc->txn.serial;
     c->before = c->next;
-    return CV_OK;
 }
 
 int cv_txn_reserve(struct cv_doc *doc)
 {
     struct cv_txn *t = &doc->txn;
 
-    if (!cv_vec_reserve(&t->deleted, 1) || !cv_vec_reserve(&t->keys, 1) ||
+    if (!cv_vec_reserve(&t->touched, 1) || !cv_vec_reserve(&t->deleted, 1) ||
+        !cv_vec_reserve(&t->keys, 1) ||
         (t->notes_on && !cv_vec_reserve(&t->notes, 3)))
         return CV_ERR_NOMEM;
     return CV_OK;

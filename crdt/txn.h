@@ -11,8 +11,6 @@
 void cv_txn_begin(struct cv_doc *doc, bool notes);
 void cv_txn_end(struct cv_doc *doc);
 
-/* Structs of this client are about to be added. */
-int cv_txn_touch(struct cv_doc *doc, uint32_t client);
 /* The state of a client before the transaction. */
 static inline uint32_t cv_txn_before(const struct cv_doc *doc, uint32_t client)
 {
@@ -23,7 +21,9 @@ static inline uint32_t cv_txn_before(const struct cv_doc *doc, uint32_t client)
 
 /* Room for one more entry of each kind. */
 int cv_txn_reserve(struct cv_doc *doc);
-/* After reserve. */
+/* After reserve.  Structs of this client are about to be added: nothing can
+ * fail between this and that. */
+void cv_txn_touch(struct cv_doc *doc, uint32_t client);
 void cv_txn_deleted(struct cv_doc *doc, uint32_t client, uint32_t clock,
                     uint32_t len);
 void cv_txn_note(struct cv_doc *doc, enum cv_note_kind kind, uint32_t client,

@@ -18,3 +18,15 @@ covim_test(unit/crdt_model_small
 covim_test(unit/crdt_vectors_small
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_vectors.c
     LINK covim_crdt_small PkgConfig::JANSSON m)
+covim_test(unit/crdt_doc
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_doc.c
+    LINK covim_crdt)
+covim_test(unit/crdt_awareness
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_awareness.c
+    LINK covim_crdt)
+# Small nodes: more allocations to fail.
+covim_test(unit/crdt_memory
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_memory.c
+    LINK covim_crdt_small)
+target_link_options(unit_crdt_memory PRIVATE
+                    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc)
