@@ -15,8 +15,8 @@
 /* What may leave at once after a pause, however slow the pace: RFC 9002, 7.7
  * allows the initial window.  A keystroke never waits. */
 #define BURST (10u * CV_QUIC_PAYLOAD)
-/* Packets in one flush; then the loop serves others first. */
-#define FLUSH_MAX 256u
+/* Bytes in one flush; then the loop serves others first. */
+#define FLUSH_MAX ((size_t)256 * CV_QUIC_PAYLOAD)
 /* An acknowledgement is due at most 25 ms (max_ack_delay) after its packet. */
 #define ACK_DELAY (30 * CV_MILLISECOND)
 /* ngtcp2's clock is unsigned, and early times are subtracted from. */
@@ -672,7 +672,7 @@ static void write_packets(struct cv_conn *conn, cv_time now)
         if (sent == 0)
             return;
         total += sent;
-        if (total >= FLUSH_MAX * CV_QUIC_PAYLOAD) {
+        if (total >= FLUSH_MAX) {
             cv_quic_wake(conn);
             return;
         }
