@@ -36,6 +36,11 @@ struct cv_meeting {
     bool renewing; /* the rendezvous is to be made anew */
     bool had_members, all_left;
     bool refused; /* by a person: nobody is asked again */
+    struct {
+        struct cv_key identity;
+        cv_time until;
+    } rejected[CV_MEETING_REJECTED];
+    unsigned next_rejected;
     cv_time stagger;
     cv_time leave_by;
     bool withdrawn;
@@ -422,6 +427,18 @@ static void on_pointer(void *user, const struct cv_pointer_info *p)
     wake(m);
 }
 
+/* Did a person send this identity away a moment ago? */
+static bool was_rejected(const struct cv_meeting *m, const struct cv_key *who)
+{
+    cv_time now = now_of(m);
+
+    for (unsigned i = 0; i < CV_MEETING_REJECTED; i++)
+        if (now < m->rejected[i].until &&
+            cv_key_equal(&m->rejected[i].identity, who))
+            return true;
+    return false;
+}
+
 static void on_knock(void *user, const struct cv_knock_info *k)
 {
     struct cv_meeting *m = user;
@@ -437,7 +454,8 @@ static void on_knock(void *user, const struct cv_knock_info *k)
     if (m->state != MEETING_OPEN || m->grants.n == 0 || m->node->net == NULL)
         return;
     own_candidates(m, &own);
-    if (!k->has_grant && !ours && !cv_meeting_may_admit(m))
+    if (!k->has_grant && !ours &&
+        (!cv_meeting_may_admit(m) || was_rejected(m, &contact.identity)))
         verdict = CV_VERDICT_NO;
     else if (count_members(m) >= CV_MEETING_HARD ||
              count_strangers(m) >= CV_MEETING_STRANGERS)
@@ -553,6 +571,11 @@ static void on_peer_admission(void *user, struct cv_peer *p)
     }
     if (a->state == CV_ADMISSION_WAITING && a->pending)
         set_reach(n, CV_REACH_WAITING);
+    if (a->state == CV_ADMISSION_ASKED && was_rejected(m, &n->identity)) {
+        if (cv_peer_reject(p, "") != CV_OK)
+            cv_peer_close(p, CV_REFUSAL_PERSON, "");
+        return;
+    }
     if (a->state == CV_ADMISSION_ASKED && n->knock == 0) {
         n->knock = cv_node_next_id(m->node);
         n->knock_at = now_of(m);
@@ -915,6 +938,7 @@ void cv_meeting_candidates(struct cv_meeting *m)
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
         if (n->called_out)
             knock(n); /* with what we know now */
+    changed(m);
     wake(m);
 }
 
@@ -1205,9 +1229,13 @@ int cv_meeting_reject(struct cv_meeting *m, uint32_t knock_id,
                       const char *reason)
 {
     struct cv_neighbour *n = cv_meeting_knock(m, knock_id);
+    unsigned i;
 
     if (n == NULL || n->peer == NULL)
         return CV_ERR_NOTFOUND;
+    i = m->next_rejected++ % CV_MEETING_REJECTED;
+    m->rejected[i].identity = n->identity;
+    m->rejected[i].until = now_of(m) + CV_MEETING_REJECTED_FOR;
     return cv_peer_reject(n->peer, reason);
 }
 

@@ -19,7 +19,10 @@
 /* Somebody without a grant disturbs one person at a time. */
 #define CV_MEETING_STAGGER (3 * CV_SECOND)
 #define CV_MEETING_ATTEMPT (30 * CV_SECOND) /* then it is given up */
-#define CV_MEETING_LEAVE   (1200 * CV_MILLISECOND)
+/* Whom a person sent away may ask again after so long. */
+#define CV_MEETING_REJECTED_FOR (1 * CV_MINUTE)
+#define CV_MEETING_REJECTED     16 /* of them are remembered */
+#define CV_MEETING_LEAVE        (1200 * CV_MILLISECOND)
 /* A connection that lived for less counts as a failed try. */
 #define CV_MEETING_LIVED (10 * CV_SECOND)
 /* A member without any path for so long is lost, though its connection may yet

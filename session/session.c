@@ -783,6 +783,27 @@ static void stored_grants(const struct cv_session *s, struct cv_grants *out)
         memset(out, 0, sizeof *out);
 }
 
+/* The session is ours, but its first grant is over: sign another one. */
+static void renew_own_grants(struct cv_session *s, struct cv_grants *out)
+{
+    struct cv_bytes seed =
+        cv_journal_get(s->journal, CV_FACT_SECRET, CV_BYTES("", 0));
+    uint64_t not_after = cv_node_unix_s(s->node) + CV_GRANT_LIFETIME_S;
+    struct cv_keypair secret;
+
+    if (seed.len != CV_KEY_LEN ||
+        cv_keypair_from_seed(&secret, seed.data) != CV_OK)
+        return;
+    if (!cv_key_equal(&secret.pub, &s->key) ||
+        cv_grants_issue(out, NULL, &s->key, &secret, &s->node->identity.pub,
+                        CV_ROLE_HOST, CV_GRANT_ADMIT, not_after,
+                        s->node->rng) != CV_OK)
+        memset(out, 0, sizeof *out);
+    else
+        on_given(s, out);
+    cv_wipe(&secret, sizeof secret);
+}
+
 struct stored_document {
     bool found;
     uint32_t id;
@@ -840,6 +861,8 @@ static int join_or_resume(struct cv_session **out, struct cv_node *node,
     if (err != CV_OK)
         return err;
     stored_grants(s, &grants);
+    if (grants.n == 0 && s->mine)
+        renew_own_grants(s, &grants);
     err = take_up(s, &grants);
     if (err == CV_ERR_NOTFOUND && !resume)
         err = CV_OK;

@@ -511,12 +511,23 @@ void cv_stream_pause(struct cv_stream *s, bool paused)
 
 /* --- transport/net.h --- */
 
+static bool no_network;
+
+void fake_no_network(bool none)
+{
+    no_network = none;
+}
+
 int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
                const struct cv_net_events *events, void *user)
 {
     struct cv_net *n = calloc(1, sizeof *n);
 
     assert(n != NULL);
+    if (no_network) {
+        free(n);
+        return CV_ERR_NONET;
+    }
     n->config = *config;
     n->events = events;
     n->user = user;

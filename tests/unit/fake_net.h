@@ -24,6 +24,8 @@ void fake_cut(struct cv_conn *conn);
 void fake_unplug(const struct cv_key *node, bool up);
 /* Two nodes that cannot reach each other, though others reach both. */
 void fake_block(const struct cv_key *a, const struct cv_key *b);
+/* No socket can be opened. */
+void fake_no_network(bool none);
 /* Streams and connections that live; for leaks. */
 unsigned fake_living(void);
 /* Connections and DHT values of a test before are forgotten. */

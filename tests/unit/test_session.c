@@ -131,6 +131,67 @@ TEST(a_no_ends_the_joining)
     end_all();
 }
 
+TEST(who_was_sent_away_cannot_ask_again_at_once)
+{
+    struct cv_keytext key;
+
+    setup();
+    key = person_share(&ann, "x", CV_ADMIT_ASK, CV_ROLE_EDITOR);
+    CHECK_EQ(person_join(&bob, &key), CV_OK);
+    UNTIL(loop, 10, ann.knocks == 1);
+    CHECK_EQ(cv_session_reject(ann.session, ann.knock.id, "no"), CV_OK);
+    UNTIL(loop, 10, bob.state == CV_SESSION_ENDED);
+    cv_session_leave(bob.session, on_left, &bob);
+    UNTIL(loop, 5, bob.left);
+    CHECK_EQ(person_join(&bob, &key), CV_OK);
+    UNTIL(loop, 10,
+          strstr(bob.stage, "a host must") != NULL ||
+              strstr(bob.stage, "nobody who may") != NULL);
+    CHECK_EQ(ann.knocks, 1);
+    end_all();
+}
+
+TEST(without_a_network_it_is_said_and_tried_again)
+{
+    struct cv_keytext key;
+
+    REQUIRE(cv_loop_new(&loop) == CV_OK);
+    fake_use_loop(loop);
+    fake_no_network(true);
+    person_start(&ann, loop, "Ann", NULL);
+    person_start(&bob, loop, "Bob", NULL);
+    key = person_share(&ann, "x", CV_ADMIT_OPEN, CV_ROLE_EDITOR);
+    CHECK_EQ(person_join(&bob, &key), CV_OK);
+    UNTIL(loop, 5, strstr(ann.hint, "no usable network") != NULL);
+    UNTIL(loop, 5, strstr(bob.hint, "no usable network") != NULL);
+    CHECK_EQ(person_type(&ann, 1, "y"), CV_OK); /* one can work on */
+    fake_no_network(false);
+    UNTIL(loop, 15, person_has(&bob, "xy"));
+    UNTIL(loop, 5, ann.hint[0] == '\0');
+    end_all();
+}
+
+TEST(a_journal_that_cannot_be_written_refuses_the_share)
+{
+    struct cv_share_options o = {
+        .meta = {.path = "x", .ff = "unix"},
+        .text = CV_BYTES("x", 1),
+        .role = CV_ROLE_EDITOR,
+    };
+    char why[256], path[128];
+    FILE *f;
+
+    setup();
+    (void)snprintf(path, sizeof path, "%s/sessions", ann.dir);
+    f = fopen(path, "w");
+    CHECK(f != NULL);
+    (void)fclose(f);
+    CHECK(cv_session_share(&ann.session, ann.node, &o, &session_events, &ann,
+                           why, sizeof why) != CV_OK);
+    CHECK(why[0] != '\0');
+    end_all();
+}
+
 TEST(an_open_session_asks_nobody)
 {
     struct cv_keytext key;
@@ -404,6 +465,9 @@ TEST(texts_that_cannot_be_shared_are_refused)
 
 RUN_TESTS(T(a_joiner_is_let_in_and_both_edit),
           T(before_consent_nothing_of_the_session_travels),
+          T(who_was_sent_away_cannot_ask_again_at_once),
+          T(without_a_network_it_is_said_and_tried_again),
+          T(a_journal_that_cannot_be_written_refuses_the_share),
           T(a_no_ends_the_joining), T(an_open_session_asks_nobody),
           T(a_viewer_reads_and_cannot_write),
           T(what_a_viewer_writes_all_the_same_is_refused_by_the_receiver),
