@@ -622,16 +622,18 @@ static void revive(struct cv_pathset *ps, cv_time now)
 
 static void step_once(struct cv_pathset *ps, cv_time now)
 {
-    bool had = ps->selected >= 0;
+    struct cv_path *sel = selected(ps);
+    bool had = sel != NULL;
 
-    if (now >= suspect_at(ps))
-        suspect(ps, selected(ps), now);
+    if (sel && now >= suspect_at(ps))
+        suspect(ps, sel, now);
     if (now >= ps->choose_at)
         choose(ps, now);
     if (now >= ps->quiet_at) {
         ps->quiet_at = CV_NEVER;
-        if (had && is_good(selected(ps)))
-            selected(ps)->check_at = now;
+        sel = selected(ps);
+        if (sel && is_good(sel))
+            sel->check_at = now;
     }
     for (unsigned i = 0; i < CV_PATHS_MAX; i++) {
         struct cv_path *p = &ps->path[i];
