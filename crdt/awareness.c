@@ -1,6 +1,7 @@
 #include "crdt/awareness.h"
 
 #include "crdt/json.h"
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -327,8 +328,12 @@ int cv_awareness_apply(struct cv_awareness *aw, struct cv_bytes update,
     }
     if (news != NULL && kept > 0) {
         cv_put_varuint(news, kept);
-        for (uint32_t i = 0; i < kept; i++)
-            put_entry(news, find(aw, in[i].client));
+        for (uint32_t i = 0; i < kept; i++) {
+            const struct entry *e = find(aw, in[i].client);
+
+            assert(e != NULL); /* it was just applied */
+            put_entry(news, e);
+        }
         err = news->err;
     }
     free_received(in, n);

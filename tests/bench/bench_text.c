@@ -1,0 +1,568 @@
+/* The shared text on recorded editing histories.
+ *
+ *   bench_text [--traces DIR] [--runs N] [--only TRACE] [--curve]
+ *
+ * TRACE/local   replay the edits, one transaction each
+ * TRACE/live    the same, and the bytes for the peers after each of them
+ * TRACE/load    decode the saved state and read the text
+ * TRACE/merge   apply all updates of a concurrent history one by one
+ * TRACE         held_kib after the replay, state_bytes
+ *
+ * Times are the smallest of N runs.  --curve also measures how operations
+ * grow with the document.  Positions of the traces count code points, none of
+ * which lies beyond U+FFFF: that is UTF-16 units.  They are turned into bytes
+ * before the clock starts, as an editor speaks in bytes. */
+#include "crdt/doc.h"
+
+#include <jansson.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define RUNS 11
+
+struct patch {
+    uint32_t at, deleted; /* bytes */
+    uint32_t len;
+    const char *text; /* owned by the JSON */
+};
+
+struct txn {
+    struct patch *patch;
+    size_t patches;
+};
+
+struct trace {
+    const char *name;
+    json_t *json, *txns;
+    struct txn *txn;
+    size_t n;
+    const char *end;
+    size_t end_len;
+};
+
+static const char *const sequential[] = {
+    "automerge-paper",     "rustcode",
+    "sveltecomponent",     "seph-blog1",
+    "json-crdt-blog-post", "friendsforever_flat",
+    "clownschool_flat",
+};
+static const char *const concurrent[] = {"friendsforever", "clownschool",
+                                         "branchy"};
+
+static void die(const char *what, const char *more)
+{
+    fprintf(stderr, "bench_text: %s %s\n", what, more);
+    exit(1);
+}
+
+static void must(int err, const char *what)
+{
+    if (err != CV_OK)
+        die(what, cv_strerror(err));
+}
+
+static void *checked(void *p)
+{
+    if (p == NULL)
+        die("out of", "memory");
+    return p;
+}
+
+static double now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static void report(const char *trace, const char *mode, const char *metric,
+                   double value)
+{
+    printf("{\"bench\": \"text\", \"case\": \"%s%s%s\", \"metric\": \"%s\", "
+           "\"value\": %.6g}\n",
+           trace, *mode ? "/" : "", mode, metric, value);
+    fflush(stdout);
+    fprintf(stderr, "%-22s %-8s %14.4g %s\n", trace, mode, value, metric);
+}
+
+static struct cv_doc *new_doc(uint64_t client)
+{
+    struct cv_doc *doc;
+
+    must(cv_doc_new(&doc, client, NULL), "new document:");
+    return doc;
+}
+
+static struct cv_writer heap(void)
+{
+    struct cv_writer w;
+
+    cv_writer_init_heap(&w, (size_t)1 << 32);
+    return w;
+}
+
+/* ---- traces ---- */
+
+static bool load_trace(struct trace *t, const char *folder, const char *name)
+{
+    char command[4096];
+    json_error_t why;
+    FILE *f;
+
+    snprintf(command, sizeof(command), "exec gzip -dc '%s/%s.json.gz'", folder,
+             name);
+    f = popen(command, "r");
+    if (f == NULL)
+        die("cannot run", command);
+    *t = (struct trace){.name = name};
+    t->json = json_loadf(f, JSON_ALLOW_NUL, &why);
+    pclose(f);
+    if (t->json == NULL)
+        return false;
+    t->txns = json_object_get(t->json, "txns");
+    t->n = json_array_size(t->txns);
+    t->end = json_string_value(json_object_get(t->json, "endContent"));
+    t->end_len = json_string_length(json_object_get(t->json, "endContent"));
+    return true;
+}
+
+static size_t to_bytes(const struct cv_doc *doc, json_int_t units)
+{
+    size_t at;
+
+    must(cv_doc_units_to_bytes(doc, (size_t)units, &at), "position:");
+    return at;
+}
+
+/* One patch in the units of the trace; what it is in bytes. */
+static struct patch do_patch(struct cv_doc *doc, const json_t *patch)
+{
+    json_int_t at = json_integer_value(json_array_get(patch, 0));
+    json_int_t deleted = json_integer_value(json_array_get(patch, 1));
+    const json_t *text = json_array_get(patch, 2);
+    size_t from = to_bytes(doc, at), to = to_bytes(doc, at + deleted);
+    struct patch p = {(uint32_t)from, (uint32_t)(to - from),
+                      (uint32_t)json_string_length(text),
+                      json_string_value(text)};
+
+    if (p.deleted > 0)
+        must(cv_doc_delete(doc, p.at, p.deleted), "delete:");
+    if (p.len > 0)
+        must(cv_doc_insert(doc, p.at, p.text, p.len), "insert:");
+    return p;
+}
+
+static void check_text(const struct cv_doc *doc, const struct trace *t)
+{
+    struct cv_writer w = heap();
+
+    must(cv_doc_read(doc, 0, cv_doc_text_bytes(doc), &w), "read:");
+    if (w.len != t->end_len || memcmp(w.data, t->end, w.len) != 0)
+        die("wrong text at the end of", t->name);
+    cv_writer_fini(&w);
+}
+
+static void prepare(struct trace *t)
+{
+    struct cv_doc *doc = new_doc(1);
+
+    t->txn = checked(calloc(t->n, sizeof(*t->txn)));
+    for (size_t i = 0; i < t->n; i++) {
+        json_t *patches =
+            json_object_get(json_array_get(t->txns, i), "patches");
+        struct txn *x = &t->txn[i];
+
+        x->patches = json_array_size(patches);
+        x->patch = checked(calloc(x->patches + 1, sizeof(*x->patch)));
+        must(cv_doc_begin(doc), "begin:");
+        for (size_t k = 0; k < x->patches; k++)
+            x->patch[k] = do_patch(doc, json_array_get(patches, k));
+        must(cv_doc_commit(doc, NULL), "commit:");
+    }
+    check_text(doc, t);
+    cv_doc_free(doc);
+}
+
+static void free_trace(struct trace *t)
+{
+    for (size_t i = 0; t->txn != NULL && i < t->n; i++)
+        free(t->txn[i].patch);
+    free(t->txn);
+    json_decref(t->json);
+}
+
+/* ---- measuring ---- */
+
+static struct cv_doc *replay(const struct trace *t, struct cv_writer *out,
+                             size_t *sent)
+{
+    struct cv_doc *doc = new_doc(1);
+
+    for (size_t i = 0; i < t->n; i++) {
+        const struct txn *x = &t->txn[i];
+        int err = cv_doc_begin(doc);
+
+        for (size_t k = 0; k < x->patches && err == CV_OK; k++) {
+            const struct patch *p = &x->patch[k];
+
+            if (p->deleted > 0)
+                err = cv_doc_delete(doc, p->at, p->deleted);
+            if (p->len > 0 && err == CV_OK)
+                err = cv_doc_insert(doc, p->at, p->text, p->len);
+        }
+        must(err, "edit:");
+        if (out != NULL)
+            cv_writer_reset(out);
+        must(cv_doc_commit(doc, out), "commit:");
+        if (out != NULL)
+            *sent += out->len;
+    }
+    return doc;
+}
+
+static size_t in_use(void)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    return m.uordblks + m.hblkhd;
+}
+
+static double time_load(const struct cv_writer *state, const struct trace *t,
+                        unsigned runs)
+{
+    double best = 1e9;
+
+    for (unsigned i = 0; i < runs; i++) {
+        struct cv_writer text = heap();
+        double start = now_ms(), took;
+        struct cv_doc *doc = new_doc(2);
+
+        must(cv_doc_apply(doc, cv_writer_bytes(state), NULL, NULL, NULL),
+             "load:");
+        must(cv_doc_read(doc, 0, cv_doc_text_bytes(doc), &text), "read:");
+        took = now_ms() - start;
+        if (took < best)
+            best = took;
+        if (i == 0)
+            check_text(doc, t);
+        cv_writer_fini(&text);
+        cv_doc_free(doc);
+    }
+    return best;
+}
+
+static void bench_state(const struct cv_doc *doc, const struct trace *t,
+                        unsigned runs)
+{
+    struct cv_writer state = heap();
+
+    must(cv_doc_encode(doc, (struct cv_bytes){NULL, 0}, &state), "encode:");
+    report(t->name, "", "state_bytes", (double)state.len);
+    report(t->name, "load", "ms", time_load(&state, t, runs));
+    cv_writer_fini(&state);
+}
+
+static void bench_sequential(struct trace *t, unsigned runs)
+{
+    double best = 1e9, start, took;
+    struct cv_writer out = heap();
+    struct cv_doc *doc;
+    size_t before, sent;
+
+    prepare(t);
+    for (unsigned i = 0; i < runs; i++) {
+        start = now_ms();
+        doc = replay(t, NULL, NULL);
+        took = now_ms() - start;
+        best = took < best ? took : best;
+        cv_doc_free(doc);
+    }
+    report(t->name, "local", "ms", best);
+    best = 1e9;
+    for (unsigned i = 0; i < runs; i++) {
+        sent = 0;
+        start = now_ms();
+        doc = replay(t, &out, &sent);
+        took = now_ms() - start;
+        best = took < best ? took : best;
+        cv_doc_free(doc);
+    }
+    report(t->name, "live", "ms", best);
+    cv_writer_fini(&out);
+    before = in_use();
+    doc = replay(t, NULL, NULL);
+    report(t->name, "", "held_kib", (double)(in_use() - before) / 1024);
+    check_text(doc, t);
+    bench_state(doc, t, runs);
+    cv_doc_free(doc);
+}
+
+/* ---- concurrent histories ---- */
+
+/* A replica that makes the transactions of one agent. */
+struct agent {
+    struct cv_doc *doc;
+    uint64_t *has; /* bit set of transactions */
+    uint64_t client;
+};
+
+#define AGENTS 16
+
+static void add_update(struct agent *a, struct cv_bytes update, size_t i)
+{
+    must(cv_doc_apply(a->doc, update, NULL, NULL, NULL), "apply:");
+    a->has[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+/* The updates of the history, each made by a replica that has exactly what
+ * its transaction depends on. */
+static struct cv_bytes *make_updates(const struct trace *t)
+{
+    size_t wide = t->n / 64 + 1;
+    struct cv_bytes *updates = checked(calloc(t->n, sizeof(*updates)));
+    uint64_t *past = checked(calloc(t->n * wide, sizeof(*past)));
+    struct agent agents[AGENTS] = {0};
+    uint64_t clients = 1;
+
+    for (size_t i = 0; i < t->n; i++) {
+        const json_t *x = json_array_get(t->txns, i);
+        json_t *parents = json_object_get(x, "parents"), *value;
+        json_t *patches = json_object_get(x, "patches");
+        json_int_t who = json_integer_value(json_object_get(x, "agent"));
+        struct agent *a = &agents[who % AGENTS];
+        uint64_t *mine = past + i * wide;
+        bool extra = false;
+        struct cv_writer out = heap();
+        size_t k;
+
+        json_array_foreach(parents, k, value)
+        {
+            size_t p = (size_t)json_integer_value(value);
+
+            for (size_t w = 0; w < wide; w++)
+                mine[w] |= past[p * wide + w];
+            mine[p / 64] |= UINT64_C(1) << (p % 64);
+        }
+        for (size_t w = 0; a->doc != NULL && w < wide; w++)
+            extra = extra || (a->has[w] & ~mine[w]) != 0;
+        if (a->doc == NULL || extra) {
+            cv_doc_free(a->doc);
+            free(a->has);
+            a->doc = new_doc(clients++);
+            a->has = checked(calloc(wide, sizeof(*a->has)));
+        }
+        for (k = 0; k < i; k++) {
+            if ((mine[k / 64] & ~a->has[k / 64]) >> (k % 64) & 1)
+                add_update(a, updates[k], k);
+        }
+        must(cv_doc_begin(a->doc), "begin:");
+        json_array_foreach(patches, k, value) do_patch(a->doc, value);
+        must(cv_doc_commit(a->doc, &out), "commit:");
+        a->has[i / 64] |= UINT64_C(1) << (i % 64);
+        updates[i].data = cv_writer_take(&out, &updates[i].len);
+    }
+    for (size_t i = 0; i < AGENTS; i++) {
+        cv_doc_free(agents[i].doc);
+        free(agents[i].has);
+    }
+    free(past);
+    return updates;
+}
+
+static struct cv_doc *merge(const struct trace *t,
+                            const struct cv_bytes *updates)
+{
+    struct cv_doc *doc = new_doc(UINT32_MAX);
+
+    for (size_t i = 0; i < t->n; i++) {
+        if (updates[i].len > 0)
+            must(cv_doc_apply(doc, updates[i], NULL, NULL, NULL), "apply:");
+    }
+    return doc;
+}
+
+static void bench_concurrent(struct trace *t, unsigned runs)
+{
+    struct cv_bytes *updates = make_updates(t);
+    struct cv_doc *doc;
+    double best = 1e9;
+    size_t before;
+
+    for (unsigned i = 0; i < runs; i++) {
+        double start = now_ms(), took;
+
+        doc = merge(t, updates);
+        took = now_ms() - start;
+        best = took < best ? took : best;
+        cv_doc_free(doc);
+    }
+    report(t->name, "merge", "ms", best);
+    before = in_use();
+    doc = merge(t, updates);
+    report(t->name, "", "held_kib", (double)(in_use() - before) / 1024);
+    check_text(doc, t);
+    bench_state(doc, t, runs);
+    cv_doc_free(doc);
+    for (size_t i = 0; i < t->n; i++)
+        free((void *)(uintptr_t)updates[i].data);
+    free(updates);
+}
+
+/* ---- how it grows ---- */
+
+static char *long_text(size_t len)
+{
+    char *text = checked(malloc(len + 1));
+
+    for (size_t i = 0; i < len; i++)
+        text[i] = (char)(i % 60 == 59 ? '\n' : 'a' + i % 26);
+    text[len] = 0;
+    return text;
+}
+
+static uint64_t splitmix(uint64_t *state)
+{
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+/* Microseconds for one edit at a random place of a document of that size. */
+static void curve_edits(size_t size)
+{
+    enum { EDITS = 100000 };
+    struct cv_doc *doc = new_doc(1), *peer = new_doc(2);
+    struct cv_writer out = heap();
+    struct cv_bytes *updates = checked(calloc(EDITS, sizeof(*updates)));
+    char *text = long_text(size), name[64];
+    uint64_t seed = 1;
+    double start;
+
+    snprintf(name, sizeof(name), "size-%zu", size);
+    start = now_ms();
+    must(cv_doc_begin(doc), "begin:");
+    must(cv_doc_insert(doc, 0, text, size), "insert:");
+    must(cv_doc_commit(doc, &out), "commit:");
+    report(name, "paste", "ms", now_ms() - start);
+    must(cv_doc_apply(peer, cv_writer_bytes(&out), NULL, NULL, NULL), "apply:");
+    cv_writer_fini(&out);
+    start = now_ms();
+    for (size_t i = 0; i < EDITS; i++) {
+        out = heap();
+        must(cv_doc_begin(doc), "begin:");
+        must(cv_doc_insert(doc, splitmix(&seed) % size, "x", 1), "insert:");
+        must(cv_doc_commit(doc, &out), "commit:");
+        updates[i].data = cv_writer_take(&out, &updates[i].len);
+    }
+    report(name, "scatter", "us", (now_ms() - start) * 1e3 / EDITS);
+    start = now_ms();
+    for (size_t i = 0; i < EDITS; i++)
+        must(cv_doc_apply(peer, updates[i], NULL, NULL, NULL), "apply:");
+    report(name, "scatter-apply", "us", (now_ms() - start) * 1e3 / EDITS);
+    start = now_ms();
+    must(cv_doc_begin(doc), "begin:");
+    must(cv_doc_delete(doc, 0, cv_doc_text_bytes(doc)), "delete:");
+    out = heap();
+    must(cv_doc_commit(doc, &out), "commit:");
+    report(name, "delete-all", "ms", now_ms() - start);
+    for (size_t i = 0; i < EDITS; i++)
+        free((void *)(uintptr_t)updates[i].data);
+    free(updates);
+    free(text);
+    cv_writer_fini(&out);
+    cv_doc_free(doc);
+    cv_doc_free(peer);
+}
+
+/* Many clients insert one letter each at one place, none knowing another. */
+static void curve_siblings(unsigned n)
+{
+    struct cv_doc *doc = new_doc(UINT32_MAX);
+    uint64_t seed = 3;
+    double start = now_ms();
+    char name[64];
+
+    snprintf(name, sizeof(name), "siblings-%u", n);
+    for (unsigned i = 0; i < n; i++) {
+        uint8_t storage[64];
+        struct cv_writer w;
+
+        cv_writer_init(&w, storage, sizeof(storage));
+        cv_put_varuint(&w, 1);
+        cv_put_varuint(&w, 1);
+        cv_put_varuint(&w, splitmix(&seed) & UINT32_MAX);
+        cv_put_varuint(&w, 0);
+        cv_put_u8(&w, 4);
+        cv_put_varuint(&w, 1);
+        cv_put_varbytes(&w, CV_DOC_TEXT, strlen(CV_DOC_TEXT));
+        cv_put_varbytes(&w, "x", 1);
+        cv_put_varuint(&w, 0);
+        must(cv_doc_apply(doc, cv_writer_bytes(&w), NULL, NULL, NULL),
+             "apply:");
+    }
+    report(name, "merge", "ms", now_ms() - start);
+    cv_doc_free(doc);
+}
+
+static void curves(void)
+{
+    for (size_t size = 1000000; size <= 100000000; size *= 10)
+        curve_edits(size);
+    for (unsigned n = 4000; n <= 32000; n *= 2)
+        curve_siblings(n);
+}
+
+int main(int argc, char **argv)
+{
+    const char *folder = getenv("COVIM_TRACES"), *only = NULL;
+    unsigned runs = RUNS, found = 0;
+    struct trace t;
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--traces") == 0 && i + 1 < argc) {
+            folder = argv[++i];
+        } else if (strcmp(argv[i], "--runs") == 0 && i + 1 < argc) {
+            runs = (unsigned)strtoul(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
+            only = argv[++i];
+        } else if (strcmp(argv[i], "--curve") == 0) {
+            curves();
+            return 0;
+        } else {
+            fprintf(stderr, "usage: bench_text [--traces DIR] [--runs N] "
+                            "[--only TRACE] [--curve]\n");
+            return 2;
+        }
+    }
+    if (folder == NULL) {
+        fprintf(stderr, "bench_text: no traces: give --traces DIR or "
+                        "COVIM_TRACES; without them only the curves\n");
+        curves();
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof(sequential) / sizeof(*sequential); i++) {
+        if ((only != NULL && strcmp(only, sequential[i]) != 0) ||
+            !load_trace(&t, folder, sequential[i]))
+            continue;
+        bench_sequential(&t, runs);
+        free_trace(&t);
+        found++;
+    }
+    for (size_t i = 0; i < sizeof(concurrent) / sizeof(*concurrent); i++) {
+        if ((only != NULL && strcmp(only, concurrent[i]) != 0) ||
+            !load_trace(&t, folder, concurrent[i]))
+            continue;
+        bench_concurrent(&t, runs);
+        free_trace(&t);
+        found++;
+    }
+    if (found == 0)
+        die("no traces in", folder);
+    return 0;
+}

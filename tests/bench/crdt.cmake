@@ -1,0 +1,3 @@
+add_executable(bench_text ${CMAKE_CURRENT_LIST_DIR}/bench_text.c)
+target_link_libraries(bench_text PRIVATE covim_flags covim_crdt
+                      PkgConfig::JANSSON)
