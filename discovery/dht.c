@@ -17,6 +17,8 @@
  *     the same port.  It ends the old one in a thread of its own.
  *   - Operations wait while it is "connecting".
  *   - A saved port that is taken leaves it with half its sockets: we choose.
+ *   - A get that is asked for before it knows a node fails at once: it is put
+ *     again when somebody answered.
  *
  * Timers, all in tick(): the probe; the pings of each bootstrap node until it
  * answered; the end of gets (15 s); the repetition of puts that failed (5, 10,
@@ -121,11 +123,11 @@ struct want {
     struct call *call; /* NULL between two attempts */
     cv_time since;
     cv_time call_since;
+    cv_time retry_at; /* GET, PUT without a call; CV_NEVER: not now */
     /* PUT */
     uint8_t *data;
     size_t len;
-    bool confirmed;   /* other nodes have it */
-    cv_time retry_at; /* CV_NEVER: not now */
+    bool confirmed; /* other nodes have it */
     cv_time backoff;
 };
 
@@ -383,6 +385,35 @@ static uint16_t free_port(void)
             return port;
     }
     return 0;
+}
+
+/* The port of the last time, if it is free: with the node id of the cache, the
+ * others then take us for the same node, not for one that is dead and one that
+ * is new (a dead one costs a search one to three seconds). */
+static uint16_t saved_port(const char *persist)
+{
+    char name[4096], line[16];
+    uint16_t port = 0;
+    unsigned long n = 0;
+    FILE *f;
+    int fd;
+
+    if (persist == NULL || (size_t)snprintf(name, sizeof(name), "%s_port.txt",
+                                            persist) >= sizeof(name))
+        return 0;
+    f = fopen(name, "re");
+    if (f == NULL)
+        return 0;
+    if (fgets(line, sizeof(line), f) != NULL)
+        n = strtoul(line, NULL, 10);
+    fclose(f);
+    if (n < 1024 || n > 65535)
+        return 0;
+    fd = udp_bind(AF_INET, (uint16_t)n, &port);
+    if (fd < 0)
+        return 0;
+    close(fd);
+    return port;
 }
 
 /* NULL when it cannot be started on this port. */
@@ -710,8 +741,8 @@ static void somebody_answered(struct dht *d)
     set_state(d, CV_DHT_CONNECTED);
     d->probe_at = now + PROBE_EVERY;
     for (struct want *w = d->wants; w != NULL; w = w->next) {
-        if (w->kind == PUT && !w->confirmed && w->call == NULL)
-            w->retry_at = now;
+        if (w->call == NULL && !w->confirmed)
+            want_start(d, w);
     }
 }
 
@@ -946,6 +977,8 @@ static void on_done_message(struct dht *d, const struct message *m)
         somebody_answered(d);
     if (w->kind == PUT)
         put_ended(d, w, m->ok);
+    else if (w->kind == GET && !m->ok && d->state != CV_DHT_CONNECTED)
+        w->call = NULL; /* again as soon as somebody is there */
     else if (w->kind == GET)
         get_ended(d, w, m->ok);
 }
@@ -1037,6 +1070,9 @@ static void wants_step(struct dht *d, cv_time now)
                 want_start(d, w);
             break;
         case GET:
+            if (w->call == NULL && now >= w->retry_at)
+                want_start(d, w);
+            break;
         case PING:
         case PROBE:
             break;
@@ -1065,6 +1101,8 @@ static cv_time next_time(const struct dht *d)
     for (const struct want *w = d->wants; w != NULL; w = w->next) {
         if (w->kind == GET) {
             t = cv_time_min(t, w->since + GET_TIMEOUT);
+            if (w->call == NULL)
+                t = cv_time_min(t, w->retry_at);
         } else if (w->kind == PUT) {
             t = cv_time_min(t, w->since + PUT_LIFE);
             t = cv_time_min(t, w->call != NULL ? w->call_since + PUT_TIMEOUT
@@ -1223,6 +1261,8 @@ int cv_dht_open(struct cv_dht **out, const struct cv_dht_config *config)
     err = config->port != 0 ? CV_ERR_BUSY : CV_ERR_NONET;
     for (unsigned tries = 0; tries < 3 && d->runner == NULL; tries++) {
         if (config->port == 0)
+            d->port = tries == 0 ? saved_port(d->persist) : 0;
+        if (d->port == 0)
             d->port = free_port();
         if (d->port != 0)
             d->runner = runner_start(d->port, d->lan, d->persist);

@@ -75,16 +75,18 @@ static inline struct kit_person live_person(uint8_t fill)
     return p;
 }
 
-/* The first port of `bootstrap`; 0: none. */
-static inline void live_open(struct live *l, struct cv_loop *loop,
-                             const struct cv_keypair *session, uint8_t fill,
-                             uint16_t bootstrap, bool lan)
+/* `bootstrap` is a port on this machine, 0 for none; `persist` may be NULL. */
+static inline void live_open_with(struct live *l, struct cv_loop *loop,
+                                  const struct cv_keypair *session,
+                                  uint8_t fill, uint16_t bootstrap, bool lan,
+                                  const char *persist)
 {
     static const struct cv_rendezvous_events events = {
         live_on_stage, live_on_pointer, live_on_knock, live_on_answer};
     char where[32];
     const char *list[] = {where};
-    struct cv_dht_config dht = {.loop = loop, .lan = lan};
+    struct cv_dht_config dht = {
+        .loop = loop, .lan = lan, .persist_path = persist};
     struct cv_rendezvous_config config = {.rng = &cv_rng_system,
                                           .session = session->pub};
 
@@ -103,6 +105,13 @@ static inline void live_open(struct live *l, struct cv_loop *loop,
     REQUIRE(cv_rendezvous_new(&l->rv, &config, &events, l) == CV_OK);
     REQUIRE(cv_timer_new(&l->timer, loop, live_step, l) == CV_OK);
     live_step(l);
+}
+
+static inline void live_open(struct live *l, struct cv_loop *loop,
+                             const struct cv_keypair *session, uint8_t fill,
+                             uint16_t bootstrap, bool lan)
+{
+    live_open_with(l, loop, session, fill, bootstrap, lan, NULL);
 }
 
 static inline void live_close(struct live *l)
