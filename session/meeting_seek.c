@@ -1,0 +1,421 @@
+#include "session/meeting_struct.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void own_candidates(const struct cv_meeting *m,
+                           struct cv_candidates *out)
+{
+    memset(out, 0, sizeof *out);
+    if (m->node->net != NULL)
+        cv_net_candidates(m->node->net, out);
+}
+
+void cv_neighbour_stop_calling(struct cv_neighbour *n)
+{
+    struct cv_meeting *m = n->meeting;
+
+    if (n->called_out) {
+        cv_rendezvous_stop_knocking(m->rv, &n->node);
+        if (m->node->net != NULL)
+            cv_net_abandon(m->node->net, n->out);
+    }
+    if (n->called_in && m->node->net != NULL)
+        cv_net_abandon(m->node->net, n->in);
+    n->called_out = n->called_in = false;
+}
+
+void cv_neighbour_retry_later(struct cv_neighbour *n)
+{
+    struct cv_meeting *m = n->meeting;
+
+    n->next_try =
+        cv_meeting_now(m) + cv_finding_backoff(n->tries, m->node->rng);
+    n->tries++;
+    cv_meeting_wake(m);
+}
+
+void cv_neighbour_fail(struct cv_neighbour *n, const char *reason)
+{
+    struct cv_meeting *m = n->meeting;
+    char key[9];
+
+    cv_info(m->node->log, "meeting: not reached, peer=%s, because: %s",
+            cv_key_short(&n->node, key), reason);
+    cv_text_clean(n->failure, sizeof n->failure, reason, strlen(reason));
+    memcpy(m->failure, n->failure, sizeof m->failure);
+    cv_neighbour_stop_calling(n);
+    if (n->peer == NULL)
+        cv_neighbour_set_reach(n, CV_REACH_NONE);
+    cv_neighbour_retry_later(n);
+    cv_meeting_changed(m);
+}
+
+static void knock(struct cv_neighbour *n)
+{
+    struct cv_meeting *m = n->meeting;
+    struct cv_candidates own;
+    struct cv_contact contact;
+    int err;
+
+    own_candidates(m, &own);
+    err = cv_rendezvous_knock(m->rv, &n->node, m->node->name, &m->grants, &own,
+                              &contact);
+    if (err == CV_ERR_NOTFOUND) {
+        n->pointer = false;
+        return;
+    }
+    if (err == CV_OK) {
+        n->called_out = true;
+        memcpy(n->out, contact.attempt, sizeof n->out);
+        n->give_up = cv_meeting_now(m) + CV_MEETING_ATTEMPT;
+        contact.realm = m->realm;
+        err = cv_net_connect(m->node->net, &contact);
+    }
+    if (err != CV_OK) {
+        cv_neighbour_fail(n, cv_strerror(err));
+        return;
+    }
+    if (n->reach == CV_REACH_NONE)
+        cv_neighbour_set_reach(n, CV_REACH_KNOCKED);
+    cv_meeting_changed(m);
+}
+
+/* Is somebody being asked to let us in, or about to? */
+static bool is_asking(const struct cv_meeting *m)
+{
+    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
+        if (n->reach >= CV_REACH_PROVED)
+            return true;
+    return false;
+}
+
+/* Whom to knock at next: our own, then those who may admit, then the newest
+ * pointer. */
+static bool is_better(const struct cv_meeting *m, const struct cv_neighbour *a,
+                      const struct cv_neighbour *b)
+{
+    if (cv_neighbour_is_ours(m, a) != cv_neighbour_is_ours(m, b))
+        return cv_neighbour_is_ours(m, a);
+    if (a->tries != b->tries)
+        return a->tries < b->tries;
+    if (a->admits != b->admits)
+        return a->admits;
+    return a->seq > b->seq;
+}
+
+static struct cv_neighbour *next_to_knock(const struct cv_meeting *m,
+                                          cv_time now)
+{
+    struct cv_neighbour *best = NULL;
+
+    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
+        if (!n->pointer || (n->peer != NULL && !cv_neighbour_is_silent(n)) ||
+            n->called_out || n->called_in || now < n->next_try)
+            continue;
+        if ((m->grants.n == 0 || m->config.star) && !n->admits &&
+            (m->config.star || !cv_neighbour_is_ours(m, n)))
+            continue;
+        if (best == NULL || is_better(m, n, best))
+            best = n;
+    }
+    return best;
+}
+
+void cv_meeting_try_knocks(struct cv_meeting *m, cv_time now)
+{
+    unsigned out = 0, members = 0;
+    struct cv_neighbour *n;
+
+    if (m->state != MEETING_OPEN || m->refused || m->node->net == NULL ||
+        (m->config.star && m->config.grants.n > 0))
+        return;
+    for (n = m->neighbours; n != NULL; n = n->next) {
+        out += n->called_out;
+        members += n->peer != NULL;
+    }
+    while (out + members < CV_MEETING_NEIGHBOURS && out < CV_MEETING_KNOCKING) {
+        if (m->grants.n == 0 && (is_asking(m) || now < m->stagger))
+            return;
+        n = next_to_knock(m, now);
+        if (n == NULL)
+            return;
+        knock(n);
+        if (n->called_out)
+            m->stagger = now + CV_MEETING_STAGGER;
+        out++;
+    }
+}
+
+static void on_stage(void *user, enum cv_rendezvous_stage stage)
+{
+    struct cv_meeting *m = user;
+
+    if (stage == CV_RV_PUBLISHED) {
+        m->published = true;
+        m->unpublished = false;
+    } else if (stage == CV_RV_UNPUBLISHED) {
+        m->published = false;
+        m->unpublished = true;
+    }
+    cv_meeting_changed(m);
+    cv_meeting_wake(m);
+}
+
+static void on_pointer(void *user, const struct cv_pointer_info *p)
+{
+    struct cv_meeting *m = user;
+    struct cv_neighbour *n;
+    bool fresh;
+
+    if (m->state != MEETING_OPEN || cv_key_equal(&p->node, &m->node->key.pub))
+        return;
+    n = cv_meeting_find(m, &p->node);
+    if (p->gone) {
+        if (n == NULL)
+            return;
+        n->pointer = false;
+        n->seq = p->seq;
+        if (n->peer == NULL && n->called_out)
+            cv_neighbour_fail(n, "it has left");
+        cv_meeting_changed(m);
+        return;
+    }
+    if (n != NULL && !n->pointer && n->seq != 0 && p->seq <= n->seq)
+        return; /* from before it said goodbye */
+    n = cv_meeting_find_or_add(m, &p->node);
+    if (n == NULL)
+        return;
+    fresh = !n->pointer;
+    n->pointer = true;
+    n->seq = p->seq;
+    n->identity_known = true;
+    n->identity = p->identity;
+    if (n->peer == NULL) {
+        n->role = p->role;
+        n->admits = p->admits;
+    }
+    if (fresh && n->peer == NULL) {
+        n->tries = 0;
+        n->next_try = cv_meeting_now(m);
+        /* Both of two members find each other: one of them waits a little. */
+        if (m->grants.n > 0 && m->had_members &&
+            cv_key_compare(&m->node->key.pub, &n->node) > 0)
+            n->next_try += CV_MEETING_YIELD;
+    }
+    cv_meeting_changed(m);
+    cv_meeting_wake(m);
+}
+
+static void on_knock(void *user, const struct cv_knock_info *k)
+{
+    struct cv_meeting *m = user;
+    struct cv_candidates own;
+    struct cv_neighbour *n;
+    enum cv_verdict verdict = CV_VERDICT_OK;
+    bool ours = cv_key_equal(&k->contact.identity, &m->node->identity.pub);
+    struct cv_contact contact = k->contact;
+    char key[9];
+
+    contact.realm = m->realm;
+
+    if (m->state != MEETING_OPEN || m->grants.n == 0 || m->node->net == NULL)
+        return;
+    own_candidates(m, &own);
+    if (!k->has_grant && !ours &&
+        (!cv_meeting_may_admit(m) ||
+         cv_meeting_was_rejected(m, &contact.identity)))
+        verdict = CV_VERDICT_NO;
+    else if (cv_meeting_count_members(m) >= CV_MEETING_HARD ||
+             cv_meeting_count_strangers(m) >= CV_MEETING_STRANGERS)
+        verdict = CV_VERDICT_BUSY;
+    else if (!k->has_grant && !ours && !m->config.open)
+        verdict = CV_VERDICT_ASK;
+    n = verdict == CV_VERDICT_NO || verdict == CV_VERDICT_BUSY
+            ? NULL
+            : cv_meeting_find_or_add(m, &k->contact.node);
+    if (n == NULL && verdict != CV_VERDICT_NO)
+        verdict = CV_VERDICT_BUSY;
+    cv_info(m->node->log, "meeting: knock, peer=%s, verdict=%u",
+            cv_key_short(&k->contact.node, key), (unsigned)verdict);
+    if (n != NULL) {
+        n->identity_known = true;
+        n->identity = k->contact.identity;
+        if (n->name[0] == '\0')
+            cv_text_clean(n->name, sizeof n->name, k->name, strlen(k->name));
+        if (n->called_in &&
+            memcmp(n->in, k->contact.attempt, sizeof n->in) != 0)
+            cv_net_abandon(m->node->net, n->in);
+        n->called_in = true;
+        memcpy(n->in, k->contact.attempt, sizeof n->in);
+        n->give_up = cv_meeting_now(m) + CV_MEETING_ATTEMPT;
+        if (cv_net_connect(m->node->net, &contact) != CV_OK) {
+            n->called_in = false;
+            verdict = CV_VERDICT_BUSY;
+        }
+    }
+    (void)cv_rendezvous_answer(m->rv, k->contact.attempt, verdict, &own);
+    cv_meeting_wake(m);
+}
+
+static void on_answer(void *user, const struct cv_answer_info *a)
+{
+    struct cv_meeting *m = user;
+    struct cv_neighbour *n = cv_meeting_find(m, &a->contact.node);
+    struct cv_contact contact = a->contact;
+
+    if (m->state != MEETING_OPEN || n == NULL || !n->called_out ||
+        memcmp(n->out, a->contact.attempt, sizeof n->out) != 0)
+        return;
+    switch (a->verdict) {
+    case CV_VERDICT_OK:
+    case CV_VERDICT_ASK:
+        contact.realm = m->realm;
+        if (m->node->net != NULL &&
+            cv_net_connect(m->node->net, &contact) != CV_OK)
+            return;
+        if (n->reach == CV_REACH_KNOCKED) {
+            cv_neighbour_set_reach(n, CV_REACH_PUNCHING);
+            cv_meeting_changed(m);
+        }
+        return;
+    case CV_VERDICT_NO:
+        n->admits = false;
+        cv_neighbour_fail(n, "it may not let others in; a host must");
+        return;
+    case CV_VERDICT_BUSY:
+        cv_neighbour_fail(n, "it has as many connections as it wants");
+        return;
+    }
+}
+
+static const struct cv_rendezvous_events rv_events = {
+    .stage = on_stage,
+    .pointer = on_pointer,
+    .knock = on_knock,
+    .answer = on_answer,
+};
+
+int cv_meeting_open_rendezvous(struct cv_meeting *m)
+{
+    struct cv_rendezvous_config config = {
+        .dht = m->node->dht,
+        .log = m->node->log,
+        .rng = m->node->rng,
+        .session = m->config.session,
+        .node = &m->node->key,
+        .cert = m->node->cert,
+    };
+    int err = cv_rendezvous_new(&m->rv, &config, &rv_events, m);
+
+    if (err != CV_OK)
+        return err;
+    cv_rendezvous_search(m->rv, true);
+    m->publish_due = true;
+    m->publishing = false;
+    return CV_OK;
+}
+
+struct cv_neighbour *cv_meeting_by_attempt(const struct cv_meeting *m,
+                                           const uint8_t attempt[8])
+{
+    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
+        if ((n->called_out && memcmp(n->out, attempt, 8) == 0) ||
+            (n->called_in && memcmp(n->in, attempt, 8) == 0))
+            return n;
+    return NULL;
+}
+
+bool cv_meeting_attempt(struct cv_meeting *m, const uint8_t attempt[8],
+                        enum cv_attempt_state state, const char *reason)
+{
+    struct cv_neighbour *n = cv_meeting_by_attempt(m, attempt);
+    bool out;
+
+    if (n == NULL)
+        return false;
+    out = n->called_out && memcmp(n->out, attempt, 8) == 0;
+    switch (state) {
+    case CV_ATTEMPT_PUNCHING:
+        break; /* ours begin at once: an answer says more */
+    case CV_ATTEMPT_DIRECT:
+        if (out && n->reach < CV_REACH_PROVED) {
+            cv_neighbour_set_reach(n, CV_REACH_PROVED);
+            cv_meeting_changed(m);
+        }
+        break;
+    case CV_ATTEMPT_FAILED:
+        if (!out) {
+            n->called_in = false;
+            break;
+        }
+        n->called_out = false;
+        cv_rendezvous_stop_knocking(m->rv, &n->node);
+        if (n->peer == NULL)
+            cv_neighbour_fail(n, n->reach == CV_REACH_KNOCKED
+                                     ? "no answer to the knock"
+                                     : reason);
+        break;
+    }
+    return true;
+}
+
+void cv_meeting_candidates(struct cv_meeting *m)
+{
+    m->publish_due = true;
+    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
+        if (n->called_out)
+            knock(n); /* with what we know now */
+    cv_meeting_changed(m);
+    cv_meeting_wake(m);
+}
+
+void cv_meeting_renew(struct cv_meeting *m)
+{
+    m->renewing = true;
+    cv_meeting_wake(m);
+}
+
+void cv_meeting_publish(struct cv_meeting *m, cv_time now)
+{
+    struct cv_candidates own;
+    int err;
+
+    if (!m->publish_due || m->grants.n == 0 || m->node->net == NULL ||
+        (m->config.star && m->config.grants.n == 0))
+        return;
+    own_candidates(m, &own);
+    /* The first addresses come in a moment: a pointer without any is of no
+     * use to anybody. */
+    if (own.n == 0 && m->publish_at == 0)
+        m->publish_at = now + CV_SECOND;
+    if (own.n == 0 && now < m->publish_at)
+        return;
+    m->publish_due = false;
+    m->publish_at = 0;
+    err = cv_rendezvous_publish(m->rv, &m->grants, &own);
+    if (err == CV_OK)
+        m->publishing = true;
+    else
+        cv_error(m->node->log, "meeting: cannot publish, because: %s",
+                 cv_strerror(err));
+}
+
+/* A new rendezvous with the new certificate; what was learnt stays. */
+void cv_meeting_make_anew(struct cv_meeting *m)
+{
+    struct cv_rendezvous *old = m->rv;
+
+    m->renewing = false;
+    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
+        if (n->peer == NULL && n->called_out) {
+            cv_neighbour_stop_calling(n);
+            cv_neighbour_set_reach(n, CV_REACH_NONE);
+        }
+    if (cv_meeting_open_rendezvous(m) != CV_OK) {
+        m->rv = old;
+        m->renewing = true;
+        return;
+    }
+    cv_rendezvous_free(old);
+}

@@ -1,0 +1,93 @@
+/* session/meeting_struct.h - the inside of a meeting, for its four files:
+ *
+ *   meeting.c        its life, its time, and what it answers
+ *   meeting_known.c  the nodes that were heard of
+ *   meeting_seek.c   pointers, knocks, attempts: towards them
+ *   meeting_peers.c  connections: who is let in, who is a member */
+#ifndef CV_SESSION_MEETING_STRUCT_H
+#define CV_SESSION_MEETING_STRUCT_H
+#include "session/meeting.h"
+
+enum meeting_state {
+    MEETING_OPEN,
+    MEETING_LEAVING, /* goodbyes and the last pointer are on their way */
+    MEETING_DONE,
+};
+
+struct cv_meeting {
+    struct cv_meeting_config config;
+    struct cv_node *node;
+    const struct cv_meeting_events *events;
+    void *user;
+    enum meeting_state state;
+    struct cv_rendezvous *rv;
+    struct cv_timer *timer;
+    uint64_t realm; /* of our connections: the session, hashed */
+    struct cv_grants grants;
+    enum cv_role role; /* of our grants, NONE without */
+    struct cv_neighbour *neighbours;
+    unsigned n_known;
+    bool publish_due;   /* own candidates or grants changed */
+    cv_time publish_at; /* not before */
+    bool publishing;    /* a pointer was handed to the rendezvous */
+    bool published, unpublished;
+    bool renewing; /* the rendezvous is to be made anew */
+    bool had_members, all_left;
+    bool refused; /* by a person: nobody is asked again */
+    struct {
+        struct cv_key identity;
+        cv_time until;
+    } rejected[CV_MEETING_REJECTED];
+    unsigned next_rejected;
+    cv_time stagger;
+    cv_time leave_by;
+    bool withdrawn;
+    char host[CV_NAME_MAX_TEXT];      /* who may let us in, as a member said */
+    char failure[CV_REASON_MAX_TEXT]; /* of the last try */
+};
+
+cv_time cv_meeting_now(const struct cv_meeting *m);
+/* Do what is due, soon. */
+void cv_meeting_wake(struct cv_meeting *m);
+/* Tell the owner that something is different. */
+void cv_meeting_changed(struct cv_meeting *m);
+
+/* --- meeting_known.c --- */
+
+/* The only place that moves a neighbour nearer or further. */
+void cv_neighbour_set_reach(struct cv_neighbour *n, enum cv_reach to);
+struct cv_neighbour *cv_meeting_find(const struct cv_meeting *m,
+                                     const struct cv_key *node);
+/* NULL: there are CV_MEETING_KNOWN, and all of them are busy. */
+struct cv_neighbour *cv_meeting_find_or_add(struct cv_meeting *m,
+                                            const struct cv_key *node);
+void cv_meeting_remove(struct cv_meeting *m, struct cv_neighbour *gone);
+bool cv_neighbour_is_member(const struct cv_neighbour *n);
+/* Connected, but no path has worked for a while. */
+bool cv_neighbour_is_silent(const struct cv_neighbour *n);
+/* Of our own identity? */
+bool cv_neighbour_is_ours(const struct cv_meeting *m,
+                          const struct cv_neighbour *n);
+unsigned cv_meeting_count_here(const struct cv_meeting *m);
+unsigned cv_meeting_count_members(const struct cv_meeting *m);
+unsigned cv_meeting_count_strangers(const struct cv_meeting *m);
+
+/* --- meeting_seek.c --- */
+
+CV_MUST_USE int cv_meeting_open_rendezvous(struct cv_meeting *m);
+/* A new rendezvous with the new certificate; what was learnt stays. */
+void cv_meeting_make_anew(struct cv_meeting *m);
+void cv_meeting_publish(struct cv_meeting *m, cv_time now);
+void cv_meeting_try_knocks(struct cv_meeting *m, cv_time now);
+struct cv_neighbour *cv_meeting_by_attempt(const struct cv_meeting *m,
+                                           const uint8_t attempt[8]);
+void cv_neighbour_stop_calling(struct cv_neighbour *n);
+void cv_neighbour_retry_later(struct cv_neighbour *n);
+void cv_neighbour_fail(struct cv_neighbour *n, const char *reason);
+
+/* --- meeting_peers.c --- */
+
+/* Did a person send this identity away a moment ago? */
+bool cv_meeting_was_rejected(const struct cv_meeting *m,
+                             const struct cv_key *who);
+#endif
