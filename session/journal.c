@@ -422,15 +422,17 @@ void cv_journal_free(struct cv_journal *j)
     free(j);
 }
 
+/* Jobs end without telling anybody: while one is under way we look again every
+ * second, for what it leaves to do. */
 cv_time cv_journal_deadline(const struct cv_journal *j)
 {
     cv_time due = CV_NEVER;
 
-    if (j->unsynced && !j->sync && !j->rewrite)
+    if (j->unsynced && !j->rewrite)
         due = cv_time_min(due, j->sync_due);
     if (!cv_journal_clean(j)) /* the first step sets the time */
         due = cv_time_min(due, j->retry_due == CV_NEVER ? 0 : j->retry_due);
-    if (!j->compaction && cv_journal_too_large(j))
+    if (j->compaction || cv_journal_too_large(j))
         due = cv_time_min(due, j->compact_after);
     return due;
 }
@@ -446,10 +448,22 @@ void cv_journal_step(struct cv_journal *j, cv_time now)
                 cv_journal_clean(j) ? CV_NEVER : now + CV_JOURNAL_RETRY_EVERY;
         }
     }
-    if (!j->compaction && cv_journal_too_large(j) && now >= j->compact_after)
-        cv_journal_start_compaction(j, now);
-    if (j->unsynced && !j->sync && !j->rewrite && now >= j->sync_due)
-        cv_journal_start_sync(j, now);
+    if (now >= j->compact_after) {
+        if (j->compaction) {
+            j->compact_after = now + CV_SECOND;
+        } else if (j->compaction_failed) {
+            j->compaction_failed = false;
+            j->compact_after = now + CV_MINUTE;
+        } else if (cv_journal_too_large(j)) {
+            cv_journal_start_compaction(j, now);
+        }
+    }
+    if (j->unsynced && !j->rewrite && now >= j->sync_due) {
+        if (j->sync)
+            j->sync_due = now + CV_JOURNAL_SYNC_EVERY;
+        else
+            cv_journal_start_sync(j, now);
+    }
 }
 
 void cv_journal_close(struct cv_journal *j)

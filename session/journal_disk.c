@@ -194,6 +194,7 @@ static void compact_done(void *user)
         if (job->err) {
             cv_warn(j->log, "journal: not compacted, errno=%d", job->err);
             unlink(job->tmp);
+            j->compaction_failed = true;
         } else if (cv_journal_clean(j)) {
             cv_journal_note_success(j);
         }
@@ -254,6 +255,7 @@ void cv_journal_start_compaction(struct cv_journal *j, cv_time now)
              (int)(CV_JOURNAL_PATH - 32), j->path, serial++);
     if (cv_journal_create_locked(&job->new_fd, job->tmp) != CV_OK) {
         cv_warn(j->log, "journal: not compacted, errno=%d", errno);
+        j->compaction_failed = true;
         cv_writer_fini(&w);
         free_job(job);
         return;

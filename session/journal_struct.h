@@ -74,6 +74,7 @@ struct cv_journal {
 
     size_t state_bytes; /* size of the last snapshot */
     struct cv_journal_job *compaction;
+    bool compaction_failed;
     cv_time compact_after;
 };
 

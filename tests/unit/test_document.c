@@ -547,11 +547,18 @@ TEST(who_writes_under_our_client_id_makes_us_take_another)
     uint64_t client = cv_document_client(a->d);
 
     kit_up(x);
+    CHECK_EQ(kit_type(a, "mine "), CV_OK);
     kit_run(&w, CV_SECOND);
+    /* A copy of the process, say, that goes on where we are. */
     cv_writer_init_heap(&update, 4096);
+    CHECK_EQ(cv_doc_encode(cv_document_text(a->d), CV_BYTES(NULL, 0), &update),
+             CV_OK);
     CHECK_EQ(cv_doc_new(&doc, client, NULL), CV_OK);
+    CHECK_EQ(cv_doc_apply(doc, cv_writer_bytes(&update), NULL, NULL, NULL),
+             CV_OK);
+    cv_writer_reset(&update);
     CHECK_EQ(cv_doc_begin(doc), CV_OK);
-    CHECK_EQ(cv_doc_insert(doc, 0, "thief ", 6), CV_OK);
+    CHECK_EQ(cv_doc_insert(doc, 5, "thief ", 6), CV_OK);
     CHECK_EQ(cv_doc_commit(doc, &update), CV_OK);
     cv_doc_free(doc);
     cv_writer_init(&m, space, sizeof(space));
@@ -560,13 +567,18 @@ TEST(who_writes_under_our_client_id_makes_us_take_another)
     CHECK_EQ(cv_document_link_input(x->end[0].link, cv_writer_bytes(&m)),
              CV_OK);
     CHECK(cv_document_client(a->d) != client);
-    CHECK_EQ(kit_type(a, "mine"), CV_OK);
+    CHECK_EQ(kit_type(a, "again"), CV_OK);
     /* The thief's own neighbour gets it too. */
     CHECK_EQ(cv_document_link_input(x->end[1].link, cv_writer_bytes(&m)),
              CV_OK);
     kit_run(&w, CV_SECOND);
-    CHECK(kit_is(b, "thief mine"));
+    CHECK(kit_is(b, "mine thief again"));
     kit_require_same(&w);
+    /* The new id is claimed like the first. */
+    struct cv_key who;
+
+    CHECK_EQ(cv_document_author(b->d, 11, &who), CV_OK);
+    CHECK(cv_key_equal(&who, &a->identity.pub));
     cv_writer_fini(&update);
     kit_fini(&w);
 }
@@ -668,6 +680,7 @@ TEST(who_asks_and_does_not_read_is_not_queued_for)
 struct seen {
     unsigned n;
     struct cv_presence last;
+    uint32_t members; /* bits */
 };
 
 static void on_presence(void *user, const struct cv_presence *p)
@@ -676,6 +689,7 @@ static void on_presence(void *user, const struct cv_presence *p)
 
     s->n++;
     s->last = *p;
+    s->members |= 1u << p->member;
 }
 
 static struct seen look(const struct node *n)
@@ -832,10 +846,11 @@ TEST(a_neighbour_cannot_speak_for_another)
     struct node *c = kit_add(&w, CV_ROLE_EDITOR, false);
     struct wire *x = kit_wire(&w, 0, 1), *y = kit_wire(&w, 0, 2);
 
+    kit_up(y); /* c is asked first whatever it says it is */
     kit_up(x);
-    kit_up(y);
     kit_run(&w, CV_SECOND);
     CHECK_EQ(look(a).n, 2);
+    CHECK_EQ(look(a).members, 1u << 2 | 1u << 3);
     /* c says that b is gone, is called otherwise, is c. */
     CHECK_EQ(cv_document_link_input(
                  y->end[0].link,
@@ -847,6 +862,7 @@ TEST(a_neighbour_cannot_speak_for_another)
     cv_put_varuint(&m, cv_document_client(b->d));
     CHECK_EQ(cv_document_link_input(y->end[0].link, cv_writer_bytes(&m)),
              CV_OK);
+    CHECK_EQ(look(a).members, 1u << 2 | 1u << 3);
     kit_down(y);
     kit_run(&w, 100 * CV_MILLISECOND);
     CHECK_EQ(look(a).n, 1);

@@ -265,6 +265,8 @@ TEST(a_second_agent_has_a_slot_of_its_own_and_leaves_it_to_the_first)
 
 /* A journal of some records, and where each of them ends. */
 #define RECORDS 6
+/* Longer than what is written over its torn remains. */
+#define LONG_UPDATE "an update elsewhere, longer than all the others are"
 static const char *const all_updates[RECORDS + 1] = {
     "", "", "one\n", "one\n\n", "one\n\n", "one\n\nthree\n", "one\n\nthree\n",
 };
@@ -286,7 +288,7 @@ static size_t make_sample(uint8_t *file, size_t cap, size_t ends[RECORDS + 1])
     ends[4] = slurp(path, probe, sizeof(probe));
     REQUIRE(cv_journal_append(j, 1, str("three")) == CV_OK);
     ends[5] = slurp(path, probe, sizeof(probe));
-    REQUIRE(cv_journal_append(j, 9, str("elsewhere")) == CV_OK);
+    REQUIRE(cv_journal_append(j, 9, str(LONG_UPDATE)) == CV_OK);
     ends[6] = slurp(path, file, cap);
     cv_journal_close(j);
     return ends[6];
@@ -312,7 +314,7 @@ TEST(cut_anywhere_it_has_exactly_the_records_before)
         CHECK_STR(why, "");
         CHECK(updates_are(j, 1, all_updates[whole]));
         CHECK(fact_is(j, CV_FACT_OTHER, "k", whole >= 4 ? "v" : ""));
-        CHECK(updates_are(j, 9, whole >= 6 ? "elsewhere\n" : ""));
+        CHECK(updates_are(j, 9, whole >= 6 ? LONG_UPDATE "\n" : ""));
         /* It goes on from there. */
         CHECK_EQ(cv_journal_append(j, 5, str("more")), CV_OK);
         cv_journal_close(j);
@@ -509,6 +511,12 @@ TEST(a_large_log_becomes_a_snapshot)
     CHECK_EQ(cv_journal_append(j, 1, str("after")), CV_OK);
     CHECK(updates_are(j, 1, "snapshot\nafter\n"));
 
+    /* One that a crash left half-made is cleared away. */
+    char tmp[600];
+
+    snprintf(tmp, sizeof(tmp), "%s.tmp-3", path);
+    spit(tmp, update, sizeof(update));
+
     /* The new file is locked as the old one was. */
     struct cv_journal *k = NULL;
 
@@ -516,6 +524,7 @@ TEST(a_large_log_becomes_a_snapshot)
     cv_journal_close(j);
     j = must_open(CV_JOURNAL_RESUME);
     CHECK(updates_are(j, 1, "snapshot\nafter\n"));
+    CHECK(access(tmp, F_OK) < 0);
     CHECK(fact_is(j, CV_FACT_SECRET, "", "seed"));
     cv_journal_close(j);
 }
@@ -594,6 +603,39 @@ TEST(what_comes_while_it_is_compacted_stays)
     CHECK(!seen[n]);
     cv_journal_close(j);
     free(seen);
+}
+
+/* Drive the journal as a session does: by its deadline only. */
+TEST(everything_is_synced_in_the_end)
+{
+    struct cv_loop *loop = NULL;
+    struct cv_journal *j = NULL;
+    const char *state = "S";
+    uint8_t update[2000] = {0};
+
+    CHECK_EQ(cv_loop_new(&loop), CV_OK);
+    CHECK_EQ(open_in(&j, dir, CV_JOURNAL_CREATE, loop, NULL), CV_OK);
+    for (int i = 0; i < 1000; i++)
+        CHECK_EQ(cv_journal_append(j, 1, CV_BYTES(update, sizeof(update))),
+                 CV_OK);
+    cv_journal_set_source(j, 1, tell_state, &state);
+    cv_journal_step(j, CV_SECOND);
+    /* This comes while both jobs are at work. */
+    CHECK_EQ(cv_journal_append(j, 2, str("x")), CV_OK);
+    cv_journal_set_source(j, 2, tell_state, &state);
+    CHECK(cv_journal_deadline(j) != CV_NEVER);
+    cv_time steps = 0;
+
+    for (cv_time end = cv_time_now() + 60 * CV_SECOND;
+         cv_journal_deadline(j) != CV_NEVER && cv_time_now() < end; steps++) {
+        cv_loop_once(loop, cv_loop_now(loop) + CV_MILLISECOND);
+        cv_journal_step(j, cv_journal_deadline(j));
+    }
+    CHECK_EQ(cv_journal_deadline(j), CV_NEVER);
+    CHECK(steps > 0);
+    CHECK(updates_are(j, 2, "x\n"));
+    cv_journal_close(j);
+    cv_loop_free(loop);
 }
 
 TEST(closing_in_the_middle_of_a_compaction_loses_nothing)
@@ -776,6 +818,7 @@ RUN_TESTS(J(what_was_put_is_there_again), J(modes_say_what_is_wrong),
           J(when_too_much_waits_the_state_is_written_instead),
           J(a_large_log_becomes_a_snapshot),
           J(what_comes_while_it_is_compacted_stays),
+          J(everything_is_synced_in_the_end),
           J(closing_in_the_middle_of_a_compaction_loses_nothing),
           J(what_was_said_to_be_kept_survives_kill_9),
           J(stored_sessions_are_listed_once), J(facts_are_bounded))
