@@ -85,7 +85,7 @@ static void soon(struct cv_gather *g, cv_time now)
 void cv_gather_reflexive(struct cv_gather *g, const struct cv_addr *mapped,
                          const struct cv_addr *peer, cv_time now)
 {
-    struct cv_gather_peer *p = NULL;
+    struct cv_gather_peer *p = &g->peer[0];
 
     /* Only what the internet sees is news. */
     if (cv_addr_kind(mapped) != CV_ADDR_GLOBAL ||
@@ -98,7 +98,7 @@ void cv_gather_reflexive(struct cv_gather *g, const struct cv_addr *mapped,
             p = q;
             break;
         }
-        if (!p || q->at < p->at)
+        if (q->at < p->at)
             p = q;
     }
     if (!cv_addr_equal(&p->mapped, mapped))
@@ -374,6 +374,18 @@ static void step_source(struct cv_gather *g, struct cv_gather_source *s,
     s->next = now + CV_GATHER_REFRESH;
 }
 
+static bool same_candidates(const struct cv_candidates *a,
+                            const struct cv_candidates *b)
+{
+    if (a->n != b->n || a->nat != b->nat)
+        return false;
+    for (unsigned i = 0; i < a->n; i++)
+        if (a->c[i].type != b->c[i].type || a->c[i].pref != b->c[i].pref ||
+            !cv_addr_equal(&a->c[i].addr, &b->c[i].addr))
+            return false;
+    return true;
+}
+
 void cv_gather_step(struct cv_gather *g, cv_time now)
 {
     struct cv_candidates c;
@@ -391,7 +403,7 @@ void cv_gather_step(struct cv_gather *g, cv_time now)
         return;
     g->tell_at = CV_NEVER;
     collect(g, &c);
-    if (g->told && memcmp(&c, &g->own, sizeof c) == 0)
+    if (g->told && same_candidates(&c, &g->own))
         return;
     g->own = c;
     g->told = true;

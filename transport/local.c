@@ -92,6 +92,21 @@ bool cv_local_same_nat(const struct cv_local *local,
     return false;
 }
 
+bool cv_local_same_nets(const struct cv_local *a, const struct cv_local *b)
+{
+    if (a->n != b->n || a->n_gateways != b->n_gateways ||
+        a->only_loopback != b->only_loopback)
+        return false;
+    for (unsigned i = 0; i < a->n; i++)
+        if (!cv_addr_equal(&a->net[i].addr, &b->net[i].addr) ||
+            a->net[i].bits != b->net[i].bits)
+            return false;
+    for (unsigned i = 0; i < a->n_gateways; i++)
+        if (!cv_addr_equal(&a->gateway[i], &b->gateway[i]))
+            return false;
+    return true;
+}
+
 enum cv_path_kind cv_local_path_kind(const struct cv_local *local,
                                      const struct cv_addr *a)
 {

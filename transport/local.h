@@ -42,6 +42,9 @@ bool cv_local_may_send(const struct cv_local *local, const struct cv_addr *a,
 bool cv_local_same_nat(const struct cv_local *local,
                        const struct cv_candidates *peer);
 
+/* Do both know the same interfaces and routes? */
+bool cv_local_same_nets(const struct cv_local *a, const struct cv_local *b);
+
 /* The tier of a UDP path to `a`. */
 enum cv_path_kind cv_local_path_kind(const struct cv_local *local,
                                      const struct cv_addr *a);

@@ -580,11 +580,9 @@ static void on_packet(void *user, const struct cv_addr *from,
         return;
     net->depth++;
     /* RFC 9443 */
-    if (len == 0)
-        net->junk++;
-    else if (data[0] <= 3)
+    if (len > 0 && data[0] <= 3)
         stun_packet(net, &via, data, len, now);
-    else if (data[0] >= 64)
+    else if (len > 0 && data[0] >= 64)
         quic_packet(net, &via, data, len, now);
     else
         net->junk++; /* 16..19 will be gate channels */
@@ -778,7 +776,7 @@ static void on_netif(void *user)
     cv_time now = cv_loop_now(net->loop);
 
     if (cv_netif_read(&now_local) != CV_OK ||
-        memcmp(&now_local, &net->local, sizeof now_local) == 0)
+        cv_local_same_nets(&now_local, &net->local))
         return;
     cv_debug(net->log, "net: addresses changed, n=%u", now_local.n);
     net->local = now_local;

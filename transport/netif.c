@@ -108,12 +108,13 @@ static void read_gateways(struct cv_local *out)
         return;
     while (fgets(line, sizeof line, f) && out->n_gateways < CV_LOCAL_GATEWAYS) {
         unsigned long dest, gateway, flags;
-        char name[32];
+        char *at = line + strcspn(line, "\t"); /* behind the device */
         uint32_t raw;
 
-        if (sscanf(line, "%31s %lx %lx %lx", name, &dest, &gateway, &flags) !=
-                4 ||
-            dest != 0 || !(flags & RTF_GATEWAY))
+        dest = strtoul(at, &at, 16);
+        gateway = strtoul(at, &at, 16);
+        flags = strtoul(at, &at, 16);
+        if (dest != 0 || !(flags & RTF_GATEWAY)) /* also the title line */
             continue;
         raw = (uint32_t)gateway; /* as it lies in memory */
         out->gateway[out->n_gateways] =

@@ -152,8 +152,8 @@ static inline struct sim_mapping *sim_new_mapping(struct sim_nat *nat)
             nat->map[i].used = true;
             return &nat->map[i];
         }
-    REQUIRE(!"mappings left");
-    return NULL;
+    print_error("no mappings left\n");
+    abort();
 }
 
 /* The outer address of a packet that leaves through the NAT. */
