@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const unsigned opener_ttl[CV_ATTEMPT_OPENERS] = {3, 5, 8};
+static const unsigned opener_ttl[CV_ATTEMPT_OPENERS] = {3, 5, 8, 3, 5};
 /* What is left of the budget goes out then, counted from the start. */
 static const cv_time late[] = {3 * CV_SECOND, 6 * CV_SECOND, 10 * CV_SECOND};
 
@@ -50,6 +50,15 @@ static enum cv_attempt_plan plan_for(const struct cv_candidate *c)
     return CV_PLAN_PUNCH;
 }
 
+static cv_time full_after(const struct cv_attempt *at)
+{
+    uint16_t mapping = at->local->nat & CV_NAT_MAPPING_MASK;
+
+    return mapping == CV_NAT_MAPPING_SEQ || mapping == CV_NAT_MAPPING_RANDOM
+               ? CV_ATTEMPT_FULL_EDM
+               : CV_ATTEMPT_FULL;
+}
+
 static bool add_target(struct cv_attempt *at, const struct cv_candidate *c,
                        bool same_nat, cv_time now)
 {
@@ -77,7 +86,7 @@ static bool add_target(struct cv_attempt *at, const struct cv_candidate *c,
     *t = (struct cv_attempt_target){
         .path = path, .plan = plan_for(c), .type = c->type, .next = now};
     if (at->joiner && t->plan == CV_PLAN_PUNCH) {
-        t->full_at = at->started + CV_ATTEMPT_FULL;
+        t->full_at = at->started + full_after(at);
         if (at->answered)
             t->full_at = cv_time_min(t->full_at, now + CV_ATTEMPT_ANSWER);
         if (at->heard || t->full_at < now)
@@ -229,8 +238,9 @@ static cv_time next_check(const struct cv_attempt *at,
         return CV_NEVER;
     if (t->full == 0) {
         /* Openers, then silence until full TTL. */
+        gap = t->openers < 3 ? 50 * CV_MILLISECOND : CV_SECOND;
         if (t->openers < CV_ATTEMPT_OPENERS)
-            return cv_time_min(now + 50 * CV_MILLISECOND, t->full_at);
+            return cv_time_min(now + gap, t->full_at);
         return t->full_at > now ? t->full_at : now;
     }
     if (t->plan == CV_PLAN_DIAL)

@@ -375,6 +375,9 @@ static inline struct sim *sim_new(uint64_t seed, enum sim_nat_kind joiner,
         h->local.net[0].bits = 24;
         h->local.port = port;
         h->local.ipv4 = true;
+        /* As two STUN servers would tell. */
+        h->local.nat = kind[i] == SIM_SYMMETRIC ? CV_NAT_MAPPING_RANDOM
+                                                : CV_NAT_MAPPING_EIM;
         h->local.reflexive = nat->outside;
     }
     return sim;

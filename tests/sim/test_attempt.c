@@ -154,6 +154,15 @@ TEST(gateways_that_let_strays_in_need_low_ttl_openers)
                   plain, SEEDS);
     CHECK_EQ(low, SEEDS);
     CHECK_EQ(plain, 0);
+
+    /* And when the knock is late, as one in ten is. */
+    s.knock = 1500 * CV_MILLISECOND;
+    s.plain = false;
+    low = 0;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++)
+        low += run(seed, &s).reached;
+    print_message("with a late knock: %u/%d\n", low, SEEDS);
+    CHECK_EQ(low, SEEDS);
 }
 
 TEST(one_lan_is_found_and_preferred)
