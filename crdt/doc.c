@@ -50,7 +50,7 @@ int cv_doc_new(struct cv_doc **out, uint64_t client_id,
     doc->items_free = doc->leaves_free = doc->inners_free = CV_NONE;
     doc->lists_free = CV_NONE;
     doc->lazy = CV_NONE;
-    doc->hot.leaf = doc->hot.item = CV_NONE;
+    doc->hot = (struct cv_hot){.leaf = CV_NONE};
     doc->waiting.seed = (uint32_t)((uintptr_t)doc >> 4);
     doc->txn.serial = 1;
     err = CV_ERR_NOMEM;
@@ -115,7 +115,7 @@ int cv_doc_set_client(struct cv_doc *doc, uint64_t client_id)
     err = cv_store_client_add(doc, client_id, &c);
     if (err == CV_OK)
         doc->self = c;
-    doc->hot.item = CV_NONE;
+    doc->hot.typing = false;
     return err;
 }
 
@@ -130,7 +130,7 @@ int cv_doc_use_text(struct cv_doc *doc, const char *name)
 {
     struct cv_bytes n = {(const uint8_t *)name, strlen(name)};
 
-    doc->hot.leaf = doc->hot.item = CV_NONE;
+    doc->hot = (struct cv_hot){.leaf = CV_NONE};
     return cv_store_list_add(doc, CV_NONE, n, &doc->text);
 }
 
@@ -338,7 +338,7 @@ int cv_doc_apply(struct cv_doc *doc, struct cv_bytes update,
         cv_plan_reset(doc->plan);
         return err;
     }
-    doc->hot.leaf = doc->hot.item = CV_NONE;
+    doc->hot = (struct cv_hot){.leaf = CV_NONE};
     cv_txn_begin(doc, observer != NULL);
     err = cv_plan_run(doc, doc->plan);
     if (applied != NULL) {
@@ -357,7 +357,6 @@ int cv_doc_apply(struct cv_doc *doc, struct cv_bytes update,
     cv_events_fini(&events);
     if (err == CV_OK)
         err = told != CV_OK ? told : written;
-    /* Without memory the logs simply stay as they are. */
-    (void)!cv_store_compact(doc, false);
+    cv_store_tidy(doc);
     return err;
 }

@@ -28,38 +28,59 @@ int cv_doc_commit(struct cv_doc *doc, struct cv_writer *update)
         err = cv_encode_txn(doc, update);
     doc->txn.open = false;
     cv_txn_end(doc);
-    (void)!cv_store_compact(doc, false);
+    cv_store_tidy(doc);
     return err;
+}
+
+/* The item of the hot leaf that holds what ends or begins at `at`. */
+static bool find_hot(struct cv_doc *doc, uint32_t at, bool ending,
+                     struct cv_place *p)
+{
+    struct cv_hot *hot = &doc->hot;
+    const struct cv_leaf *l;
+    uint32_t left, i = 0;
+
+    if (hot->leaf == CV_NONE || at < hot->start)
+        return false;
+    l = &doc->leaves[hot->leaf];
+    left = at - hot->at;
+    if (at >= hot->at && (ending ? left > 0 && left <= l->vis[hot->pos]
+                                 : left < l->vis[hot->pos])) {
+        *p = (struct cv_place){l->item[hot->pos], hot->leaf, hot->pos, hot->at};
+        return true;
+    }
+    left = at - hot->start;
+    if (ending ? left == 0 || left > l->sum[CV_BYTES]
+               : left >= l->sum[CV_BYTES])
+        return false;
+    while (left > l->vis[i] || (left == l->vis[i] && !ending))
+        left -= l->vis[i++];
+    hot->pos = i;
+    hot->at = at - left;
+    *p = (struct cv_place){l->item[i], hot->leaf, i, hot->at};
+    return true;
+}
+
+/* Remember a place in the text. */
+static void heat(struct cv_doc *doc, const struct cv_place *p)
+{
+    struct cv_hot *hot = &doc->hot;
+
+    *hot = (struct cv_hot){p->leaf, p->start, p->pos, p->start, false};
+    for (uint32_t i = 0; i < p->pos; i++)
+        hot->start -= doc->leaves[p->leaf].vis[i];
 }
 
 /* cv_tree_find() in the text, beginning with the leaf of the last edit. */
 static struct cv_place find_text(struct cv_doc *doc, uint32_t at, bool ending)
 {
-    struct cv_hot *hot = &doc->hot;
     struct cv_place p;
-    const struct cv_leaf *l;
 
-    if (hot->leaf != CV_NONE && at >= hot->start) {
-        uint32_t left = at - hot->start;
-
-        l = &doc->leaves[hot->leaf];
-        if (ending ? left > 0 && left <= l->sum[CV_BYTES]
-                   : left < l->sum[CV_BYTES]) {
-            uint32_t i = 0;
-
-            while (left > l->vis[i] || (left == l->vis[i] && !ending))
-                left -= l->vis[i++];
-            return (struct cv_place){l->item[i], hot->leaf, i, at - left};
-        }
-    }
-    p = cv_tree_find(doc, doc->text, CV_BYTES, at, ending);
-    hot->leaf = p.leaf;
-    if (p.leaf == CV_NONE)
+    if (find_hot(doc, at, ending, &p))
         return p;
-    l = &doc->leaves[p.leaf];
-    hot->start = p.start;
-    for (uint32_t i = 0; i < p.pos; i++)
-        hot->start -= l->vis[i];
+    p = cv_tree_find(doc, doc->text, CV_BYTES, at, ending);
+    if (p.item != CV_NONE)
+        heat(doc, &p);
     return p;
 }
 
@@ -89,18 +110,22 @@ static bool type_on(struct cv_doc *doc, size_t at, struct cv_bytes text,
                     size_t units, int *err)
 {
     struct cv_client *c = &doc->clients[doc->self];
-    struct cv_hot *hot = &doc->hot;
+    const struct cv_hot *hot = &doc->hot;
+    const struct cv_leaf *l;
     struct cv_item *x;
 
-    if (hot->item == CV_NONE || hot->end != at)
+    if (!hot->typing)
         return false;
-    x = &doc->items[hot->item];
-    if (x->bytes + text.len > CV_RUN_BYTES || x->off + x->bytes != c->log_len ||
-        cv_item_end(x) != c->next)
+    l = &doc->leaves[hot->leaf];
+    if (hot->at + l->vis[hot->pos] != at)
+        return false;
+    x = &doc->items[l->item[hot->pos]];
+    if (x->bytes + text.len > CV_RUN_BYTES || cv_item_end(x) != c->next ||
+        x->off + x->bytes != c->log_len)
         return false;
     *err = cv_store_log_reserve(doc, doc->self, text.len);
     if (*err == CV_OK)
-        *err = cv_txn_reserve(doc);
+        *err = cv_txn_room(doc);
     if (*err != CV_OK)
         return true;
     cv_txn_touch(doc, doc->self);
@@ -108,9 +133,9 @@ static bool type_on(struct cv_doc *doc, size_t at, struct cv_bytes text,
     x->bytes += (uint32_t)text.len;
     x->len += (uint32_t)units;
     c->next += (uint32_t)units;
-    cv_tree_resize_at(doc, x->leaf, hot->pos, (int32_t)text.len, (int32_t)units,
+    cv_tree_resize_at(doc, hot->leaf, hot->pos, (int32_t)text.len,
+                      (int32_t)units,
                       (int32_t)cv_utf8_newlines(text.data, text.len));
-    hot->end += (uint32_t)text.len;
     return true;
 }
 
@@ -143,8 +168,7 @@ static int open_gap(struct cv_doc *doc, uint32_t at, uint32_t *left,
         if (p.item == CV_NONE)
             return CV_OK;
         p.leaf = doc->items[p.item].leaf;
-        doc->hot.leaf = p.leaf;
-        doc->hot.start = 0;
+        heat(doc, &p);
         live = cv_place_live(doc, &p);
     }
     if (!live)
@@ -165,6 +189,7 @@ int cv_doc_insert(struct cv_doc *doc, size_t at, const void *text, size_t len)
                         .oclient = CV_NONE,
                         .rclient = CV_NONE};
     uint32_t left, right, item;
+    struct cv_place p;
     size_t units;
     int err;
 
@@ -181,7 +206,7 @@ int cv_doc_insert(struct cv_doc *doc, size_t at, const void *text, size_t len)
     if (type_on(doc, at, bytes, units, &err))
         return err;
 
-    doc->hot.item = CV_NONE;
+    doc->hot.typing = false;
     err = open_gap(doc, (uint32_t)at, &left, &right);
     if (err != CV_OK)
         return err;
@@ -197,9 +222,10 @@ int cv_doc_insert(struct cv_doc *doc, size_t at, const void *text, size_t len)
     if (err != CV_OK)
         return err;
     /* It ends before something visible, so what is typed next joins it. */
-    doc->hot.item = item;
-    doc->hot.pos = cv_tree_pos(doc, item);
-    doc->hot.end = (uint32_t)(at + len);
+    p = (struct cv_place){item, doc->items[item].leaf, cv_tree_pos(doc, item),
+                          (uint32_t)(at + len) - doc->items[item].bytes};
+    heat(doc, &p);
+    doc->hot.typing = true;
     return CV_OK;
 }
 
@@ -229,6 +255,22 @@ static int delete_embeds(struct cv_doc *doc, uint32_t item)
     return CV_OK;
 }
 
+/* Are both ends on character borders?  *p: the item that holds the first. */
+static bool deletable(struct cv_doc *doc, size_t at, size_t len,
+                      struct cv_place *p)
+{
+    *p = find_text(doc, (uint32_t)at, false);
+    if (!on_border(doc, p, at))
+        return false;
+    if (at + len <= p->start + doc->items[p->item].bytes)
+        return on_border(doc, p, at + len);
+    *p = find_text(doc, (uint32_t)(at + len), true);
+    if (!on_border(doc, p, at + len))
+        return false;
+    *p = find_text(doc, (uint32_t)at, false);
+    return true;
+}
+
 int cv_doc_delete(struct cv_doc *doc, size_t at, size_t len)
 {
     size_t total = cv_doc_text_bytes(doc);
@@ -238,14 +280,9 @@ int cv_doc_delete(struct cv_doc *doc, size_t at, size_t len)
         return CV_ERR_INVALID;
     if (len == 0)
         return CV_OK;
-    p = find_text(doc, (uint32_t)(at + len), true);
-    if (!on_border(doc, &p, at + len))
+    if (!deletable(doc, at, len, &p))
         return CV_ERR_INVALID;
-    p = find_text(doc, (uint32_t)at, false);
-    if (!on_border(doc, &p, at))
-        return CV_ERR_INVALID;
-
-    doc->hot.item = CV_NONE;
+    doc->hot.typing = false;
     for (;;) {
         const struct cv_item *x = &doc->items[p.item];
         uint32_t from = (uint32_t)at - p.start, to = x->bytes;
@@ -258,9 +295,11 @@ int cv_doc_delete(struct cv_doc *doc, size_t at, size_t len)
             err = delete_embeds(doc, p.item);
             if (err != CV_OK)
                 return err;
+            x = &doc->items[p.item];
+            p.leaf = x->leaf;
+            p.pos = cv_tree_pos(doc, p.item);
         }
-        x = &doc->items[p.item];
-        err = cv_run_delete_text(doc, p.item, units_before(doc, x, from),
+        err = cv_run_delete_text(doc, &p, units_before(doc, x, from),
                                  units_before(doc, x, to), from, to);
         if (err != CV_OK || len == 0)
             return err;

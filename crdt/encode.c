@@ -40,12 +40,54 @@ static bool take_group(const struct cv_doc *doc, const struct cv_client *c,
     return false;
 }
 
-static void put_id(const struct cv_doc *doc, struct cv_writer *w,
-                   uint32_t client, uint32_t clock)
+/* ---- writing small things without a call for each number ---- */
+
+#define PEN_BYTES 96
+
+struct pen {
+    struct cv_writer *w;
+    uint8_t *start, *p;
+    uint8_t own[PEN_BYTES]; /* when the writer has less room than that */
+};
+
+static inline void pen_open(struct pen *pen, struct cv_writer *w)
 {
-    cv_put_varuint(w, doc->clients[client].id);
-    cv_put_varuint(w, clock);
+    pen->w = w;
+    pen->start = pen->own;
+    if (w->err == CV_OK && w->cap - w->len >= PEN_BYTES)
+        pen->start = w->data + w->len;
+    pen->p = pen->start;
 }
+
+static inline void pen_close(struct pen *pen)
+{
+    size_t n = (size_t)(pen->p - pen->start);
+
+    if (pen->start == pen->own)
+        cv_put_raw(pen->w, pen->own, n);
+    else
+        pen->w->len += n;
+}
+
+static inline void pen_byte(struct pen *pen, unsigned v)
+{
+    *pen->p++ = (uint8_t)v;
+}
+
+static inline void pen_uint(struct pen *pen, uint32_t v)
+{
+    for (; v >= 0x80; v >>= 7)
+        *pen->p++ = (uint8_t)(v | 0x80);
+    *pen->p++ = (uint8_t)v;
+}
+
+static inline void pen_client(struct pen *pen, const struct cv_client *c)
+{
+    memcpy(pen->p, c->id_wire, sizeof(c->id_wire));
+    pen->p += c->id_len;
+}
+
+/* ---- groups ---- */
 
 static void put_parent(const struct cv_doc *doc, struct cv_writer *w,
                        const struct cv_list *l)
@@ -59,7 +101,8 @@ static void put_parent(const struct cv_doc *doc, struct cv_writer *w,
         const struct cv_item *x = &doc->items[type->type_item];
 
         cv_put_varuint(w, 0);
-        put_id(doc, w, x->client, x->clock);
+        cv_put_varuint(w, doc->clients[x->client].id);
+        cv_put_varuint(w, x->clock);
     }
     if (cv_list_is_key(l))
         cv_put_varbytes(w, l->name, l->name_len);
@@ -81,7 +124,9 @@ static void put_content(const struct cv_doc *doc, struct cv_writer *w,
         cv_put_varuint(w, g->len);
         return;
     case CV_KIND_STRING:
-        if (cut > 0)
+        if (x->bytes == x->len)
+            at = cut;
+        else if (cut > 0)
             at = cv_utf8_offset(content.data, content.len, cut, &half);
         if (half)
             at += cv_utf8_char_len(content.data[at]);
@@ -109,13 +154,37 @@ static void put_content(const struct cv_doc *doc, struct cv_writer *w,
     }
 }
 
+/* Info byte and origins; true if the parent comes next. */
+static inline bool pen_origins(struct pen *pen, const struct cv_doc *doc,
+                               const struct cv_item *x, uint32_t clock,
+                               bool key)
+{
+    bool origin = clock > x->clock || x->oclient != CV_NONE;
+    bool right = x->rclient != CV_NONE;
+
+    pen_byte(pen, x->kind | (origin ? CV_INFO_ORIGIN : 0u) |
+                      (right ? CV_INFO_RIGHT : 0u) | (key ? CV_INFO_KEY : 0u));
+    if (clock > x->clock) {
+        pen_client(pen, &doc->clients[x->client]);
+        pen_uint(pen, clock - 1);
+    } else if (origin) {
+        pen_client(pen, &doc->clients[x->oclient]);
+        pen_uint(pen, x->oclock);
+    }
+    if (right) {
+        pen_client(pen, &doc->clients[x->rclient]);
+        pen_uint(pen, x->rclock);
+    }
+    return !origin && !right;
+}
+
 static void put_group(const struct cv_doc *doc, struct cv_writer *w,
                       const struct cv_client *c, const struct group *g)
 {
     const struct cv_item *x = &doc->items[cv_slot_item(c, g->from)];
-    uint32_t cut = g->clock - x->clock;
     const struct cv_list *l;
-    unsigned info = x->kind;
+    struct pen pen;
+    bool parent;
 
     if (x->kind == CV_KIND_GC) {
         cv_put_u8(w, CV_KIND_GC);
@@ -123,22 +192,12 @@ static void put_group(const struct cv_doc *doc, struct cv_writer *w,
         return;
     }
     l = &doc->lists[doc->leaves[x->leaf].list];
-    if (cut > 0 || x->oclient != CV_NONE)
-        info |= CV_INFO_ORIGIN;
-    if (x->rclient != CV_NONE)
-        info |= CV_INFO_RIGHT;
-    if (cv_list_is_key(l))
-        info |= CV_INFO_KEY;
-    cv_put_u8(w, (uint8_t)info);
-    if (cut > 0)
-        put_id(doc, w, x->client, g->clock - 1);
-    else if (x->oclient != CV_NONE)
-        put_id(doc, w, x->oclient, x->oclock);
-    if (x->rclient != CV_NONE)
-        put_id(doc, w, x->rclient, x->rclock);
-    if (!(info & (CV_INFO_ORIGIN | CV_INFO_RIGHT)))
+    pen_open(&pen, w);
+    parent = pen_origins(&pen, doc, x, g->clock, cv_list_is_key(l));
+    pen_close(&pen);
+    if (parent)
         put_parent(doc, w, l);
-    put_content(doc, w, c, g, cut);
+    put_content(doc, w, c, g, g->clock - x->clock);
 }
 
 /* The block of one client from a clock below its state on. */
@@ -385,11 +444,67 @@ static void put_txn_deleted(struct cv_doc *doc, struct cv_writer *w)
     }
 }
 
+/* The common transactions: one piece typed, or one piece deleted. */
+static bool put_typed(struct cv_doc *doc, struct cv_writer *w)
+{
+    const struct cv_client *c = &doc->clients[doc->txn.touched.at[0]];
+    const struct cv_item *x = &doc->items[cv_store_last(c)];
+    uint32_t from = c->before, at = from - x->clock, len;
+    const uint8_t *text;
+    struct pen pen;
+
+    /* Text of ASCII, all in one item, and the parent need not be told. */
+    if (x->clock > from || x->kind != CV_KIND_STRING || x->bytes != x->len ||
+        cv_list_is_key(&doc->lists[doc->leaves[x->leaf].list]) ||
+        (at == 0 && x->oclient == CV_NONE && x->rclient == CV_NONE))
+        return false;
+    len = x->len - at;
+    text = c->log + x->off + at;
+    pen_open(&pen, w);
+    pen_byte(&pen, 1);
+    pen_byte(&pen, 1);
+    pen_client(&pen, c);
+    pen_uint(&pen, from);
+    pen_origins(&pen, doc, x, from, false);
+    pen_uint(&pen, len);
+    if (len <= 16) {
+        for (uint32_t i = 0; i < len; i++)
+            pen_byte(&pen, text[i]);
+        pen_byte(&pen, 0);
+        pen_close(&pen);
+    } else {
+        pen_close(&pen);
+        cv_put_raw(w, text, len);
+        cv_put_u8(w, 0);
+    }
+    return true;
+}
+
+static void put_one_deleted(const struct cv_doc *doc, struct cv_writer *w)
+{
+    const struct cv_deleted *d = &doc->txn.deleted.at[0];
+    struct pen pen;
+
+    pen_open(&pen, w);
+    pen_byte(&pen, 0);
+    pen_byte(&pen, 1);
+    pen_client(&pen, &doc->clients[d->client]);
+    pen_byte(&pen, 1);
+    pen_uint(&pen, d->clock);
+    pen_uint(&pen, d->len);
+    pen_close(&pen);
+}
+
 int cv_encode_txn(struct cv_doc *doc, struct cv_writer *out)
 {
     struct cv_txn *t = &doc->txn;
 
-    if (!cv_txn_news(doc))
+    if (t->touched.n == 0 && t->deleted.n == 1) {
+        put_one_deleted(doc, out);
+        return out->err;
+    }
+    if (!cv_txn_news(doc) ||
+        (t->touched.n == 1 && t->deleted.n == 0 && put_typed(doc, out)))
         return out->err;
     if (t->touched.n > 1)
         qsort_r(t->touched.at, t->touched.n, sizeof(*t->touched.at), by_client,

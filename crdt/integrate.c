@@ -23,7 +23,7 @@ int cv_append_item(struct cv_doc *doc, const struct cv_item *x, uint32_t list,
     if (err == CV_OK)
         err = cv_store_log_reserve(doc, client, content.len);
     if (err == CV_OK)
-        err = cv_txn_reserve(doc);
+        err = cv_txn_room(doc);
     if (err != CV_OK)
         return err;
     i = cv_store_item_new(doc);
@@ -280,7 +280,7 @@ static bool extend(struct cv_doc *doc, const struct cv_item *x, uint32_t left,
     }
     *err = cv_store_log_reserve(doc, x->client, content.len);
     if (*err == CV_OK)
-        *err = cv_txn_reserve(doc);
+        *err = cv_txn_room(doc);
     if (*err != CV_OK)
         return true;
     cv_txn_touch(doc, x->client);
@@ -330,7 +330,7 @@ static int put_gc(struct cv_doc *doc, uint32_t client, uint32_t len)
     if (last == CV_NONE || doc->items[last].kind != CV_KIND_GC)
         return cv_append_item(doc, &x, CV_NONE, CV_NONE,
                               (struct cv_bytes){NULL, 0}, &item);
-    err = cv_txn_reserve(doc);
+    err = cv_txn_room(doc);
     if (err != CV_OK)
         return err;
     cv_txn_touch(doc, client);

@@ -12,23 +12,10 @@ static uint32_t list_of(const struct cv_doc *doc, uint32_t item)
     return doc->leaves[doc->items[item].leaf].list;
 }
 
-/* Content bytes at [off, off + len) of a client's log are no longer used. */
-static void lose(struct cv_doc *doc, uint32_t client, uint32_t off,
-                 uint32_t len)
-{
-    struct cv_client *c = &doc->clients[client];
-
-    if (off + len == c->log_len)
-        c->log_len -= len;
-    else
-        c->log_lost += len;
-    doc->log_total -= len;
-}
-
 /* Cut before unit `n`, which begins at byte `at` of the content. */
 static int cut(struct cv_doc *doc, uint32_t item, uint32_t n, uint32_t at)
 {
-    uint32_t right, newlines;
+    uint32_t right;
     struct cv_item *x, *y;
     int err = cv_store_reserve(doc);
 
@@ -49,12 +36,9 @@ static int cut(struct cv_doc *doc, uint32_t item, uint32_t n, uint32_t at)
         cv_store_item_free(doc, right);
         return err;
     }
-    newlines = cv_item_newlines(doc, y);
     x->len = n;
     x->bytes = at;
-    cv_tree_resize(doc, item, -(int32_t)cv_item_visible(y),
-                   -(int32_t)cv_item_units(y), -(int32_t)newlines);
-    cv_tree_insert(doc, list_of(doc, item), item, right, newlines);
+    cv_tree_divide(doc, item, right);
     return CV_OK;
 }
 
@@ -68,7 +52,7 @@ static int break_pair(struct cv_doc *doc, uint32_t item)
     int err = cv_store_reserve(doc);
 
     if (err == CV_OK)
-        err = cv_txn_reserve(doc);
+        err = cv_txn_room(doc);
     if (err == CV_OK)
         err = cv_store_log_reserve(doc, client, sizeof(halves) - 1);
     if (err != CV_OK)
@@ -88,7 +72,7 @@ static int break_pair(struct cv_doc *doc, uint32_t item)
     }
     old = x->off;
     off = cv_store_log_append(doc, client, halves, sizeof(halves) - 1);
-    lose(doc, client, old, PAIR_BYTES);
+    cv_store_log_lose(doc, client, old, PAIR_BYTES);
     x->len = 1;
     x->off = off;
     y->off = off + CV_UTF8_REPLACEMENT_LEN;
@@ -185,7 +169,7 @@ static void drop_list(struct cv_doc *doc, uint32_t list)
                 if (!cv_item_deleted(x)) {
                     /* Peers infer it from the type: going without is no
                      * loss when memory is short. */
-                    if (cv_txn_reserve(doc) == CV_OK)
+                    if (cv_txn_room(doc) == CV_OK)
                         cv_txn_deleted(doc, x->client, x->clock, x->len);
                     if (x->kind == CV_KIND_TYPE) {
                         uint32_t nested = cv_item_list(doc, x);
@@ -193,7 +177,8 @@ static void drop_list(struct cv_doc *doc, uint32_t list)
                         doc->lists[nested].type_item = todo;
                         todo = nested;
                     }
-                    lose(doc, x->client, x->off, cv_item_stored(x));
+                    cv_store_log_lose(doc, x->client, x->off,
+                                      cv_item_stored(x));
                 }
                 x->kind = CV_KIND_GC;
                 x->leaf = CV_NONE;
@@ -234,7 +219,7 @@ int cv_run_delete(struct cv_doc *doc, uint32_t item)
     struct cv_item *x = &doc->items[item];
     uint32_t list = list_of(doc, item), newlines = cv_item_newlines(doc, x);
     uint32_t prev;
-    int err = cv_txn_reserve(doc);
+    int err = cv_txn_room(doc);
 
     if (err != CV_OK)
         return err;
@@ -243,14 +228,14 @@ int cv_run_delete(struct cv_doc *doc, uint32_t item)
     if (list == doc->text && x->kind == CV_KIND_STRING)
         note_gone(doc, x);
     /* drop_list() may have used the room. */
-    err = cv_txn_reserve(doc);
+    err = cv_txn_room(doc);
     if (err == CV_OK)
         cv_txn_deleted(doc, x->client, x->clock, x->len);
     if (cv_list_is_key(&doc->lists[list]))
         cv_txn_key(doc, list);
     cv_tree_resize(doc, item, -(int32_t)cv_item_visible(x),
                    -(int32_t)cv_item_units(x), -(int32_t)newlines);
-    lose(doc, x->client, x->off, cv_item_stored(x));
+    cv_store_log_lose(doc, x->client, x->off, cv_item_stored(x));
     x->kind = CV_KIND_DELETED;
     x->off = x->bytes = 0;
     join(doc, item, cv_tree_next(doc, item));
@@ -259,10 +244,12 @@ int cv_run_delete(struct cv_doc *doc, uint32_t item)
     return err;
 }
 
-int cv_run_delete_text(struct cv_doc *doc, uint32_t item, uint32_t from,
+int cv_run_delete_text(struct cv_doc *doc, struct cv_place *p, uint32_t from,
                        uint32_t to, uint32_t bfrom, uint32_t bto)
 {
+    uint32_t item = p->item;
     struct cv_item *x = &doc->items[item];
+    const struct cv_leaf *l = &doc->leaves[p->leaf];
     uint32_t n = to - from, bytes = bto - bfrom, other, clock;
     uint32_t newlines;
     struct cv_item *y;
@@ -277,10 +264,14 @@ int cv_run_delete_text(struct cv_doc *doc, uint32_t item, uint32_t from,
         if (err != CV_OK)
             return err;
         x = &doc->items[item];
+        p->leaf = x->leaf;
+        p->pos = cv_tree_pos(doc, item);
+        l = &doc->leaves[p->leaf];
     }
     if (from > 0) {
         /* The end of the item goes: to a tombstone behind it? */
-        other = cv_tree_next(doc, item);
+        other =
+            p->pos + 1 < l->n ? l->item[p->pos + 1] : cv_tree_next(doc, item);
         y = other == CV_NONE ? NULL : &doc->items[other];
         if (y == NULL || y->kind != CV_KIND_DELETED || y->client != x->client ||
             y->clock != cv_item_end(x) || y->oclient != x->client ||
@@ -292,20 +283,20 @@ int cv_run_delete_text(struct cv_doc *doc, uint32_t item, uint32_t from,
             return cv_run_delete(
                 doc, cv_store_find(doc, doc->items[item].client, clock));
         }
-        err = cv_txn_reserve(doc);
+        err = cv_txn_room(doc);
         if (err != CV_OK)
             return err;
         newlines =
             (uint32_t)cv_utf8_newlines(cv_item_content(doc, x) + bfrom, bytes);
-        lose(doc, x->client, x->off + bfrom, bytes);
+        cv_store_log_lose(doc, x->client, x->off + bfrom, bytes);
         x->len -= n;
         x->bytes -= bytes;
         y->len += n;
-        cv_store_rekey(doc, other, y->clock - n);
+        y->clock -= n;
         y->oclock = y->clock - 1;
     } else {
         /* The start of the item goes: to a tombstone before it? */
-        other = cv_tree_prev(doc, item);
+        other = p->pos > 0 ? l->item[p->pos - 1] : cv_tree_prev(doc, item);
         y = other == CV_NONE ? NULL : &doc->items[other];
         if (y == NULL || y->kind != CV_KIND_DELETED || y->client != x->client ||
             cv_item_end(y) != x->clock || x->oclient != x->client ||
@@ -314,12 +305,12 @@ int cv_run_delete_text(struct cv_doc *doc, uint32_t item, uint32_t from,
             err = cut(doc, item, to, bto);
             return err != CV_OK ? err : cv_run_delete(doc, item);
         }
-        err = cv_txn_reserve(doc);
+        err = cv_txn_room(doc);
         if (err != CV_OK)
             return err;
         newlines = (uint32_t)cv_utf8_newlines(cv_item_content(doc, x), bytes);
-        lose(doc, x->client, x->off, bytes);
-        cv_store_rekey(doc, item, x->clock + n);
+        cv_store_log_lose(doc, x->client, x->off, bytes);
+        x->clock += n;
         x->oclock = x->clock - 1;
         x->len -= n;
         x->off += bytes;
@@ -327,7 +318,8 @@ int cv_run_delete_text(struct cv_doc *doc, uint32_t item, uint32_t from,
         y->len += n;
     }
     cv_txn_deleted(doc, x->client, clock, n);
-    cv_tree_resize(doc, item, -(int32_t)bytes, -(int32_t)n, -(int32_t)newlines);
+    cv_tree_resize_at(doc, p->leaf, p->pos, -(int32_t)bytes, -(int32_t)n,
+                      -(int32_t)newlines);
     return CV_OK;
 }
 

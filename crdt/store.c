@@ -115,6 +115,7 @@ static int grow_client_hash(struct cv_doc *doc)
 int cv_store_client_add(struct cv_doc *doc, uint64_t id, uint32_t *index)
 {
     uint32_t c = cv_store_client(doc, id);
+    struct cv_writer w;
 
     if (c != CV_NONE) {
         *index = c;
@@ -137,6 +138,9 @@ int cv_store_client_add(struct cv_doc *doc, uint64_t id, uint32_t *index)
     c = doc->clients_n++;
     doc->clients[c] =
         (struct cv_client){.id = id, .source = CV_NONE, .blocked_on = CV_NONE};
+    cv_writer_init(&w, doc->clients[c].id_wire, sizeof(uint64_t));
+    cv_put_varuint(&w, id);
+    doc->clients[c].id_len = (uint8_t)w.len;
     doc->client_hash[free_slot(doc->client_hash, doc->client_mask,
                                hash_id(doc, id))] = c;
     *index = c;
@@ -181,40 +185,45 @@ uint32_t cv_store_clients_sorted(const struct cv_doc *doc, uint32_t *order)
 
 /* ---- items by id ---- */
 
+static uint32_t first_clock(const struct cv_doc *doc, const struct cv_chunk *k)
+{
+    return doc->items[k->item[0]].clock;
+}
+
+static uint32_t find_chunk(const struct cv_doc *doc, struct cv_client *c,
+                           uint32_t clock)
+{
+    uint32_t low = 0, high = c->chunks_n - 1, hint = c->hint;
+
+    /* Most look-ups are for what came last, or near the one before. */
+    if (first_clock(doc, &c->chunks[high]) <= clock)
+        return high;
+    if (hint < high && first_clock(doc, &c->chunks[hint]) <= clock &&
+        first_clock(doc, &c->chunks[hint + 1]) > clock)
+        return hint;
+    while (high - low > 1) {
+        uint32_t mid = low + (high - low) / 2;
+
+        if (first_clock(doc, &c->chunks[mid]) <= clock)
+            low = mid;
+        else
+            high = mid;
+    }
+    c->hint = low;
+    return low;
+}
+
 struct cv_slot cv_store_slot(const struct cv_doc *doc, uint32_t client,
                              uint32_t clock)
 {
     struct cv_client *c = &cv_doc_mutable(doc)->clients[client];
     const struct cv_chunk *k;
-    uint32_t low, high, chunk;
+    uint32_t low = 0, high, chunk;
 
     assert(clock < c->next);
-    chunk = c->chunks_n - 1;
-    if (c->chunks[chunk].first > clock) {
-        uint32_t hint = c->hint;
-
-        if (hint + 1 < c->chunks_n && c->chunks[hint].first <= clock &&
-            c->chunks[hint + 1].first > clock) {
-            chunk = hint;
-        } else {
-            low = 0;
-            high = chunk;
-            while (high - low > 1) {
-                uint32_t mid = low + (high - low) / 2;
-
-                if (c->chunks[mid].first <= clock)
-                    low = mid;
-                else
-                    high = mid;
-            }
-            chunk = low;
-            c->hint = low;
-        }
-    }
+    chunk = find_chunk(doc, c, clock);
     k = &c->chunks[chunk];
-    low = 0;
     high = k->n;
-    /* Most look-ups are for what was typed last. */
     if (doc->items[k->item[high - 1]].clock <= clock)
         low = high - 1;
     while (high - low > 1) {
@@ -302,8 +311,6 @@ int cv_store_enter(struct cv_doc *doc, uint32_t item)
         k = &c->chunks[c->chunks_n - 1];
         if (k->n == k->cap && (err = grow_chunk(k)) != CV_OK)
             return err;
-        if (k->n == 0)
-            k->first = x->clock;
         k->item[k->n++] = item;
         return CV_OK;
     }
@@ -321,7 +328,6 @@ int cv_store_enter(struct cv_doc *doc, uint32_t item)
         memcpy(k[1].item, k->item + half,
                (size_t)(k->n - half) * sizeof(*k->item));
         k[1].n = (uint16_t)(k->n - half);
-        k[1].first = doc->items[k[1].item[0]].clock;
         k->n = half;
         if (s.pos >= half) {
             s.pos -= half;
@@ -352,21 +358,7 @@ void cv_store_leave(struct cv_doc *doc, uint32_t item)
         free(k->item);
         c->chunks_n--;
         memmove(k, k + 1, (c->chunks_n - s.chunk) * sizeof(*k));
-    } else if (s.pos == 0) {
-        k->first = doc->items[k->item[0]].clock;
     }
-}
-
-void cv_store_rekey(struct cv_doc *doc, uint32_t item, uint32_t clock)
-{
-    struct cv_item *x = &doc->items[item];
-    struct cv_client *c = &doc->clients[x->client];
-    struct cv_slot s = cv_store_slot(doc, x->client, x->clock);
-
-    assert(cv_slot_item(c, s) == item);
-    if (s.pos == 0)
-        c->chunks[s.chunk].first = clock;
-    x->clock = clock;
 }
 
 /* ---- memory ---- */
@@ -423,14 +415,12 @@ uint32_t cv_item_stored(const struct cv_item *x)
                                    : x->bytes;
 }
 
-int cv_store_log_reserve(struct cv_doc *doc, uint32_t client, size_t len)
+int cv_store_log_grow(struct cv_doc *doc, uint32_t client, size_t len)
 {
     struct cv_client *c = &doc->clients[client];
     size_t cap = (size_t)c->log_cap + c->log_cap / 4;
     uint8_t *log;
 
-    if (len <= c->log_cap - c->log_len)
-        return CV_OK;
     if (cap < FIRST_LOG)
         cap = FIRST_LOG;
     if (cap < c->log_len + len)
@@ -447,18 +437,24 @@ int cv_store_log_reserve(struct cv_doc *doc, uint32_t client, size_t len)
     return CV_OK;
 }
 
-uint32_t cv_store_log_append(struct cv_doc *doc, uint32_t client,
-                             const void *data, size_t len)
+static bool is_wasteful(const struct cv_client *c)
+{
+    return c->log_lost >= COMPACT_BYTES && c->log_lost >= c->log_len / 2;
+}
+
+void cv_store_log_lose(struct cv_doc *doc, uint32_t client, uint32_t off,
+                       uint32_t len)
 {
     struct cv_client *c = &doc->clients[client];
-    uint32_t off = c->log_len;
 
-    assert(len <= c->log_cap - c->log_len);
-    if (len > 0)
-        memcpy(c->log + off, data, len);
-    c->log_len += (uint32_t)len;
-    doc->log_total += len;
-    return off;
+    doc->log_total -= len;
+    if (off + len == c->log_len) {
+        c->log_len -= len;
+        return;
+    }
+    c->log_lost += len;
+    if (is_wasteful(c))
+        doc->log_wasteful = true;
 }
 
 static int compact_client(struct cv_doc *doc, struct cv_client *c)
@@ -494,12 +490,12 @@ int cv_store_compact(struct cv_doc *doc, bool force)
     for (uint32_t i = 0; i < doc->clients_n; i++) {
         struct cv_client *c = &doc->clients[i];
 
-        if (c->log_lost == 0 || (!force && (c->log_lost < COMPACT_BYTES ||
-                                            c->log_lost < c->log_len / 2)))
+        if (force ? c->log_lost == 0 : !is_wasteful(c))
             continue;
         if (compact_client(doc, c) != CV_OK)
             return CV_ERR_NOMEM;
     }
+    doc->log_wasteful = false;
     return CV_OK;
 }
 

@@ -22,7 +22,7 @@
 
 /* Bytes of content in one item at most: what one step over text may cost. */
 #ifndef CV_RUN_BYTES
-#define CV_RUN_BYTES 8192
+#define CV_RUN_BYTES 4096
 #endif
 
 #define CV_CLIENT_BITS 20
@@ -50,13 +50,14 @@ struct cv_item {
 #define CV_CHUNK_ITEMS 256
 #endif
 struct cv_chunk {
-    uint32_t first; /* clock of the first item */
     uint16_t n, cap;
     uint32_t *item;
 };
 
 struct cv_client {
     uint64_t id;
+    uint8_t id_wire[8]; /* as a varuint */
+    uint8_t id_len;
     uint32_t next; /* state: the next clock */
     uint32_t chunks_n, chunks_cap;
     uint32_t hint; /* chunk of the last find */
@@ -154,13 +155,13 @@ struct cv_txn {
     CV_VEC(uint32_t) keys; /* key lists */
 };
 
-/* Where the last local edit ended: the next one is probably there. */
+/* Where the last local edit was: the next one is probably there. */
 struct cv_hot {
     uint32_t leaf;  /* of the text list; CV_NONE: unknown */
     uint32_t start; /* byte offset of the leaf */
-    uint32_t item;  /* run of our own that ends at `end`; CV_NONE */
-    uint32_t pos;   /* of the item in the leaf */
-    uint32_t end;   /* byte offset */
+    uint32_t pos;   /* an item in it */
+    uint32_t at;    /* byte offset of that item */
+    bool typing;    /* it is our last one, and what follows it is visible */
 };
 
 struct cv_doc {
@@ -187,7 +188,8 @@ struct cv_doc {
     uint32_t *list_hash; /* roots and keys */
     uint32_t list_mask, list_named;
 
-    size_t log_total; /* bytes of logs and names, the lost ones not */
+    size_t log_total;  /* bytes of logs and names, the lost ones not */
+    bool log_wasteful; /* some log has lost much */
     uint32_t plan_serial;
     struct cv_hot hot;
     struct cv_txn txn;
@@ -255,16 +257,37 @@ void cv_store_item_free(struct cv_doc *doc, uint32_t item);
 int cv_store_enter(struct cv_doc *doc, uint32_t item);
 /* Take it out. */
 void cv_store_leave(struct cv_doc *doc, uint32_t item);
-/* The clock of this item is about to become `clock`; its order stays. */
-void cv_store_rekey(struct cv_doc *doc, uint32_t item, uint32_t clock);
-
 /* ---- logs ---- */
 
+int cv_store_log_grow(struct cv_doc *doc, uint32_t client, size_t len);
 /* Room at the end of a client's log, which may move it. */
-int cv_store_log_reserve(struct cv_doc *doc, uint32_t client, size_t len);
+static inline int cv_store_log_reserve(struct cv_doc *doc, uint32_t client,
+                                       size_t len)
+{
+    const struct cv_client *c = &doc->clients[client];
+
+    if (len <= c->log_cap - c->log_len)
+        return CV_OK;
+    return cv_store_log_grow(doc, client, len);
+}
 /* Append what was reserved; the offset of it. */
-uint32_t cv_store_log_append(struct cv_doc *doc, uint32_t client,
-                             const void *data, size_t len);
+static inline uint32_t cv_store_log_append(struct cv_doc *doc, uint32_t client,
+                                           const void *data, size_t len)
+{
+    struct cv_client *c = &doc->clients[client];
+    uint32_t off = c->log_len;
+
+    if (len == 1)
+        c->log[off] = *(const uint8_t *)data;
+    else if (len > 0)
+        memcpy(c->log + off, data, len);
+    c->log_len += (uint32_t)len;
+    doc->log_total += len;
+    return off;
+}
+/* Content bytes at [off, off + len) of a client's log are no longer used. */
+void cv_store_log_lose(struct cv_doc *doc, uint32_t client, uint32_t off,
+                       uint32_t len);
 static inline const uint8_t *cv_item_content(const struct cv_doc *doc,
                                              const struct cv_item *x)
 {
@@ -277,6 +300,12 @@ static inline const uint8_t *cv_item_content(const struct cv_doc *doc,
 uint32_t cv_item_stored(const struct cv_item *x);
 /* Rewrite the logs that have lost much (`force`: anything). */
 int cv_store_compact(struct cv_doc *doc, bool force);
+/* The same at the end of a transaction.  Without memory the logs stay. */
+static inline void cv_store_tidy(struct cv_doc *doc)
+{
+    if (doc->log_wasteful)
+        (void)!cv_store_compact(doc, false);
+}
 
 /* ---- lists ---- */
 

@@ -34,7 +34,7 @@ static void leaf_free(struct cv_doc *doc, uint32_t i)
     doc->leaves_free = i;
     doc->leaves_spare++;
     if (doc->hot.leaf == i)
-        doc->hot.leaf = CV_NONE;
+        doc->hot = (struct cv_hot){.leaf = CV_NONE};
 }
 
 static uint32_t inner_new(struct cv_doc *doc)
@@ -110,25 +110,6 @@ void cv_tree_flush(struct cv_doc *doc)
         child = node;
         node = in->parent;
     }
-}
-
-void cv_tree_resize_at(struct cv_doc *doc, uint32_t leaf, uint32_t pos,
-                       int32_t bytes, int32_t units, int32_t newlines)
-{
-    struct cv_leaf *l = &doc->leaves[leaf];
-    struct cv_list *list = &doc->lists[l->list];
-
-    if (doc->lazy != leaf) {
-        cv_tree_flush(doc);
-        doc->lazy = leaf;
-    }
-    l->vis[pos] += (uint32_t)bytes;
-    l->sum[CV_BYTES] += (uint32_t)bytes;
-    l->sum[CV_UNITS] += (uint32_t)units;
-    l->sum[CV_NEWLINES] += (uint32_t)newlines;
-    list->sum[CV_BYTES] += (uint32_t)bytes;
-    list->sum[CV_UNITS] += (uint32_t)units;
-    list->sum[CV_NEWLINES] += (uint32_t)newlines;
 }
 
 void cv_tree_resize(struct cv_doc *doc, uint32_t item, int32_t bytes,
@@ -419,19 +400,45 @@ static uint32_t split_leaf(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
     sum_leaf(doc, twin, newlines);
     link_right(doc, l->list, 1, leaf, l->sum, twin, t->sum);
     if (doc->hot.leaf == leaf)
-        doc->hot.leaf = CV_NONE;
+        doc->hot = (struct cv_hot){.leaf = CV_NONE};
     if (*pos < keep)
         return leaf;
     *pos -= keep;
     return twin;
 }
 
+/* The places in the leaf have shifted. */
+static void cool(struct cv_doc *doc, uint32_t leaf)
+{
+    struct cv_hot *hot = &doc->hot;
+
+    if (hot->leaf != leaf)
+        return;
+    hot->pos = 0;
+    hot->at = hot->start;
+    hot->typing = false;
+}
+
+/* Put an item into a leaf that has room, nothing of it visible yet. */
+static void open_leaf(struct cv_doc *doc, uint32_t leaf, uint32_t pos,
+                      uint32_t item)
+{
+    struct cv_leaf *l = &doc->leaves[leaf];
+
+    memmove(&l->item[pos + 1], &l->item[pos], (l->n - pos) * sizeof(uint32_t));
+    memmove(&l->vis[pos + 1], &l->vis[pos], (l->n - pos) * sizeof(uint32_t));
+    l->n++;
+    l->item[pos] = item;
+    l->vis[pos] = 0;
+    doc->items[item].leaf = leaf;
+    cool(doc, leaf);
+}
+
 void cv_tree_insert(struct cv_doc *doc, uint32_t list, uint32_t left,
                     uint32_t item, uint32_t newlines)
 {
-    struct cv_item *x = &doc->items[item];
+    const struct cv_item *x = &doc->items[item];
     struct cv_list *l = &doc->lists[list];
-    struct cv_leaf *leaf;
     uint32_t at, pos;
 
     if (l->root == CV_NONE) {
@@ -459,17 +466,29 @@ void cv_tree_insert(struct cv_doc *doc, uint32_t list, uint32_t left,
             at = split_leaf(doc, at, &pos);
         }
     }
-    leaf = &doc->leaves[at];
-    memmove(&leaf->item[pos + 1], &leaf->item[pos],
-            (leaf->n - pos) * sizeof(uint32_t));
-    memmove(&leaf->vis[pos + 1], &leaf->vis[pos],
-            (leaf->n - pos) * sizeof(uint32_t));
-    leaf->n++;
-    leaf->item[pos] = item;
-    leaf->vis[pos] = 0;
-    x->leaf = at;
+    open_leaf(doc, at, pos, item);
     cv_tree_resize_at(doc, at, pos, (int32_t)cv_item_visible(x),
                       (int32_t)cv_item_units(x), (int32_t)newlines);
+}
+
+void cv_tree_divide(struct cv_doc *doc, uint32_t item, uint32_t right)
+{
+    const struct cv_item *y = &doc->items[right];
+    uint32_t leaf = doc->items[item].leaf, pos = cv_tree_pos(doc, item);
+    struct cv_leaf *l = &doc->leaves[leaf];
+    uint32_t newlines;
+
+    if (l->n < CV_LEAF_ITEMS) {
+        /* The sums stay what they are. */
+        open_leaf(doc, leaf, pos + 1, right);
+        l->vis[pos + 1] = cv_item_visible(y);
+        l->vis[pos] -= l->vis[pos + 1];
+        return;
+    }
+    newlines = cv_item_newlines(doc, y);
+    cv_tree_resize_at(doc, leaf, pos, -(int32_t)cv_item_visible(y),
+                      -(int32_t)cv_item_units(y), -(int32_t)newlines);
+    cv_tree_insert(doc, l->list, item, right, newlines);
 }
 
 /* ---- removing ---- */
@@ -537,7 +556,7 @@ static void join_leaves(struct cv_doc *doc, uint32_t left, uint32_t right)
         in->w[k][i] = l->sum[k];
     }
     if (doc->hot.leaf == left)
-        doc->hot.leaf = CV_NONE;
+        doc->hot = (struct cv_hot){.leaf = CV_NONE};
     unlink_leaf(doc, right);
 }
 
@@ -551,8 +570,7 @@ void cv_tree_remove(struct cv_doc *doc, uint32_t item)
     memmove(&l->item[pos], &l->item[pos + 1], (l->n - pos) * sizeof(uint32_t));
     memmove(&l->vis[pos], &l->vis[pos + 1], (l->n - pos) * sizeof(uint32_t));
     doc->items[item].leaf = CV_NONE;
-    if (doc->hot.leaf == leaf)
-        doc->hot.item = CV_NONE;
+    cool(doc, leaf);
     if (l->n >= LEAF_LOW || l->parent == CV_NONE) {
         if (l->n == 0) {
             cv_tree_flush(doc);

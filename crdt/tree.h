@@ -36,14 +36,34 @@ bool cv_place_live(const struct cv_doc *doc, struct cv_place *p);
 /* Link an item behind `left`, or at the start for CV_NONE. */
 void cv_tree_insert(struct cv_doc *doc, uint32_t list, uint32_t left,
                     uint32_t item, uint32_t newlines);
+/* Link the second part of an item that was cut in two behind the first; both
+ * have their final values. */
+void cv_tree_divide(struct cv_doc *doc, uint32_t item, uint32_t right);
 /* Unlink an item of which nothing is visible. */
 void cv_tree_remove(struct cv_doc *doc, uint32_t item);
 /* What is visible of an item changes by this. */
 void cv_tree_resize(struct cv_doc *doc, uint32_t item, int32_t bytes,
                     int32_t units, int32_t newlines);
 /* The same when its place in the leaf is known. */
-void cv_tree_resize_at(struct cv_doc *doc, uint32_t leaf, uint32_t pos,
-                       int32_t bytes, int32_t units, int32_t newlines);
+static inline void cv_tree_resize_at(struct cv_doc *doc, uint32_t leaf,
+                                     uint32_t pos, int32_t bytes, int32_t units,
+                                     int32_t newlines)
+{
+    struct cv_leaf *l = &doc->leaves[leaf];
+    struct cv_list *list = &doc->lists[l->list];
+
+    if (doc->lazy != leaf) {
+        cv_tree_flush(doc);
+        doc->lazy = leaf;
+    }
+    l->vis[pos] += (uint32_t)bytes;
+    l->sum[CV_BYTES] += (uint32_t)bytes;
+    l->sum[CV_UNITS] += (uint32_t)units;
+    l->sum[CV_NEWLINES] += (uint32_t)newlines;
+    list->sum[CV_BYTES] += (uint32_t)bytes;
+    list->sum[CV_UNITS] += (uint32_t)units;
+    list->sum[CV_NEWLINES] += (uint32_t)newlines;
+}
 /* Free all nodes of a list; the items are not looked at. */
 void cv_tree_clear(struct cv_doc *doc, uint32_t list);
 

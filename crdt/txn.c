@@ -46,17 +46,6 @@ void cv_txn_end(struct cv_doc *doc)
     t->serial++;
 }
 
-void cv_txn_touch(struct cv_doc *doc, uint32_t client)
-{
-    struct cv_client *c = &doc->clients[client];
-
-    if (c->mark == doc->txn.serial)
-        return;
-    doc->txn.touched.at[doc->txn.touched.n++] = client;
-    c->mark = doc->txn.serial;
-    c->before = c->next;
-}
-
 int cv_txn_reserve(struct cv_doc *doc)
 {
     struct cv_txn *t = &doc->txn;

@@ -19,11 +19,30 @@ static inline uint32_t cv_txn_before(const struct cv_doc *doc, uint32_t client)
     return c->mark == doc->txn.serial ? c->before : c->next;
 }
 
-/* Room for one more entry of each kind. */
 int cv_txn_reserve(struct cv_doc *doc);
-/* After reserve.  Structs of this client are about to be added: nothing can
- * fail between this and that. */
-void cv_txn_touch(struct cv_doc *doc, uint32_t client);
+/* Room for one more entry of each kind (three notes). */
+static inline int cv_txn_room(struct cv_doc *doc)
+{
+    const struct cv_txn *t = &doc->txn;
+
+    if (t->touched.n < t->touched.cap && t->deleted.n < t->deleted.cap &&
+        t->keys.n < t->keys.cap &&
+        (!t->notes_on || t->notes.cap - t->notes.n >= 3))
+        return CV_OK;
+    return cv_txn_reserve(doc);
+}
+/* After room was made.  Structs of this client are about to be added: nothing
+ * can fail between this and that. */
+static inline void cv_txn_touch(struct cv_doc *doc, uint32_t client)
+{
+    struct cv_client *c = &doc->clients[client];
+
+    if (c->mark == doc->txn.serial)
+        return;
+    doc->txn.touched.at[doc->txn.touched.n++] = client;
+    c->mark = doc->txn.serial;
+    c->before = c->next;
+}
 void cv_txn_deleted(struct cv_doc *doc, uint32_t client, uint32_t clock,
                     uint32_t len);
 void cv_txn_note(struct cv_doc *doc, enum cv_note_kind kind, uint32_t client,

@@ -42,7 +42,7 @@ static size_t check_char(const uint8_t *text, size_t len)
     return n;
 }
 
-bool cv_utf8_measure(const uint8_t *text, size_t len, size_t *units)
+bool cv_utf8_measure_long(const uint8_t *text, size_t len, size_t *units)
 {
     size_t at = 0, n = 0;
 
@@ -100,7 +100,7 @@ size_t cv_utf8_offset(const uint8_t *text, size_t len, size_t units,
     return at;
 }
 
-size_t cv_utf8_newlines(const uint8_t *text, size_t len)
+size_t cv_utf8_newlines_long(const uint8_t *text, size_t len)
 {
     size_t n = 0;
 

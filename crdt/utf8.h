@@ -11,8 +11,17 @@
 #define CV_UTF8_REPLACEMENT     "\xEF\xBF\xBD"
 #define CV_UTF8_REPLACEMENT_LEN 3
 
+bool cv_utf8_measure_long(const uint8_t *text, size_t len, size_t *units);
 /* Validate (RFC 3629) and count UTF-16 units in one pass. */
-bool cv_utf8_measure(const uint8_t *text, size_t len, size_t *units);
+static inline bool cv_utf8_measure(const uint8_t *text, size_t len,
+                                   size_t *units)
+{
+    if (len == 1) { /* a key stroke */
+        *units = 1;
+        return text[0] < 0x80;
+    }
+    return cv_utf8_measure_long(text, len, units);
+}
 
 /* UTF-16 units of valid text. */
 size_t cv_utf8_units(const uint8_t *text, size_t len);
@@ -34,8 +43,14 @@ static inline size_t cv_utf8_char_len(uint8_t first)
     return first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
 }
 
+size_t cv_utf8_newlines_long(const uint8_t *text, size_t len);
 /* '\n' characters. */
-size_t cv_utf8_newlines(const uint8_t *text, size_t len);
+static inline size_t cv_utf8_newlines(const uint8_t *text, size_t len)
+{
+    if (len == 1)
+        return text[0] == '\n';
+    return cv_utf8_newlines_long(text, len);
+}
 /* Offset behind the n-th (from 1) newline; there are that many. */
 size_t cv_utf8_after_newline(const uint8_t *text, size_t len, size_t n);
 #endif
