@@ -18,7 +18,8 @@
  *   test/log     {}                    what the editor asked for, and forget it
  *   test/refuse  {method, code, message, hint}   answer the next one so
  *
- * FAKE_SLOW in its environment names a request that takes it 0.3 s.
+ * FAKE_SLOW in its environment names a request that takes it 0.3 s, FAKE_DUMP
+ * a file for the first text when its stdin ends.
  */
 #include <jansson.h>
 #include <nettle/sha2.h>
@@ -874,5 +875,11 @@ int main(void)
         len = consume(in, len + (size_t)got);
     }
     free(in);
+    if (getenv("FAKE_DUMP") != NULL && doc_count > 0) {
+        FILE *f = take(fopen(getenv("FAKE_DUMP"), "w"));
+
+        fwrite(docs[0].truth.data, 1, docs[0].truth.len, f);
+        fclose(f);
+    }
     return 0;
 }

@@ -658,9 +658,9 @@ function! s:set_name(name) abort
         if !empty(s:sessions) || !empty(covim#doc#all())
             throw 'covim: the name cannot change while a session lives'
         endif
-        call covim#rpc#shutdown()
     endif
     let g:covim_name = a:name
+    call covim#rpc#rename()
 endfunction
 
 " The session that a command without a name means.

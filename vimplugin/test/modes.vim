@@ -71,6 +71,9 @@ let s:cases = [
             \ ['macro recording', '3Gqqx', s:above, 'jq@q',
             \  ['NEW', 'one two', 'three four', 'ive six', 'even eight']
             \  + s:text[4:], 6, 1],
+            \ ['macro recording of an insert', '3GqqAab', s:above,
+            \  "c\<Esc>qj@q", ['NEW', 'one two', 'three four', 'five sixabc',
+            \   'seven eightabc'] + s:text[4:], 5, -1],
             \ ['count insert', '3G3iab', s:above, "c\<Esc>",
             \  ['NEW', 'one two', 'three four', 'abcabcabcfive six']
             \  + s:text[3:], 4, 9],
@@ -82,6 +85,29 @@ let s:cases = [
             \  + s:text[4:], 5, 2],
             \ ['undo takes one''s own', "3Gxx", [[[5, 0, 5, 0], 'Z']], 'uu',
             \  s:text[:1] + ['ive six'] + s:text[3:], -1, -1],
+            \ ['undo of what was typed after it', '3GAab', s:above,
+            \  "c\<CR>d\<Esc>u", ['NEW', 'one two', 'three four', 'five sixab']
+            \  + s:text[3:], -1, -1],
+            \ ['undo of what was typed around it', '3GAab', s:above,
+            \  "c\<CR>d\<Esc>uuu", s:text, -1, -1],
+            \ ['undo and redo around it', '3GAab', [[[3, 0, 3, 0], 'Z']],
+            \  "cd\<Esc>uuu\<C-r>\<C-r>\<C-r>", s:text[:1]
+            \  + ['Zfive sixabcd'] + s:text[3:], -1, -1],
+            \ ['dot repeat of an insert around it', '3GAab', s:above,
+            \  "cd\<Esc>j.", ['NEW', 'one two', 'three four', 'five sixabcd',
+            \   'seven eightabcd'] + s:text[4:], -1, -1],
+            \ ['CTRL-V', "3Gi\<C-v>", s:above, "u0042c\<Esc>",
+            \  ['NEW', 'one two', 'three four', 'Bcfive six'] + s:text[3:],
+            \  -1, -1],
+            \ ['CTRL-K', "3Gi\<C-k>", s:above, "e:c\<Esc>",
+            \  ['NEW', 'one two', 'three four', 'ëcfive six'] + s:text[3:],
+            \  -1, -1],
+            \ ['CTRL-O', "3Gi\<C-o>", s:above, "x\<Esc>",
+            \  ['NEW', 'one two', 'three four', 'ive six'] + s:text[3:],
+            \  -1, -1],
+            \ ['CTRL-W', "3Giab cd", s:above, "\<C-w>\<C-w>x\<Esc>",
+            \  ['NEW', 'one two', 'three four', 'xfive six'] + s:text[3:],
+            \  -1, -1],
             \ ['mark', '3Gma1G', s:above, "'ax",
             \  ['NEW', 'one two', 'three four', 'ive six'] + s:text[3:], 4, 1],
             \ ['getchar of a plugin', '3G:call AddMark()' . "\<CR>", s:above, '!',
@@ -104,9 +130,9 @@ let s:pause = 10
 function! ModesStart(dir) abort
     let s:dir = a:dir
     if has('nvim')
-        " While Neovim waits for the character of `f` or at this prompt no
-        " timer runs: nothing can arrive, and this script cannot go on either.
-        call filter(s:cases, 'v:val[0] !~# "find\\|substitute prompt"')
+        " While Neovim waits for the character of `f` or of CTRL-V, or at this
+        " prompt, no timer runs: nothing can arrive, nor this script go on.
+        call filter(s:cases, 'v:val[0] !~# "find\\|substitute prompt\\|CTRL-[VK]"')
     endif
     if !empty($COVIM_ONLY)
         call filter(s:cases, 'v:val[0] =~# $COVIM_ONLY')

@@ -47,6 +47,11 @@ function! Test_the_name_is_told_by_hello() abort
     call WaitFor('get(Doc(), "state", "") ==# "live"')
     call assert_equal('Dora Explorer', Logged('hello')[0][1].name)
     call assert_match('cannot change', join(Say('enew | CoVim join covim1x as Bob')))
+    bprevious
+    CoVim leave
+    CoVim join covim1abcdefghijk as Bob Bee
+    call WaitFor('bufname("%") =~# "^covim://"')
+    call assert_equal('Bob Bee', Logged('hello')[-1][1].name)
     let g:covim_name = l:name
 endfunction
 
@@ -73,6 +78,7 @@ function! Test_text_that_cannot_be_shared_is_refused() abort
         call assert_match(l:why, join(Say('CoVim share')))
         call assert_equal({}, Doc())
     endfor
+    call assert_equal('', covim#doc#refusal(['aé日😀', '한국어 힣', "\ufffd\ue000\ud7ff"]))
     enew!
     let g:covim_max_bytes = 10
     call setline(1, repeat('x', 20))

@@ -53,20 +53,38 @@ endfunction
 " Why these lines cannot be shared, or ''.  JSON would change an invalid byte
 " silently, and a line with NUL has no form in the protocol.
 function! covim#doc#refusal(lines) abort
-    if match(a:lines, "\n") >= 0
+    if s:has_nul(a:lines)
         return 'the text holds NUL characters'
     endif
     return s:is_utf8(a:lines) ? '' : 'the text is not valid UTF-8'
 endfunction
 
+" Searching bytes, for a pattern takes seconds in a line of 1 MB.
+function! s:has_nul(lines) abort
+    return stridx(join(a:lines, ''), "\n") >= 0
+endfunction
+
 function! s:is_utf8(lines) abort
     try
-        return json_decode(json_encode(a:lines)) ==# a:lines
-                    \ && match(a:lines, '[\ud800-\udfff]') < 0
+        if json_decode(json_encode(a:lines)) !=# a:lines
+            return 0
+        endif
     catch
         return 0
     endtry
+    " JSON lets surrogates through: 0xed and a byte from 0xa0 on.
+    let l:text = join(a:lines, '')
+    if stridx(l:text, "\xed") >= 0
+        for l:second in s:surrogates
+            if stridx(l:text, l:second) >= 0
+                return 0
+            endif
+        endfor
+    endif
+    return 1
 endfunction
+
+let s:surrogates = map(range(0xa0, 0xbf), 'eval(printf("\"\\xed\\x%x\"", v:val))')
 
 " The model of the end of a file: the text ends with LF unless the file has
 " none and is to have none.
@@ -316,6 +334,10 @@ function! covim#doc#reloaded(buf) abort
     call setbufvar(a:buf, '&bufhidden', 'hide')
     call s:set_role(l:d, l:d.role)
     call covim#doc#replaced(a:buf)
+    if l:d.rev > 0
+        call covim#ui#say('warn', 'covim: ' . l:d.show . ' was read again:'
+                    \ . ' what it lacks is deleted for everybody')
+    endif
 endfunction
 
 " Any line may be another one: all of them are sent.
@@ -392,7 +414,7 @@ endfunction
 " Bytes that cannot be sent as they are become U+FFFD, in the buffer too: it
 " must hold what the others see.  Returns the lines to send.
 function! s:repair(d, first, lines) abort
-    if match(a:lines, "\n") < 0 && s:is_utf8(a:lines)
+    if !s:has_nul(a:lines) && s:is_utf8(a:lines)
         return a:lines
     endif
     let l:d = a:d
@@ -403,7 +425,7 @@ function! s:repair(d, first, lines) abort
     let l:bad = 0
     for l:line in a:lines
         let l:good = l:line
-        if l:line =~# '\n' || !s:is_utf8([l:line])
+        if s:has_nul([l:line]) || !s:is_utf8([l:line])
             let l:good = join(map(split(l:line, '\zs'),
                         \ 's:is_char(v:val) ? v:val : "\ufffd"'), '')
             call setbufline(l:d.buf, l:lnum, l:good)
@@ -486,6 +508,7 @@ function! covim#doc#on_kept(msg) abort
 endfunction
 
 function! s:enqueue(d, kind, msg) abort
+    call s:tick_start()
     if a:kind ==# 'edit' && covim#num(a:msg, 'erev', -1) != a:d.erev
         let s:stats.dropped += 1
         return
@@ -601,8 +624,7 @@ function! s:apply(d, range, text) abort
     let l:edit.parts = copy(l:new)
     let l:new[0] = strpart(l:old[0], 0, l:c1) . l:new[0]
     let l:new[-1] .= strpart(l:old[-1], l:c2)
-    call s:replace(l:d, l:l1, l:old, l:new, l:edit)
-    return 1
+    return s:replace(l:d, l:l1, l:old, l:new, l:edit)
 endfunction
 
 " The list without its first `skip` and its last `drop` items.
@@ -612,7 +634,8 @@ function! s:middle(list, skip, drop) abort
 endfunction
 
 " Lines from `first` on, now `old`, become `new`.  Only those that differ are
-" touched, so that marks, folds and properties of the others stay.
+" touched, so that marks, folds and properties of the others stay.  Returns
+" whether it could be done.
 function! s:replace(d, first, old, new, edit) abort
     let l:d = a:d
     let l:buf = l:d.buf
@@ -635,8 +658,9 @@ function! s:replace(d, first, old, new, edit) abort
         let l:new = s:middle(l:new, l:skip, l:same)
     endif
     if empty(l:old) && empty(l:new)
-        return
+        return 1
     endif
+    let l:done = 0
     let l:views = s:save_views(l:buf, a:edit)
     let l:d.applying = 1
     let l:here = l:buf == bufnr('%')
@@ -649,10 +673,11 @@ function! s:replace(d, first, old, new, edit) abort
         if l:here
             noautocmd let &l:undolevels = &l:undolevels
         endif
-        noautocmd call covim#backend('replace', l:buf, l:first,
+        noautocmd let l:done = covim#backend('replace', l:buf, l:first,
                     \ l:first + len(l:old) - 1, l:new, a:edit)
         if l:here
             noautocmd let &l:undolevels = &l:undolevels
+            call s:go_on_inserting()
         endif
         call covim#backend('flush', l:buf)
     finally
@@ -660,9 +685,10 @@ function! s:replace(d, first, old, new, edit) abort
             call setbufvar(l:buf, '&modifiable', 0)
         endif
         let l:d.applying = 0
-        let l:d.n += len(l:new) - len(l:old)
+        let l:d.n = l:done ? l:d.n + len(l:new) - len(l:old)
+                    \ : s:line_count(l:buf)
         let l:d.tail = l:d.n
-        let l:d.changed = l:d.verified ? reltime() : l:d.changed
+        let l:d.changed = reltime()
         let l:d.verified = 0
     endtry
     if len(l:new) != len(l:old)
@@ -670,6 +696,24 @@ function! s:replace(d, first, old, new, edit) abort
                     \ len(l:new) - len(l:old))
     endif
     call s:restore_views(l:views)
+    return l:done
+endfunction
+
+let s:split = 0
+
+" In insert mode the text is saved for undo once, at the start: what is typed
+" after another change to the buffer, lines above all, would not be undone.
+" CTRL-G u makes the editor save again.
+function! s:go_on_inserting() abort
+    if mode() =~# '^[iR]' && !s:split
+        let s:split = 1
+        call feedkeys("\<C-g>u", 'ni')
+        call timer_start(0, function('s:on_split'))
+    endif
+endfunction
+
+function! s:on_split(timer) abort
+    let s:split = 0
 endfunction
 
 function! s:take_eol(d, eol) abort

@@ -122,6 +122,19 @@ function! covim#rpc#start() abort
                 \ function('s:on_hello_timeout', [l:generation]))
 endfunction
 
+" Tells an agent that runs already what the user is called now.
+function! covim#rpc#rename() abort
+    if s:state ==# 'ready'
+        call s:send('hello', s:hello_params(), function('s:on_renamed'))
+    endif
+endfunction
+
+function! s:on_renamed(error, result) abort
+    if empty(a:error)
+        let s:hello = a:result
+    endif
+endfunction
+
 function! s:on_hello_timeout(generation, timer) abort
     if a:generation == s:generation && s:state ==# 'starting'
         call add(s:stderr, 'no answer to hello')
