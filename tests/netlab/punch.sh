@@ -79,6 +79,30 @@ connects s c ipv4   # symmetric, dialled from and to a public host
 connects c s lan
 connects a a2 lan   # one LAN
 
+# Gateways that let strays in (and refuse them) keep a trace of them, and then
+# give the port to nobody else.  A long way between them, on which openers die,
+# is what keeps both clean until the sharer is told.
+for r in ra rb; do lab_in $r nft delete table ip guard; done
+if lab_in wan nft -f - 2>/dev/null <<NFT; then
+table bridge far {
+    chain through {
+        type filter hook forward priority filter
+        ip ttl < 9 drop
+    }
+}
+NFT
+    export PUNCHPROBE_LATE=800
+    for i in 1 2 3; do
+        connects a b ipv4
+        lab_in ra conntrack -F >/dev/null 2>&1 || :
+        lab_in rb conntrack -F >/dev/null 2>&1 || :
+    done
+    unset PUNCHPROBE_LATE
+    lab_in wan nft delete table bridge far
+else
+    echo "no bridge filter here: the way cannot be made long"
+fi
+
 # A symmetric NAT and a port-restricted one cannot be joined by punching.
 pair s b 17500
 finish

@@ -3,6 +3,9 @@
  *
  *   punchprobe joiner|sharer OUT IN MILLISECONDS [STUN ADDRESS:PORT…]
  *
+ * With PUNCHPROBE_LATE in the environment the sharer learns of the joiner that
+ * many milliseconds late, as by a slow knock.
+ *
  * OUT gets our record; IN is the other's, waited for.  The joiner sends a tick
  * every 20 ms on a stream and the sharer echoes it.  Prints, a line each:
  *   candidates N nat=0x…
@@ -31,6 +34,7 @@ static struct cv_net *net;
 static struct cv_keypair key;
 static struct record ours, theirs;
 static bool joiner, have_ours, started;
+static cv_time late, found; /* PUNCHPROBE_LATE */
 static const char *out_path, *in_path;
 static struct cv_timer *timer;
 static cv_time start, end, last_echo, longest;
@@ -157,6 +161,10 @@ static void try_start(cv_time now)
     if (read(fd, &theirs, sizeof theirs) != (ssize_t)sizeof theirs)
         exit(1);
     close(fd);
+    if (found == 0)
+        found = now;
+    if (!joiner && now - found < late)
+        return;
     contact.node = theirs.node;
     contact.peer = theirs.own;
     if (cv_net_connect(net, &contact) != CV_OK)
@@ -192,6 +200,8 @@ int main(int argc, char **argv)
         return 2;
     setvbuf(stdout, NULL, _IOLBF, 0);
     joiner = strcmp(argv[1], "joiner") == 0;
+    if (getenv("PUNCHPROBE_LATE"))
+        late = atoi(getenv("PUNCHPROBE_LATE")) * CV_MILLISECOND;
     out_path = argv[2];
     in_path = argv[3];
     end = cv_time_now() + atoi(argv[4]) * CV_MILLISECOND;
