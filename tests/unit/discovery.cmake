@@ -2,3 +2,5 @@ foreach(name bootstrap pointer knock vectors rendezvous dht discovery_live)
     covim_test(unit/${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c
                LINK covim_discovery)
 endforeach()
+set_tests_properties(unit/dht unit/discovery_live PROPERTIES
+    ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/tsan.supp")

@@ -325,10 +325,46 @@ TEST(the_node_cache_is_of_one_process_at_a_time)
     CHECK_EQ(rmdir(dir), 0);
 }
 
+/* Standard output belongs to the editor. */
+TEST(it_writes_nothing_to_standard_output)
+{
+    char name[] = "/tmp/covim-test-XXXXXX";
+    const char *nowhere[] = {"127.0.0.1:1", "no.such.name.invalid"};
+    struct cv_dht_config config = {.bootstrap = nowhere, .n_bootstrap = 2};
+    struct got got = {0};
+    struct cv_loc loc = random_loc();
+    const int saved = dup(STDOUT_FILENO), file = mkstemp(name);
+    struct cv_dht *a = NULL;
+    off_t written;
+
+    CHECK(saved >= 0 && file >= 0);
+    unlink(name);
+    fflush(stdout);
+    CHECK_EQ(cv_loop_new(&loop), CV_OK);
+    CHECK(dup2(file, STDOUT_FILENO) >= 0);
+    config.loop = loop;
+    if (cv_dht_open(&a, &config) == CV_OK) {
+        a->ops->put(a, &loc, CV_LITERAL("x"), on_done, &got);
+        a->ops->get(a, &loc, on_value, on_done, &got);
+        a->ops->listen(a, &loc, on_value, &got);
+        wait_ms(1500);
+    }
+    cv_dht_close(a, 200);
+    fflush(stdout);
+    dup2(saved, STDOUT_FILENO);
+    written = lseek(file, 0, SEEK_END);
+    close(saved);
+    close(file);
+    cv_loop_free(loop);
+    CHECK(a != NULL);
+    CHECK_EQ(written, 0);
+}
+
 RUN_TESTS(T(three_nodes_put_get_and_listen),
           T(a_lone_node_does_not_take_its_own_copy_for_the_network),
           T(without_anybody_it_says_so_and_closes_quickly),
           T(a_new_runner_takes_over_with_everything_that_was_asked_for),
           T(a_get_is_bounded_and_large_values_are_not_passed_on),
           T(bad_bootstrap_nodes_and_taken_ports_are_refused),
-          T(the_node_cache_is_of_one_process_at_a_time))
+          T(the_node_cache_is_of_one_process_at_a_time),
+          T(it_writes_nothing_to_standard_output))
