@@ -96,14 +96,16 @@ int cv_claims_add(struct cv_claims *c, const struct cv_claim *claim)
                                      {n, sizeof(n)},
                                      {claim->node.b, CV_KEY_LEN}};
     size_t at = position(c, claim->client);
+    int err;
 
     if (at < c->n && c->claims[at].client == claim->client)
         return CV_ERR_EXISTS;
     if (c->n == CV_CLAIMS_MAX)
         return CV_ERR_LIMIT;
     numbers(n, c->document, claim->client);
-    if (cv_verify(&claim->identity, claim->sig, parts, 4) != CV_OK)
-        return CV_ERR_AUTH;
+    err = cv_verify(&claim->identity, claim->sig, parts, 4);
+    if (err != CV_OK)
+        return err;
     if (c->n == c->cap) {
         size_t cap = c->cap ? 2 * c->cap : 8;
         struct cv_claim *claims = realloc(c->claims, cap * sizeof(*claims));

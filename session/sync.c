@@ -261,6 +261,15 @@ void cv_document_link_writable(struct cv_document_link *l)
     pump(l);
 }
 
+/* Updates are dropped from here on; the neighbour is asked what it has when
+ * the queue is empty, or, if it is that already, in the next step. */
+static void lag_behind(struct cv_document_link *l)
+{
+    set_state(l, CV_LINK_LAGGING);
+    l->repair_due =
+        cv_time_min(l->repair_due, cv_document_now(l->d) + CV_SECOND);
+}
+
 /* ---- to all ---- */
 
 void cv_links_update(struct cv_document *d, struct cv_bytes update,
@@ -276,7 +285,7 @@ void cv_links_update(struct cv_document *d, struct cv_bytes update,
         /* They are told when they next ask. */
         for (unsigned i = 0; i < d->n_links; i++)
             if (d->links[i]->state == CV_LINK_IN_STEP)
-                set_state(d->links[i], CV_LINK_LAGGING);
+                lag_behind(d->links[i]);
         return;
     }
     for (unsigned i = 0; i < d->n_links; i++) {
@@ -289,12 +298,12 @@ void cv_links_update(struct cv_document *d, struct cv_bytes update,
         if (l->first && l->queued + w->len > CV_DOCUMENT_QUEUE_MAX &&
             !(l->first->kind == OUTGOING_STEP2 &&
               l->queued - l->first->len + w->len <= CV_DOCUMENT_QUEUE_MAX)) {
-            set_state(l, CV_LINK_LAGGING);
+            lag_behind(l);
             continue;
         }
         if (enqueue(l, cv_writer_bytes(w), OUTGOING_UPDATE, d->commits) !=
             CV_OK)
-            set_state(l, CV_LINK_LAGGING);
+            lag_behind(l);
         note_traffic(l);
     }
 }
@@ -416,7 +425,8 @@ static int on_update(struct cv_document_link *l, struct cv_bytes update,
     l->received++;
     if (l->ack_due == CV_NEVER)
         l->ack_due = cv_document_now(d) + CV_DOCUMENT_ACK_DELAY;
-    note_traffic(l);
+    if (applied.news) /* else the answer to a repair asks for the next */
+        note_traffic(l);
     if (applied.waiting)
         /* Something is missing; not at once, for it may be under way. */
         l->repair_due =
@@ -512,7 +522,7 @@ static int on_claims(struct cv_document_link *l, struct cv_bytes body)
             break;
         }
     }
-    if (d->role >= CV_ROLE_EDITOR && w->len > 1)
+    if (d->role >= CV_ROLE_EDITOR && w->len > 1 && w->err == CV_OK)
         cv_links_send(d, cv_writer_bytes(w), l, false);
     return CV_OK;
 }

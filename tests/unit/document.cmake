@@ -4,3 +4,8 @@ covim_test(unit/journal SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_journal.c
            LINK covim_session)
 covim_test(unit/document SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_document.c
            LINK covim_session)
+covim_test(unit/document_nomem
+           SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_document_nomem.c
+           LINK covim_session)
+target_link_options(unit_document_nomem PRIVATE -Wl,--wrap=malloc
+                    -Wl,--wrap=calloc -Wl,--wrap=realloc)

@@ -282,6 +282,45 @@ TEST(a_large_text_goes_in_parts_that_the_stream_can_take)
     kit_fini(&w);
 }
 
+TEST(what_got_lost_is_repaired_within_a_minute_and_idling_is_silent)
+{
+    kit_init(&w, 40);
+    struct node *a = kit_add(&w, CV_ROLE_HOST, false);
+    struct node *b = kit_add(&w, CV_ROLE_EDITOR, false);
+    struct wire *x = kit_wire(&w, 0, 1);
+
+    kit_up(x);
+    kit_run(&w, CV_SECOND);
+    CHECK_EQ(kit_type(a, "lost"), CV_OK);
+    struct packet *p = x->end[0].out.first;
+
+    /* Claim, update: a bug somewhere eats the update. */
+    CHECK(p && p->next && !p->next->next);
+    x->end[0].out.bytes -= p->next->len;
+    free(p->next);
+    p->next = NULL;
+    x->end[0].out.last = &p->next;
+    kit_run(&w, CV_SECOND);
+    CHECK(kit_is(b, ""));
+    kit_run(&w, CV_MINUTE);
+    CHECK(kit_is(b, "lost"));
+    kit_run(&w, 2 * CV_MINUTE);
+
+    /* From here on only cursors are renewed. */
+    unsigned others = 0;
+
+    for (int i = 0; i < 300; i++) {
+        kit_step(&w, CV_SECOND);
+        for (int k = 0; k < 2; k++)
+            while ((p = x->end[k].out.first)) {
+                others += p->data[0] != 1;
+                (void)kit_deliver(&x->end[k]);
+            }
+    }
+    CHECK_EQ(others, 0);
+    kit_fini(&w);
+}
+
 /* ---- roles ---- */
 
 static void put_update(struct cv_writer *out, const char *text)
@@ -962,6 +1001,7 @@ RUN_TESTS(T(two_that_connect_have_the_same_text_and_know_it),
           cmocka_unit_test_teardown(any_connected_graph_converges, say_seed),
           T(a_stopped_neighbour_costs_a_bounded_queue_and_is_resynced),
           T(a_large_text_goes_in_parts_that_the_stream_can_take),
+          T(what_got_lost_is_repaired_within_a_minute_and_idling_is_silent),
           T(a_viewer_receives_and_changes_nothing),
           T(roles_change_while_it_runs),
           T(a_demotion_in_the_middle_of_a_long_message_abandons_it),
