@@ -87,10 +87,11 @@ static void tell_finding(const struct cv_facts *f, char *stage, char *hint)
         return;
     }
     if (!nobody) {
-        SAY(hint, CV_HINT_TEXT,
-            "the other side was found but not reached; "
-            "one of the networks may not allow direct "
-            "connections");
+        SAY(hint, CV_HINT_TEXT, "%s",
+            f->failure[0] != '\0'
+                ? "it is tried until you leave"
+                : "the other side was found but not reached; one of the "
+                  "networks may not allow direct connections");
         return;
     }
     if (f->elapsed < CV_FINDING_ADVICE)

@@ -142,9 +142,25 @@ TEST(the_backoff_grows_to_half_a_minute)
         }
 }
 
+TEST(a_failure_that_is_known_is_not_guessed_at)
+{
+    struct cv_facts f = facts();
+    char stage[CV_STAGE_TEXT], hint[CV_HINT_TEXT];
+
+    f.pointers = f.admitting = 1;
+    f.elapsed = CV_FINDING_ADVICE;
+    cv_finding_tell(&f, stage, hint);
+    CHECK(strstr(hint, "may not allow direct connections") != NULL);
+    f.failure = "it has another key";
+    cv_finding_tell(&f, stage, hint);
+    CHECK(strstr(stage, "it has another key") != NULL);
+    CHECK_EQ(strcmp(hint, "it is tried until you leave"), 0);
+}
+
 RUN_TESTS(T(states_follow_the_facts), T(a_sharer_is_alone_until_somebody_comes),
           T(hints_come_after_five_and_fifteen_seconds),
           T(no_network_is_said_as_such),
           T(a_sharer_that_cannot_be_found_is_told),
           T(every_combination_of_facts_makes_a_sentence),
+          T(a_failure_that_is_known_is_not_guessed_at),
           T(the_backoff_grows_to_half_a_minute))

@@ -203,8 +203,8 @@ function! s:on_session(msg) abort
     let l:s = covim#session(covim#num(a:msg, 'session', -1), {})
     let l:was = l:s.state
     let l:s.state = matchstr(covim#str(a:msg, 'state', ''), '^[a-z]*')
-    let l:s.stage = covim#clean(covim#str(a:msg, 'stage', ''), 120)
-    let l:s.hint = covim#clean(covim#str(a:msg, 'hint', ''), 160)
+    let l:s.stage = covim#clean(covim#str(a:msg, 'stage', ''), 255)
+    let l:s.hint = covim#clean(covim#str(a:msg, 'hint', ''), 383)
     let l:text = 'covim: ' . (empty(l:s.stage) ? l:s.state : l:s.stage)
                 \ . (empty(l:s.hint) ? '' : ' (' . l:s.hint . ')')
     if l:s.state ==# 'ended'
