@@ -1,6 +1,8 @@
 # What goes wrong for people, and what they are told: real Vims and agents.
-foreach(name key unknown network killed identity)
+foreach(name key unknown network killed identity records impostor)
     covim_script_test(e2e/bad_${name}
                       SCRIPT ${CMAKE_CURRENT_LIST_DIR}/bad_${name}.sh
                       TIMEOUT 180)
 endforeach()
+add_executable(junk ${CMAKE_CURRENT_LIST_DIR}/junk.c)
+target_link_libraries(junk PRIVATE covim_flags covim_discovery covim_transport)
