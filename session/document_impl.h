@@ -12,7 +12,7 @@
  *   64 who        varuint client id of the sender's replica
  *   65 ack        varuint n: of the step2 and update messages received on this
  *                 link, the first n are integrated and in the journal
- *   66 ask        please send step1 again: updates were dropped on the way
+ *   66 ask        please send step1 again: updates may have been dropped
  *   67 part       u8 0 more follow, 1 the last, 2 forget them; bytes: a piece
  *                 of one longer message
  *   68 claim      n times: session/claims.h

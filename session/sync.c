@@ -6,8 +6,8 @@
 
 #include "session/document_struct.h"
 
-/* Timers of a link: `ack_due` gathers acks, `repair_due` sends step1 again
- * after CV_DOCUMENT_REPAIR in which something happened. */
+/* Timers of a link: `ack_due` gathers acks, `repair_due` sends step1, and asks
+ * for one, after CV_DOCUMENT_REPAIR in which something happened. */
 
 /* Bytes of small messages that wait; then acks do not join them. */
 #define ACKS_QUEUED 4096
@@ -635,6 +635,15 @@ static void send_acks(struct cv_document_link *l, cv_time now)
     send_number(l, CV_MESSAGE_ACK, l->received);
 }
 
+/* Find out, in both directions, whether something is missing. */
+static void repair(struct cv_document_link *l, cv_time now)
+{
+    if (send_step1(l) != CV_OK)
+        l->repair_due = now + CV_DOCUMENT_REPAIR;
+    if (l->d->role >= CV_ROLE_EDITOR && l->state == CV_LINK_IN_STEP)
+        send_ask(l);
+}
+
 cv_time cv_links_deadline(const struct cv_document *d)
 {
     cv_time due = CV_NEVER;
@@ -652,8 +661,8 @@ void cv_links_step(struct cv_document *d, cv_time now)
         struct cv_document_link *l = d->links[i];
 
         send_acks(l, now);
-        if (now >= l->repair_due && send_step1(l) != CV_OK)
-            l->repair_due = now + CV_DOCUMENT_REPAIR;
+        if (now >= l->repair_due)
+            repair(l, now);
         /* A queue that ran empty without being told of room. */
         if (!l->full)
             pump(l);
