@@ -246,4 +246,28 @@ function! Test_the_cursor_is_sent() abort
     call WaitFor('string(Agent(' . bufnr('#') . ').cursor) =~# "''ranges'': \\[\\]"')
 endfunction
 
+" Measured: 0.2 ms a change and 0.4 ms an edit; the bounds are for a machine
+" that is busy with other things.
+function! Test_a_key_and_an_edit_cost_little_in_a_long_text() abort
+    call Share(map(range(10000), '"    line " . v:val . " of a long source"'))
+    let l:start = reltime()
+    for l:i in range(200)
+        call setline(5000, getline(5000) . 'x')
+        call covim#doc#flush(bufnr('%'))
+    endfor
+    call assert_true(reltimefloat(reltime(l:start)) < 200 * 0.005)
+    call Agent()
+    let l:applied = covim#doc#stats().applied
+    let l:d = Doc()
+    let l:start = reltime()
+    for l:i in range(200)
+        call covim#dispatch('edit', {'doc': l:d.doc, 'epoch': l:d.epoch,
+                    \ 'erev': l:d.erev, 'range': [100, 1, 100, 1], 'text': 'y'})
+    endfor
+    call assert_true(reltimefloat(reltime(l:start)) < 200 * 0.01)
+    call assert_equal(200, covim#doc#stats().applied - l:applied)
+    " The agent knows nothing of these: do not tell it about them.
+    let [l:d.rev, l:d.acked] = [0, 0]
+endfunction
+
 call RunTests()
