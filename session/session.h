@@ -16,14 +16,14 @@ struct cv_node;
 struct cv_session;
 
 struct cv_node_config {
-    struct cv_loop *loop;       /* kept */
-    struct cv_log *log;         /* kept, may be NULL */
-    const struct cv_rng *rng;   /* kept */
-    const char *data_dir;       /* identity and journals; NULL: cv_data_dir() */
-    const char *name;           /* what others see; cut to CV_NAME_MAX */
+    struct cv_loop *loop;     /* kept */
+    struct cv_log *log;       /* kept, may be NULL */
+    const struct cv_rng *rng; /* kept */
+    const char *data_dir;     /* identity and journals; NULL: cv_data_dir() */
+    const char *name;         /* what others see; cut to CV_NAME_MAX */
     const char *const *bootstrap; /* "HOST:PORT"[n]; n == 0: the default list */
     unsigned n_bootstrap;
-    bool no_bootstrap; /* none at all, not even the default */
+    bool no_bootstrap;       /* none at all, not even the default */
     const char *const *stun; /* "HOST:PORT"[n] */
     unsigned n_stun;
     bool lan;          /* find peers on the LAN by multicast */
@@ -49,15 +49,18 @@ struct cv_node_status {
 };
 void cv_node_status(const struct cv_node *node, struct cv_node_status *out);
 
-enum cv_session_state { /* as in docs/editor.md */
-    CV_SESSION_FINDING,    /* looks for a member */
-    CV_SESSION_CONTACTING, /* knocked, no answer yet */
-    CV_SESSION_PUNCHING,   /* a path is being opened */
-    CV_SESSION_WAITING,    /* connected; a person must let us in */
-    CV_SESSION_DIRECT,     /* in step with at least one member */
-    CV_SESSION_ALONE,      /* we share, nobody is there */
-    CV_SESSION_OFFLINE,    /* all members were lost; looking for them */
-    CV_SESSION_ENDED,      /* final */
+enum cv_session_state {                        /* as in docs/editor.md */
+                        CV_SESSION_FINDING,    /* looks for a member */
+                        CV_SESSION_CONTACTING, /* knocked, no answer yet */
+                        CV_SESSION_PUNCHING,   /* a path is being opened */
+                        CV_SESSION_WAITING, /* connected; a person must let us
+                                               in */
+                        CV_SESSION_DIRECT,  /* in step with at least one member
+                                             */
+                        CV_SESSION_ALONE,   /* we share, nobody is there */
+                        CV_SESSION_OFFLINE, /* all members were lost; looking
+                                               for them */
+                        CV_SESSION_ENDED,   /* final */
 };
 const char *cv_session_state_name(enum cv_session_state state);
 
@@ -71,8 +74,12 @@ struct cv_member {
     struct cv_key identity;
     enum cv_role role;
     bool connected;
-    enum { CV_MEMBER_PATH_NONE, CV_MEMBER_PATH_LAN, CV_MEMBER_PATH_DIRECT,
-           CV_MEMBER_PATH_GATE } path;
+    enum {
+        CV_MEMBER_PATH_NONE,
+        CV_MEMBER_PATH_LAN,
+        CV_MEMBER_PATH_DIRECT,
+        CV_MEMBER_PATH_GATE
+    } path;
     unsigned rtt_ms;
 };
 
@@ -123,8 +130,7 @@ CV_MUST_USE int cv_session_join(struct cv_session **out, struct cv_node *node,
 /* Take up what the journal holds, whether we shared or joined it; the document
  * event comes before this returns.  CV_ERR_NOTFOUND: nothing stored (join
  * instead); CV_ERR_BUSY: another agent of this user has it open. */
-CV_MUST_USE int cv_session_resume(struct cv_session **out,
-                                  struct cv_node *node,
+CV_MUST_USE int cv_session_resume(struct cv_session **out, struct cv_node *node,
                                   const struct cv_keytext *key,
                                   const struct cv_session_events *events,
                                   void *user, char *why, size_t why_len);
@@ -142,7 +148,8 @@ struct cv_document *cv_session_document(const struct cv_session *session);
 void cv_session_members(const struct cv_session *session,
                         void (*fn)(void *user, const struct cv_member *m),
                         void *user);
-/* CV_ERR_NOTFOUND: no such knock (any more); CV_ERR_DENIED: we may not admit. */
+/* CV_ERR_NOTFOUND: no such knock (any more); CV_ERR_DENIED: we may not admit.
+ */
 CV_MUST_USE int cv_session_accept(struct cv_session *session, uint32_t knock,
                                   enum cv_role role);
 CV_MUST_USE int cv_session_reject(struct cv_session *session, uint32_t knock,

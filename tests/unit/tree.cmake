@@ -1,0 +1,2 @@
+covim_script_test(unit/format SCRIPT ${CMAKE_SOURCE_DIR}/tests/format.sh)
+covim_script_test(unit/man SCRIPT ${CMAKE_SOURCE_DIR}/tests/man.sh)
