@@ -20,12 +20,14 @@
  *   - A get that is asked for before it knows a node fails at once: it is put
  *     again when somebody answered.
  *
- * Timers, all in tick(): the probe; the pings of each bootstrap node until it
+ * Timers, all in tick(): the probe; a look at the neighbours' folder while
+ * not connected (2 s); the pings of each bootstrap node until it
  * answered; the end of gets (15 s); the repetition of puts that failed (5, 10,
  * 20 … 60 s, for ten minutes); the next runner. */
 #include "discovery/dht.h"
 
 #include "base/crypto.h"
+#include "discovery/neighbours.h"
 
 #include <opendht/opendht_c.h>
 
@@ -61,6 +63,8 @@
 #define SEARCH_TIME   (10 * CV_SECOND) /* then it is called disconnected */
 #define PING_AGAIN    (2 * CV_SECOND)
 #define PING_MAX      CV_MINUTE
+#define LOOK_AROUND   (2 * CV_SECOND)  /* for neighbours, while not connected */
+#define NO_BOOT       UINT64_MAX       /* a ping of a neighbour */
 #define SWAP_AFTER    (30 * CV_SECOND) /* without an answer */
 #define SWAP_MAX      (2 * CV_MINUTE)
 
@@ -177,6 +181,9 @@ struct dht {
 
     unsigned n_boots;
     struct boot boots[BOOTSTRAP_MAX];
+    char *folder; /* of the neighbours; NULL: none */
+    struct cv_neighbours *neighbours;
+    cv_time look_at;
 
     enum cv_dht_state state, told;
     cv_time started;  /* or last connected: the search began */
@@ -780,7 +787,7 @@ static void probe_start(struct dht *d, cv_time now)
     dht_runner_get(d->runner, &h, on_probe_value, on_done, d->probe);
 }
 
-static void ping(struct dht *d, unsigned boot, const struct cv_addr *addr)
+static void ping(struct dht *d, uint64_t boot, const struct cv_addr *addr)
 {
     struct sockaddr_storage ss;
     const socklen_t len = cv_addr_to_sockaddr(addr, &ss);
@@ -819,6 +826,38 @@ static void boots_step(struct dht *d, cv_time now)
                            b) != CV_OK)
             b->resolve = NULL;
     }
+}
+
+/* The user's other agents on this machine. */
+static void neighbours_step(struct dht *d, cv_time now)
+{
+    uint16_t ports[CV_NEIGHBOURS_MAX];
+    unsigned n;
+
+    if (d->neighbours == NULL || d->runner == NULL || now < d->look_at ||
+        d->state == CV_DHT_CONNECTED)
+        return;
+    d->look_at = now + LOOK_AROUND;
+    n = cv_neighbours_list(d->neighbours, ports);
+    for (unsigned i = 0; i < n; i++) {
+        const struct cv_addr here = cv_addr_ipv4(INADDR_LOOPBACK, ports[i]);
+
+        ping(d, NO_BOOT, &here);
+    }
+}
+
+/* Under the port that we have now. */
+static void neighbours_join(struct dht *d)
+{
+    int err;
+
+    cv_neighbours_close(d->neighbours);
+    d->neighbours = NULL;
+    if (d->folder == NULL)
+        return;
+    err = cv_neighbours_open(&d->neighbours, d->folder, d->port);
+    if (err != CV_OK)
+        cv_info(d->log, "dht: no neighbours, why=\"%s\"", cv_strerror(err));
 }
 
 static void boots_again(struct dht *d)
@@ -888,7 +927,10 @@ static void swap_end(struct dht *d)
     pthread_join(s->thread, NULL);
     calls_sweep(d, 0, true);
     d->runner = s->fresh;
-    d->port = s->port;
+    if (d->port != s->port) {
+        d->port = s->port;
+        neighbours_join(d);
+    }
     d->runner_since = cv_loop_now(d->loop);
     d->probe_at = d->runner_since + PROBE_SEARCH;
     free(s);
@@ -961,7 +1003,8 @@ static void on_done_message(struct dht *d, const struct message *m)
         return;
     case PING:
         if (m->ok) {
-            d->boots[c->id].answered = true;
+            if (c->id != NO_BOOT)
+                d->boots[c->id].answered = true;
             somebody_answered(d);
         }
         return;
@@ -1118,6 +1161,8 @@ static cv_time next_time(const struct dht *d)
     }
     if (d->runner == NULL)
         return t;
+    if (d->neighbours != NULL && d->state != CV_DHT_CONNECTED)
+        t = cv_time_min(t, d->look_at);
     return cv_time_min(t, d->probe != NULL ? d->probe_since + PROBE_TIMEOUT
                                            : d->probe_at);
 }
@@ -1149,6 +1194,7 @@ static void tick(void *user)
     calls_sweep(d, now, false);
     wants_step(d, now);
     boots_step(d, now);
+    neighbours_step(d, now);
     if (d->probe != NULL && now - d->probe_since >= PROBE_TIMEOUT) {
         call_stop(d, d->probe);
         d->probe = NULL;
@@ -1219,6 +1265,8 @@ static void dht_free(struct dht *d)
     cv_timer_free(d->timer);
     if (d->persist_lock >= 0)
         close(d->persist_lock);
+    cv_neighbours_close(d->neighbours);
+    free(d->folder);
     free(d->persist);
     free(d);
     if (box == NULL)
@@ -1269,6 +1317,10 @@ int cv_dht_open(struct cv_dht **out, const struct cv_dht_config *config)
     }
     if (d->runner == NULL)
         goto fail;
+    if (config->neighbours != NULL) {
+        d->folder = strdup(config->neighbours);
+        neighbours_join(d);
+    }
     now = cv_loop_now(d->loop);
     d->started = d->answered = d->runner_since = now;
     d->probe_at = now + PROBE_SEARCH;

@@ -57,6 +57,8 @@ struct cv_dht_config {
     uint16_t port;                /* 0: any */
     bool lan;                     /* multicast discovery on the LAN */
     const char *persist_path;     /* node cache; NULL: none; copied */
+    const char *neighbours;       /* folder in which this user's agents on this
+                                     machine find each other; NULL: none; copied */
     const char *const *bootstrap; /* "HOST:PORT"[n], copied */
     unsigned n_bootstrap;
     void (*state)(void *user, enum cv_dht_state state); /* may be NULL */

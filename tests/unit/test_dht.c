@@ -325,6 +325,29 @@ TEST(the_node_cache_is_of_one_process_at_a_time)
     CHECK_EQ(rmdir(dir), 0);
 }
 
+TEST(two_agents_of_one_user_find_each_other_through_a_folder)
+{
+    char dir[] = "/tmp/covim-test-XXXXXX";
+    struct cv_dht_config config = {.neighbours = dir};
+    struct cv_dht *a = NULL, *b = NULL;
+    struct got heard = {0};
+    struct cv_loc loc = random_loc();
+
+    CHECK(mkdtemp(dir) != NULL);
+    CHECK_EQ(cv_loop_new(&loop), CV_OK);
+    config.loop = loop;
+    CHECK_EQ(cv_dht_open(&a, &config), CV_OK);
+    CHECK(a->ops->listen(a, &loc, on_value, &heard) != 0);
+    CHECK_EQ(cv_dht_open(&b, &config), CV_OK);
+    CHECK(wait_state(b, CV_DHT_CONNECTED, 5 * CV_SECOND));
+    CHECK(b->ops->put(b, &loc, CV_LITERAL("here"), NULL, NULL) != 0);
+    CHECK(wait_for(&heard.values, 1, 5 * CV_SECOND));
+    cv_dht_close(b, 100);
+    cv_dht_close(a, 100);
+    cv_loop_free(loop);
+    CHECK_EQ(rmdir(dir), 0); /* each took its file away */
+}
+
 /* Standard output belongs to the editor. */
 TEST(it_writes_nothing_to_standard_output)
 {
@@ -367,4 +390,5 @@ RUN_TESTS(T(three_nodes_put_get_and_listen),
           T(a_get_is_bounded_and_large_values_are_not_passed_on),
           T(bad_bootstrap_nodes_and_taken_ports_are_refused),
           T(the_node_cache_is_of_one_process_at_a_time),
+          T(two_agents_of_one_user_find_each_other_through_a_folder),
           T(it_writes_nothing_to_standard_output))
