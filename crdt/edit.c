@@ -66,7 +66,8 @@ static void heat(struct cv_doc *doc, const struct cv_place *p)
 {
     struct cv_hot *hot = &doc->hot;
 
-    *hot = (struct cv_hot){p->leaf, p->start, p->pos, p->start, false};
+    *hot = (struct cv_hot){
+        .leaf = p->leaf, .start = p->start, .pos = p->pos, .at = p->start};
     for (uint32_t i = 0; i < p->pos; i++)
         hot->start -= doc->leaves[p->leaf].vis[i];
 }
@@ -105,37 +106,55 @@ static uint32_t units_before(const struct cv_doc *doc, const struct cv_item *x,
 
 /* ---- inserting ---- */
 
-/* Type on at the end of the run that was typed last. */
-static bool type_on(struct cv_doc *doc, size_t at, struct cv_bytes text,
-                    size_t units, int *err)
+/* Is it plain ASCII, and short?  *newlines: how many there are. */
+static inline bool is_keystroke(const uint8_t *text, size_t len,
+                                uint32_t *newlines)
 {
-    struct cv_client *c = &doc->clients[doc->self];
-    const struct cv_hot *hot = &doc->hot;
-    const struct cv_leaf *l;
-    struct cv_item *x;
+    uint8_t all = 0;
+    uint32_t n = 0;
 
-    if (!hot->typing)
+    if (len == 1) {
+        *newlines = *text == '\n';
+        return *text < 0x80;
+    }
+    if (len - 1 > 15)
         return false;
-    l = &doc->leaves[hot->leaf];
-    if (hot->at + l->vis[hot->pos] != at)
+    for (size_t i = 0; i < len; i++) {
+        all |= text[i];
+        n += text[i] == '\n';
+    }
+    *newlines = n;
+    return all < 0x80;
+}
+
+/* Type on at the end of the run that was typed last; false if this has to go
+ * the long way. */
+static inline bool type_on(struct cv_doc *doc, size_t at, const uint8_t *text,
+                           size_t len)
+{
+    struct cv_hot *hot = &doc->hot;
+    struct cv_client *c;
+    struct cv_item *x;
+    uint32_t n = (uint32_t)len, newlines;
+
+    if (!hot->typing || hot->end != at || !doc->txn.open ||
+        !is_keystroke(text, len, &newlines))
         return false;
-    x = &doc->items[l->item[hot->pos]];
-    if (x->bytes + text.len > CV_RUN_BYTES || cv_item_end(x) != c->next ||
-        x->off + x->bytes != c->log_len)
+    c = &doc->clients[doc->self];
+    x = &doc->items[hot->item];
+    if (x->bytes + n > CV_RUN_BYTES || cv_item_end(x) != c->next ||
+        x->off + x->bytes != c->log_len || n > c->log_cap - c->log_len ||
+        c->next > CV_DOC_CLOCK_MAX - n || doc->txn.touched.cap == 0 ||
+        doc->log_total + n > doc->limits.log_bytes)
         return false;
-    *err = cv_store_log_reserve(doc, doc->self, text.len);
-    if (*err == CV_OK)
-        *err = cv_txn_room(doc);
-    if (*err != CV_OK)
-        return true;
     cv_txn_touch(doc, doc->self);
-    cv_store_log_append(doc, doc->self, text.data, text.len);
-    x->bytes += (uint32_t)text.len;
-    x->len += (uint32_t)units;
-    c->next += (uint32_t)units;
-    cv_tree_resize_at(doc, hot->leaf, hot->pos, (int32_t)text.len,
-                      (int32_t)units,
-                      (int32_t)cv_utf8_newlines(text.data, text.len));
+    cv_store_log_append(doc, doc->self, text, len);
+    x->bytes += n;
+    x->len += n;
+    c->next += n;
+    hot->end += n;
+    cv_tree_resize_at(doc, hot->leaf, hot->pos, (int32_t)n, (int32_t)n,
+                      (int32_t)newlines);
     return true;
 }
 
@@ -181,7 +200,7 @@ static int open_gap(struct cv_doc *doc, uint32_t at, uint32_t *left,
     return CV_OK;
 }
 
-int cv_doc_insert(struct cv_doc *doc, size_t at, const void *text, size_t len)
+static int insert(struct cv_doc *doc, size_t at, const void *text, size_t len)
 {
     struct cv_bytes bytes = {text, len};
     struct cv_item x = {.client = doc->self & CV_CLIENT_MASK,
@@ -203,9 +222,6 @@ int cv_doc_insert(struct cv_doc *doc, size_t at, const void *text, size_t len)
         units > CV_DOC_CLOCK_MAX - doc->clients[doc->self].next ||
         doc->items_used + len / (CV_RUN_BYTES / 2) + 3 > doc->limits.items)
         return CV_ERR_LIMIT;
-    if (type_on(doc, at, bytes, units, &err))
-        return err;
-
     doc->hot.typing = false;
     err = open_gap(doc, (uint32_t)at, &left, &right);
     if (err != CV_OK)
@@ -226,7 +242,16 @@ int cv_doc_insert(struct cv_doc *doc, size_t at, const void *text, size_t len)
                           (uint32_t)(at + len) - doc->items[item].bytes};
     heat(doc, &p);
     doc->hot.typing = true;
+    doc->hot.item = item;
+    doc->hot.end = (uint32_t)(at + len);
     return CV_OK;
+}
+
+int cv_doc_insert(struct cv_doc *doc, size_t at, const void *text, size_t len)
+{
+    if (type_on(doc, at, text, len))
+        return CV_OK;
+    return insert(doc, at, text, len);
 }
 
 /* ---- deleting ---- */
@@ -253,6 +278,91 @@ static int delete_embeds(struct cv_doc *doc, uint32_t item)
                               cv_tree_pos(doc, item), 0};
     }
     return CV_OK;
+}
+
+/* A piece of an item of text, in units and in bytes. */
+struct piece {
+    uint32_t from, n;
+    uint32_t bfrom, bytes;
+};
+
+static inline struct piece piece_of(const struct cv_doc *doc,
+                                    const struct cv_item *x, uint32_t bfrom,
+                                    uint32_t bytes)
+{
+    uint32_t from = units_before(doc, x, bfrom);
+
+    return (struct piece){from, units_before(doc, x, bfrom + bytes) - from,
+                          bfrom, bytes};
+}
+
+/* Where the end or the start of an item goes and a tombstone of the same run
+ * is beside it, move the border between the two: backspacing makes no new
+ * items.  False if it is not so, or they are in different leaves. */
+static inline bool move_border(struct cv_doc *doc, const struct cv_place *p,
+                               const struct piece *d)
+{
+    const struct cv_leaf *l = &doc->leaves[p->leaf];
+    struct cv_item *x = &doc->items[p->item], *y;
+    uint32_t clock = x->clock + d->from, off = x->off + d->bfrom, newlines;
+
+    if (d->n == x->len || doc->txn.deleted.n == doc->txn.deleted.cap)
+        return false;
+    if (d->from > 0 && d->from + d->n == x->len && p->pos + 1 < l->n) {
+        y = &doc->items[l->item[p->pos + 1]];
+        if (y->kind != CV_KIND_DELETED || y->client != x->client ||
+            y->clock != clock + d->n || y->oclient != x->client ||
+            y->oclock != y->clock - 1 || y->rclient != x->rclient ||
+            y->rclock != x->rclock)
+            return false;
+        y->clock -= d->n;
+        y->oclock -= d->n;
+    } else if (d->from == 0 && p->pos > 0) {
+        y = &doc->items[l->item[p->pos - 1]];
+        if (y->kind != CV_KIND_DELETED || y->client != x->client ||
+            cv_item_end(y) != x->clock || x->oclient != x->client ||
+            x->oclock != x->clock - 1 || y->rclient != x->rclient ||
+            y->rclock != x->rclock)
+            return false;
+        x->clock += d->n;
+        x->oclock = x->clock - 1;
+        x->off += d->bytes;
+    } else {
+        return false;
+    }
+    newlines =
+        (uint32_t)cv_utf8_newlines(doc->clients[x->client].log + off, d->bytes);
+    y->len += d->n;
+    x->len -= d->n;
+    x->bytes -= d->bytes;
+    cv_store_log_lose(doc, x->client, off, d->bytes);
+    cv_txn_deleted(doc, x->client, clock, d->n);
+    cv_tree_resize_at(doc, p->leaf, p->pos, -(int32_t)d->bytes, -(int32_t)d->n,
+                      -(int32_t)newlines);
+    return true;
+}
+
+/* Delete a piece: cut it out, delete what is then an item. */
+static int delete_piece(struct cv_doc *doc, const struct cv_place *p,
+                        const struct piece *d)
+{
+    const struct cv_item *x = &doc->items[p->item];
+    uint32_t client = x->client, clock = x->clock + d->from;
+    int err;
+
+    if (move_border(doc, p, d))
+        return CV_OK;
+    if (d->from + d->n < x->len) {
+        err = cv_run_split(doc, p->item, d->from + d->n);
+        if (err != CV_OK)
+            return err;
+    }
+    if (d->from == 0)
+        return cv_run_delete(doc, p->item);
+    err = cv_run_split(doc, p->item, d->from);
+    if (err != CV_OK)
+        return err;
+    return cv_run_delete(doc, cv_store_find(doc, client, clock));
 }
 
 /* Are both ends on character borders?  *p: the item that holds the first. */
@@ -285,22 +395,22 @@ int cv_doc_delete(struct cv_doc *doc, size_t at, size_t len)
     doc->hot.typing = false;
     for (;;) {
         const struct cv_item *x = &doc->items[p.item];
-        uint32_t from = (uint32_t)at - p.start, to = x->bytes;
+        uint32_t from = (uint32_t)at - p.start, n = x->bytes - from;
+        struct piece d;
         int err;
 
-        if (to - from > len)
-            to = from + (uint32_t)len;
-        len -= to - from;
+        if (n > len)
+            n = (uint32_t)len;
+        d = piece_of(doc, x, from, n);
+        len -= n;
         if (len > 0) {
             err = delete_embeds(doc, p.item);
             if (err != CV_OK)
                 return err;
-            x = &doc->items[p.item];
-            p.leaf = x->leaf;
+            p.leaf = doc->items[p.item].leaf;
             p.pos = cv_tree_pos(doc, p.item);
         }
-        err = cv_run_delete_text(doc, &p, units_before(doc, x, from),
-                                 units_before(doc, x, to), from, to);
+        err = delete_piece(doc, &p, &d);
         if (err != CV_OK || len == 0)
             return err;
         p = find_text(doc, (uint32_t)at, false);

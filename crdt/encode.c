@@ -42,49 +42,36 @@ static bool take_group(const struct cv_doc *doc, const struct cv_client *c,
 
 /* ---- writing small things without a call for each number ---- */
 
+/* More than the fixed part of a struct, and of an update with one. */
 #define PEN_BYTES 96
 
-struct pen {
-    struct cv_writer *w;
-    uint8_t *start, *p;
-    uint8_t own[PEN_BYTES]; /* when the writer has less room than that */
-};
-
-static inline void pen_open(struct pen *pen, struct cv_writer *w)
-{
-    pen->w = w;
-    pen->start = pen->own;
-    if (w->err == CV_OK && w->cap - w->len >= PEN_BYTES)
-        pen->start = w->data + w->len;
-    pen->p = pen->start;
-}
-
-static inline void pen_close(struct pen *pen)
-{
-    size_t n = (size_t)(pen->p - pen->start);
-
-    if (pen->start == pen->own)
-        cv_put_raw(pen->w, pen->own, n);
-    else
-        pen->w->len += n;
-}
-
-static inline void pen_byte(struct pen *pen, unsigned v)
-{
-    *pen->p++ = (uint8_t)v;
-}
-
-static inline void pen_uint(struct pen *pen, uint32_t v)
+static inline uint8_t *pen_uint(uint8_t *p, uint32_t v)
 {
     for (; v >= 0x80; v >>= 7)
-        *pen->p++ = (uint8_t)(v | 0x80);
-    *pen->p++ = (uint8_t)v;
+        *p++ = (uint8_t)(v | 0x80);
+    *p++ = (uint8_t)v;
+    return p;
 }
 
-static inline void pen_client(struct pen *pen, const struct cv_client *c)
+static inline uint8_t *pen_client(uint8_t *p, const struct cv_client *c)
 {
-    memcpy(pen->p, c->id_wire, sizeof(c->id_wire));
-    pen->p += c->id_len;
+    memcpy(p, c->id_wire, sizeof(c->id_wire));
+    return p + c->id_len;
+}
+
+static bool pen_grow(struct cv_writer *w)
+{
+    if (w->err != CV_OK || !w->heap || w->max - w->len < PEN_BYTES ||
+        cv_put_space(w, PEN_BYTES) == NULL)
+        return false;
+    w->len -= PEN_BYTES;
+    return true;
+}
+
+/* Is there room to write at w->data + w->len at once? */
+static inline bool pen_fits(struct cv_writer *w)
+{
+    return (w->err == CV_OK && w->cap - w->len >= PEN_BYTES) || pen_grow(w);
 }
 
 /* ---- groups ---- */
@@ -154,28 +141,42 @@ static void put_content(const struct cv_doc *doc, struct cv_writer *w,
     }
 }
 
-/* Info byte and origins; true if the parent comes next. */
-static inline bool pen_origins(struct pen *pen, const struct cv_doc *doc,
-                               const struct cv_item *x, uint32_t clock,
-                               bool key)
+/* Info byte and origins.  If there are none the parent comes next. */
+static inline uint8_t *pen_origins(uint8_t *p, const struct cv_doc *doc,
+                                   const struct cv_item *x, uint32_t clock,
+                                   bool key)
 {
     bool origin = clock > x->clock || x->oclient != CV_NONE;
     bool right = x->rclient != CV_NONE;
 
-    pen_byte(pen, x->kind | (origin ? CV_INFO_ORIGIN : 0u) |
-                      (right ? CV_INFO_RIGHT : 0u) | (key ? CV_INFO_KEY : 0u));
+    *p++ = (uint8_t)(x->kind | (origin ? CV_INFO_ORIGIN : 0u) |
+                     (right ? CV_INFO_RIGHT : 0u) | (key ? CV_INFO_KEY : 0u));
     if (clock > x->clock) {
-        pen_client(pen, &doc->clients[x->client]);
-        pen_uint(pen, clock - 1);
+        p = pen_client(p, &doc->clients[x->client]);
+        p = pen_uint(p, clock - 1);
     } else if (origin) {
-        pen_client(pen, &doc->clients[x->oclient]);
-        pen_uint(pen, x->oclock);
+        p = pen_client(p, &doc->clients[x->oclient]);
+        p = pen_uint(p, x->oclock);
     }
     if (right) {
-        pen_client(pen, &doc->clients[x->rclient]);
-        pen_uint(pen, x->rclock);
+        p = pen_client(p, &doc->clients[x->rclient]);
+        p = pen_uint(p, x->rclock);
     }
-    return !origin && !right;
+    return p;
+}
+
+/* The same for a writer that may have to grow. */
+static void put_origins(const struct cv_doc *doc, struct cv_writer *w,
+                        const struct cv_item *x, uint32_t clock, bool key)
+{
+    uint8_t own[PEN_BYTES];
+    uint8_t *start = pen_fits(w) ? w->data + w->len : own;
+    size_t n = (size_t)(pen_origins(start, doc, x, clock, key) - start);
+
+    if (start == own)
+        cv_put_raw(w, own, n);
+    else
+        w->len += n;
 }
 
 static void put_group(const struct cv_doc *doc, struct cv_writer *w,
@@ -183,8 +184,6 @@ static void put_group(const struct cv_doc *doc, struct cv_writer *w,
 {
     const struct cv_item *x = &doc->items[cv_slot_item(c, g->from)];
     const struct cv_list *l;
-    struct pen pen;
-    bool parent;
 
     if (x->kind == CV_KIND_GC) {
         cv_put_u8(w, CV_KIND_GC);
@@ -192,10 +191,8 @@ static void put_group(const struct cv_doc *doc, struct cv_writer *w,
         return;
     }
     l = &doc->lists[doc->leaves[x->leaf].list];
-    pen_open(&pen, w);
-    parent = pen_origins(&pen, doc, x, g->clock, cv_list_is_key(l));
-    pen_close(&pen);
-    if (parent)
+    put_origins(doc, w, x, g->clock, cv_list_is_key(l));
+    if (g->clock == x->clock && x->oclient == CV_NONE && x->rclient == CV_NONE)
         put_parent(doc, w, l);
     put_content(doc, w, c, g, g->clock - x->clock);
 }
@@ -444,67 +441,69 @@ static void put_txn_deleted(struct cv_doc *doc, struct cv_writer *w)
     }
 }
 
-/* The common transactions: one piece typed, or one piece deleted. */
-static bool put_typed(struct cv_doc *doc, struct cv_writer *w)
+/* The common transactions: one piece typed, or one piece deleted.  False if it
+ * has to go the long way. */
+static inline bool put_typed(struct cv_doc *doc, struct cv_writer *w)
 {
     const struct cv_client *c = &doc->clients[doc->txn.touched.at[0]];
     const struct cv_item *x = &doc->items[cv_store_last(c)];
     uint32_t from = c->before, at = from - x->clock, len;
     const uint8_t *text;
-    struct pen pen;
+    uint8_t *p;
 
     /* Text of ASCII, all in one item, and the parent need not be told. */
-    if (x->clock > from || x->kind != CV_KIND_STRING || x->bytes != x->len ||
+    if (!pen_fits(w) || x->clock > from || x->kind != CV_KIND_STRING ||
+        x->bytes != x->len ||
         cv_list_is_key(&doc->lists[doc->leaves[x->leaf].list]) ||
         (at == 0 && x->oclient == CV_NONE && x->rclient == CV_NONE))
         return false;
     len = x->len - at;
+    if (len > 16)
+        return false;
     text = c->log + x->off + at;
-    pen_open(&pen, w);
-    pen_byte(&pen, 1);
-    pen_byte(&pen, 1);
-    pen_client(&pen, c);
-    pen_uint(&pen, from);
-    pen_origins(&pen, doc, x, from, false);
-    pen_uint(&pen, len);
-    if (len <= 16) {
-        for (uint32_t i = 0; i < len; i++)
-            pen_byte(&pen, text[i]);
-        pen_byte(&pen, 0);
-        pen_close(&pen);
-    } else {
-        pen_close(&pen);
-        cv_put_raw(w, text, len);
-        cv_put_u8(w, 0);
-    }
+    p = w->data + w->len;
+    *p++ = 1;
+    *p++ = 1;
+    p = pen_client(p, c);
+    p = pen_uint(p, from);
+    p = pen_origins(p, doc, x, from, false);
+    *p++ = (uint8_t)len;
+    do
+        *p++ = *text++;
+    while (--len > 0);
+    *p++ = 0;
+    w->len = (size_t)(p - w->data);
     return true;
 }
 
-static void put_one_deleted(const struct cv_doc *doc, struct cv_writer *w)
+static inline bool put_one_deleted(const struct cv_doc *doc,
+                                   struct cv_writer *w)
 {
     const struct cv_deleted *d = &doc->txn.deleted.at[0];
-    struct pen pen;
+    uint8_t *p;
 
-    pen_open(&pen, w);
-    pen_byte(&pen, 0);
-    pen_byte(&pen, 1);
-    pen_client(&pen, &doc->clients[d->client]);
-    pen_byte(&pen, 1);
-    pen_uint(&pen, d->clock);
-    pen_uint(&pen, d->len);
-    pen_close(&pen);
+    if (!pen_fits(w))
+        return false;
+    p = w->data + w->len;
+    *p++ = 0;
+    *p++ = 1;
+    p = pen_client(p, &doc->clients[d->client]);
+    *p++ = 1;
+    p = pen_uint(p, d->clock);
+    p = pen_uint(p, d->len);
+    w->len = (size_t)(p - w->data);
+    return true;
 }
 
 int cv_encode_txn(struct cv_doc *doc, struct cv_writer *out)
 {
     struct cv_txn *t = &doc->txn;
 
-    if (t->touched.n == 0 && t->deleted.n == 1) {
-        put_one_deleted(doc, out);
-        return out->err;
-    }
-    if (!cv_txn_news(doc) ||
-        (t->touched.n == 1 && t->deleted.n == 0 && put_typed(doc, out)))
+    if (t->touched.n == 1 && t->deleted.n == 0 && put_typed(doc, out))
+        return CV_OK;
+    if (t->touched.n == 0 && t->deleted.n == 1 && put_one_deleted(doc, out))
+        return CV_OK;
+    if (!cv_txn_news(doc))
         return out->err;
     if (t->touched.n > 1)
         qsort_r(t->touched.at, t->touched.n, sizeof(*t->touched.at), by_client,

@@ -5,7 +5,7 @@
  * to items do not. */
 #ifndef CV_CRDT_RUN_H
 #define CV_CRDT_RUN_H
-#include "crdt/tree.h"
+#include "crdt/store.h"
 
 /* Cut an item (not a GC) before its unit `n`, 0 < n < len.  Where this falls
  * into a surrogate pair, both halves become U+FFFD, for ever. */
@@ -15,14 +15,6 @@ CV_MUST_USE int cv_run_split(struct cv_doc *doc, uint32_t item, uint32_t n);
  * all that a type holds goes with it, and it is joined with tombstones beside
  * it: the item itself may be gone. */
 CV_MUST_USE int cv_run_delete(struct cv_doc *doc, uint32_t item);
-
-/* Delete units [from, to) of an item of text at *p; their bytes are
- * [bfrom, bto): whole characters.  Borders of neighbouring tombstones are
- * moved where that spares a new item.  For local edits, which nobody
- * observes. */
-CV_MUST_USE int cv_run_delete_text(struct cv_doc *doc, struct cv_place *p,
-                                   uint32_t from, uint32_t to, uint32_t bfrom,
-                                   uint32_t bto);
 
 /* Delete whatever is known of units [clock, clock + len) of a client. */
 CV_MUST_USE int cv_run_delete_range(struct cv_doc *doc, uint32_t client,

@@ -162,6 +162,8 @@ struct cv_hot {
     uint32_t pos;   /* an item in it */
     uint32_t at;    /* byte offset of that item */
     bool typing;    /* it is our last one, and what follows it is visible */
+    uint32_t item;  /* while typing: that item, */
+    uint32_t end;   /* and where it ends */
 };
 
 struct cv_doc {

@@ -2,24 +2,9 @@
 
 #include <stdlib.h>
 
-/* Larger vectors are given back when a transaction ends. */
-#define KEEP_ENTRIES 4096
-
-void cv_txn_begin(struct cv_doc *doc, bool notes)
-{
-    struct cv_txn *t = &doc->txn;
-
-    t->serial++;
-    t->notes_on = notes;
-    t->touched.n = 0;
-    t->deleted.n = 0;
-    t->notes.n = 0;
-    t->keys.n = 0;
-}
-
 #define TRIM(vec)                                                              \
     do {                                                                       \
-        if ((vec)->cap > KEEP_ENTRIES) {                                       \
+        if ((vec)->cap > CV_TXN_KEEP) {                                        \
             free((vec)->at);                                                   \
             (vec)->at = NULL;                                                  \
             (vec)->cap = 0;                                                    \
@@ -27,7 +12,7 @@ void cv_txn_begin(struct cv_doc *doc, bool notes)
         (vec)->n = 0;                                                          \
     } while (0)
 
-void cv_txn_end(struct cv_doc *doc)
+void cv_txn_clear(struct cv_doc *doc)
 {
     struct cv_txn *t = &doc->txn;
 
@@ -41,9 +26,6 @@ void cv_txn_end(struct cv_doc *doc)
     TRIM(&t->deleted);
     TRIM(&t->notes);
     TRIM(&t->keys);
-    t->notes_on = false;
-    /* Marks of this transaction are void from here on. */
-    t->serial++;
 }
 
 int cv_txn_reserve(struct cv_doc *doc)

@@ -8,8 +8,26 @@
 #include "crdt/store.h"
 
 /* Begin; `notes`: collect what an observer needs. */
-void cv_txn_begin(struct cv_doc *doc, bool notes);
-void cv_txn_end(struct cv_doc *doc);
+static inline void cv_txn_begin(struct cv_doc *doc, bool notes)
+{
+    /* What earlier ones have marked is void from here on. */
+    doc->txn.serial++;
+    doc->txn.notes_on = notes;
+}
+
+/* More entries than this are not kept as room for the next transaction. */
+#define CV_TXN_KEEP 4096
+
+void cv_txn_clear(struct cv_doc *doc);
+static inline void cv_txn_end(struct cv_doc *doc)
+{
+    struct cv_txn *t = &doc->txn;
+
+    if (t->notes.n > 0 || t->touched.n > CV_TXN_KEEP ||
+        t->deleted.n > CV_TXN_KEEP || t->keys.n > CV_TXN_KEEP)
+        cv_txn_clear(doc);
+    t->touched.n = t->deleted.n = t->keys.n = 0;
+}
 
 /* The state of a client before the transaction. */
 static inline uint32_t cv_txn_before(const struct cv_doc *doc, uint32_t client)

@@ -27,12 +27,11 @@
 struct patch {
     uint32_t at, deleted; /* bytes */
     uint32_t len;
-    const char *text; /* owned by the JSON */
+    const char *text;
 };
 
 struct txn {
-    struct patch *patch;
-    size_t patches;
+    size_t first, patches; /* of the trace's */
 };
 
 struct trace {
@@ -40,6 +39,9 @@ struct trace {
     json_t *json, *txns;
     struct txn *txn;
     size_t n;
+    /* In one piece each, so that reading them costs next to nothing. */
+    struct patch *patch;
+    char *text;
     const char *end;
     size_t end_len;
 };
@@ -170,18 +172,36 @@ static void check_text(const struct cv_doc *doc, const struct trace *t)
 static void prepare(struct trace *t)
 {
     struct cv_doc *doc = new_doc(1);
+    size_t patches = 0, bytes = 0, n = 0;
+    json_t *txn, *patch;
+    size_t i, k;
+    char *text;
 
+    json_array_foreach(t->txns, i, txn)
+    {
+        json_array_foreach(json_object_get(txn, "patches"), k, patch)
+        {
+            patches++;
+            bytes += json_string_length(json_array_get(patch, 2));
+        }
+    }
     t->txn = checked(calloc(t->n, sizeof(*t->txn)));
-    for (size_t i = 0; i < t->n; i++) {
-        json_t *patches =
-            json_object_get(json_array_get(t->txns, i), "patches");
-        struct txn *x = &t->txn[i];
-
-        x->patches = json_array_size(patches);
-        x->patch = checked(calloc(x->patches + 1, sizeof(*x->patch)));
+    t->patch = checked(calloc(patches, sizeof(*t->patch)));
+    text = t->text = checked(malloc(bytes + 1));
+    json_array_foreach(t->txns, i, txn)
+    {
+        t->txn[i].first = n;
         must(cv_doc_begin(doc), "begin:");
-        for (size_t k = 0; k < x->patches; k++)
-            x->patch[k] = do_patch(doc, json_array_get(patches, k));
+        json_array_foreach(json_object_get(txn, "patches"), k, patch)
+        {
+            struct patch *p = &t->patch[n++];
+
+            *p = do_patch(doc, patch);
+            memcpy(text, p->text, p->len);
+            p->text = text;
+            text += p->len;
+        }
+        t->txn[i].patches = k;
         must(cv_doc_commit(doc, NULL), "commit:");
     }
     check_text(doc, t);
@@ -190,9 +210,9 @@ static void prepare(struct trace *t)
 
 static void free_trace(struct trace *t)
 {
-    for (size_t i = 0; t->txn != NULL && i < t->n; i++)
-        free(t->txn[i].patch);
     free(t->txn);
+    free(t->patch);
+    free(t->text);
     json_decref(t->json);
 }
 
@@ -208,7 +228,7 @@ static struct cv_doc *replay(const struct trace *t, struct cv_writer *out,
         int err = cv_doc_begin(doc);
 
         for (size_t k = 0; k < x->patches && err == CV_OK; k++) {
-            const struct patch *p = &x->patch[k];
+            const struct patch *p = &t->patch[x->first + k];
 
             if (p->deleted > 0)
                 err = cv_doc_delete(doc, p->at, p->deleted);
