@@ -16,7 +16,7 @@ struct cv_loc {
 
 /* Read at most so much of one location in one get (junk is free to make). */
 #define CV_DHT_GET_VALUES 64
-#define CV_DHT_GET_BYTES  (64u * 1024u)
+#define CV_DHT_GET_BYTES  65536u
 #define CV_DHT_VALUE_MAX  4096u /* larger values are not ours: dropped */
 
 #define CV_DHT_DEFAULT_PORT 4222
