@@ -372,9 +372,11 @@ static int diff_region(const struct cv_mirror *m, const struct region *g,
                        struct builder *b)
 {
     struct cv_bytes before = CV_BYTES(m->text.data, m->text.len);
-    struct cv_bytes now = cv_writer_bytes(&g->text);
+    struct cv_bytes now = CV_BYTES("", 0);
     size_t head, tail, deleted, at;
 
+    if (g->text.len)
+        now = cv_writer_bytes(&g->text);
     if (g->start < before.len)
         before.data += g->start;
     before.len = g->end - g->start;
@@ -536,7 +538,7 @@ int cv_mirror_change(struct cv_mirror *m, const struct cv_mirror_change *change)
     m->pending = NULL;
     m->first = m->n = m->cap = 0;
     if (err == CV_OK)
-        err = rebase(m, &delta, old + first, n);
+        err = rebase(m, &delta, n ? old + first : NULL, n);
     if (err == CV_OK)
         err = cv_delta_splices(&delta, m->events->splice, m->user);
     tell_eol(m);

@@ -34,7 +34,7 @@ static int reserve(struct cv_textbuf *t, size_t need)
     size_t cap = t->cap ? t->cap : TEXTBUF_MIN;
     char *data;
 
-    if (need <= t->cap)
+    if (t->data && need <= t->cap)
         return CV_OK;
     while (cap < need) {
         if (cap > SIZE_MAX / 2)

@@ -9,7 +9,7 @@
 #include "base/err.h"
 
 struct cv_textbuf {
-    char *data;
+    char *data; /* not NULL once something was spliced, be it nothing */
     size_t len;
     size_t cap;
     size_t newlines;  /* in all of data */
