@@ -908,7 +908,8 @@ static void swap_begin(struct dht *d, cv_time now)
         free(s);
         return;
     }
-    cv_info(d->log, "dht: nobody answers, beginning afresh");
+    cv_info(d->log, "dht: beginning afresh, state=%s",
+            d->state == CV_DHT_CONNECTED ? "connected" : "not connected");
     d->swap = s;
     d->runner = NULL;
     d->probe = NULL;
@@ -1369,7 +1370,8 @@ void cv_dht_network_changed(struct cv_dht *dht)
     d->swap_interval = SWAP_AFTER;
     d->probe_at = now;
     d->started = now;
-    if (d->state == CV_DHT_DISCONNECTED)
+    /* The nodes that we listen at would go on talking to where we were. */
+    if (d->state == CV_DHT_DISCONNECTED || now - d->runner_since >= SWAP_AFTER)
         swap_begin(d, now);
     schedule(d);
 }

@@ -74,8 +74,8 @@ CV_MUST_USE int cv_dht_open(struct cv_dht **out,
 void cv_dht_close(struct cv_dht *dht, unsigned grace_ms);
 enum cv_dht_state cv_dht_state(const struct cv_dht *dht);
 uint16_t cv_dht_port(const struct cv_dht *dht);
-/* The machine's network changed (an address came or went): ask at once
- * whether anybody answers, and begin afresh if not. */
+/* The machine's network changed (an address came or went): begin afresh, with
+ * all that was asked for, but not twice within 30 s while connected. */
 void cv_dht_network_changed(struct cv_dht *dht);
 /* Our addresses as other nodes report them (ports are 0). */
 unsigned cv_dht_public_addresses(const struct cv_dht *dht, struct cv_addr *out,
