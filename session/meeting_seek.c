@@ -186,7 +186,7 @@ static void on_pointer(void *user, const struct cv_pointer_info *p)
     n = cv_meeting_find_or_add(m, &p->node);
     if (n == NULL)
         return;
-    fresh = !n->pointer;
+    fresh = !n->pointer || p->seq > n->seq; /* it lives */
     n->pointer = true;
     n->seq = p->seq;
     n->identity_known = true;
@@ -363,9 +363,12 @@ bool cv_meeting_attempt(struct cv_meeting *m, const uint8_t attempt[8],
 void cv_meeting_candidates(struct cv_meeting *m)
 {
     m->publish_due = true;
-    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
+    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
         if (n->called_out)
             knock(n); /* with what we know now */
+        else if (n->tries > 1)
+            n->next_try = cv_meeting_now(m); /* another network, another try */
+    }
     cv_meeting_changed(m);
     cv_meeting_wake(m);
 }
