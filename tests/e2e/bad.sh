@@ -6,6 +6,7 @@
 #                                     ├── h2 20.0.0.22
 #                                     └── h3 20.0.0.23
 
+# shellcheck shell=bash
 # shellcheck source=tests/netlab/lab.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../netlab/lab.sh"
 # shellcheck source=tests/e2e/vims.sh

@@ -59,7 +59,8 @@ refused 1 "the identity file $data/identity is damaged; restore it from a backup
 step "in Vim: the same sentence, and the text is left alone"
 printf 'mine\n' >"$work/mine.txt"
 vim_start v h1 "$work/mine.txt"
-mkdir -p -m 700 "$work/v/data/covim"
+mkdir -p "$work/v/data"
+mkdir -m 700 "$work/v/data/covim"
 cp "$data/elsewhere" "$work/v/data/covim/identity"
 chmod 640 "$work/v/data/covim/identity"
 vim_keys v 'onot saved' Escape ':CoVim share' Enter

@@ -61,7 +61,7 @@ vim_wait v 20 "bufname() =~# '^covim://' && getline(1) ==# 'shared text'" ||
     fail "no text"
 [ "$(cat "$work/mine.txt")" = mine ] || fail "the file was touched"
 no_errors v
-join_spawn other h2 "$(tr a-z A-Z <<<" ${key:0:30} ${key:30}")" \
+join_spawn other h2 "$(tr "[:lower:]" "[:upper:]" <<<" ${key:0:30} ${key:30}")" \
     "$work/other.txt"
 lab_wait 20 cmp -s "$work/other.txt" "$work/shared.txt" || fail "no text"
 stop "$join_pid"

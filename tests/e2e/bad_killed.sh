@@ -52,7 +52,7 @@ killed() {
     kill -9 "${pids[@]}"
     type_both "$word" 21 60
     for name in "$@"; do
-        vim_wait "$name" 5 "covim#vim#pid() != ${pids[0]} &&
+        vim_wait "$name" 10 "covim#vim#pid() != ${pids[0]} &&
             covim#rpc#state() ==# 'ready'" || fail "$name has no new agent"
         told "$name"
     done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every frame on the public segment is recorded while two people behind NATs
-# share, join, edit, and leave.  Neither the text, nor the
-# name of the file, nor their names, nor the key of the session are in any.
+# share, join, edit, and leave.  Neither the text, nor the names of files and
+# people, nor the key of the session are in any of them.
 set -euo pipefail
 # shellcheck source=tests/e2e/bad.sh
 . "$(dirname "$0")/bad.sh"
