@@ -60,11 +60,28 @@ void cv_node_remove_meeting(struct cv_node *node, struct cv_meeting *m)
 
 /* --- the network --- */
 
+/* Did an address of this machine come or go? */
+static bool hosts_changed(struct cv_node *node, const struct cv_candidates *own)
+{
+    struct cv_candidates hosts;
+    bool changed;
+
+    memset(&hosts, 0, sizeof hosts);
+    for (unsigned i = 0; i < own->n && i < CV_CANDIDATES_MAX; i++)
+        if (own->c[i].type == CV_CANDIDATE_HOST)
+            hosts.c[hosts.n++].addr = own->c[i].addr;
+    changed = memcmp(&hosts, &node->hosts, sizeof hosts) != 0;
+    node->hosts = hosts;
+    return changed;
+}
+
 static void on_candidates(void *user, const struct cv_candidates *own)
 {
     struct cv_node *node = user;
+    bool first = node->hosts.n == 0;
 
-    (void)own;
+    if (hosts_changed(node, own) && !first && node->dht != NULL)
+        cv_dht_network_changed(node->dht);
     for (unsigned i = 0; i < node->n_meetings; i++)
         cv_meeting_candidates(node->meetings[i]);
 }
@@ -116,6 +133,7 @@ static void on_timer(void *user)
 {
     struct cv_node *node = user;
     cv_time now = cv_loop_now(node->loop), next;
+    struct cv_candidates own;
 
     if (now >= node->renew_at) {
         if (make_cert(node) == CV_OK)
@@ -129,7 +147,8 @@ static void on_timer(void *user)
         if (cv_net_new(&node->net, &node->net_config, &net_events, node) ==
             CV_OK) {
             cv_info(node->log, "node: the network is there now");
-            on_candidates(node, NULL);
+            cv_net_candidates(node->net, &own);
+            on_candidates(node, &own);
         } else {
             next = cv_time_min(next, now + CV_NODE_NET_RETRY);
         }
@@ -224,7 +243,7 @@ static int choose_bootstrap(struct cv_bootstrap *b,
 static int open_dht(struct cv_node *node, const struct cv_node_config *config,
                     char *why, size_t why_len)
 {
-    char path[sizeof node->data_dir + 16];
+    char path[sizeof node->data_dir + 16], near[sizeof path];
     struct cv_bootstrap *b = malloc(sizeof *b);
     struct cv_dht_config dht = {
         .loop = node->loop,
@@ -244,6 +263,10 @@ static int open_dht(struct cv_node *node, const struct cv_node_config *config,
         (void)snprintf(path, sizeof path, "%s/dht", node->data_dir);
         if (config->n_bootstrap == 0 && !config->no_bootstrap)
             dht.persist_path = path;
+        /* Other agents of this user, on this machine. */
+        (void)snprintf(near, sizeof near, "%s/nodes", node->data_dir);
+        if (config->lan)
+            dht.neighbours = near;
         err = cv_dht_open(&node->dht, &dht);
         if (err != CV_OK)
             (void)snprintf(why, why_len,

@@ -800,6 +800,11 @@ enum cv_dht_state cv_dht_state(const struct cv_dht *dht)
     return CV_DHT_CONNECTED;
 }
 
+void cv_dht_network_changed(struct cv_dht *dht)
+{
+    (void)dht;
+}
+
 uint16_t cv_dht_port(const struct cv_dht *dht)
 {
     (void)dht;

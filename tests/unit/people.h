@@ -247,7 +247,8 @@ static int person_resume(struct person *p, const struct cv_keytext *key)
                              sizeof why);
 }
 
-static bool person_has(const struct person *p, const char *text)
+__attribute__((unused)) static bool person_has(const struct person *p,
+                                               const char *text)
 {
     struct cv_writer w;
     const struct cv_doc *doc;
