@@ -1,4 +1,4 @@
-foreach(name bootstrap pointer knock vectors rendezvous neighbours dht discovery_live)
+foreach(name bootstrap pointer knock book vectors rendezvous neighbours dht discovery_live)
     covim_test(unit/${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c
                LINK covim_discovery)
 endforeach()
