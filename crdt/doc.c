@@ -4,6 +4,7 @@
 #include "crdt/observe.h"
 #include "crdt/pending.h"
 #include "crdt/plan.h"
+#include "crdt/siblings.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
@@ -85,6 +86,7 @@ void cv_doc_free(struct cv_doc *doc)
         cv_plan_fini(doc->plan);
     free(doc->plan);
     cv_pending_fini(doc);
+    cv_siblings_fini(doc);
     free(doc->txn.touched.at);
     free(doc->txn.deleted.at);
     free(doc->txn.notes.at);
@@ -155,6 +157,13 @@ size_t cv_doc_held_bytes(const struct cv_doc *doc)
           doc->waiting.blocked.n) *
          sizeof(struct cv_wait_node);
     n += doc->waiting.bytes;
+    for (uint32_t i = 0; doc->siblings.n > 0 && i <= doc->siblings.mask; i++) {
+        const struct cv_group *g = doc->siblings.slot[i];
+
+        n += sizeof(g);
+        if (g != NULL)
+            n += sizeof(*g) + g->members.n * sizeof(struct cv_wait_node);
+    }
     for (uint32_t i = 0; i < doc->clients_n; i++) {
         const struct cv_client *c = &doc->clients[i];
 

@@ -1,6 +1,7 @@
 #include "crdt/integrate.h"
 
 #include "crdt/run.h"
+#include "crdt/siblings.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
@@ -218,17 +219,17 @@ static bool behind(const struct cv_doc *doc, uint32_t left, uint32_t item)
 /* The conflict scan of YATA, with positions in the place of its two sets:
  * `scanned` is what lies behind the first left, `conflicting` what lies behind
  * the present one.  Inside a run each unit has the one before it as origin, so
- * only the first needs a look. */
-static uint32_t resolve(const struct cv_doc *doc, const struct cv_item *x,
+ * only the first needs a look.  `x` has its clock. */
+static uint32_t resolve(struct cv_doc *doc, const struct cv_item *x,
                         const struct target *t)
 {
     const struct cv_client *clients = doc->clients;
-    uint32_t first = t->left, left = t->left, holder;
+    uint32_t first = t->left, left = t->left, holder, steps = 0;
     struct cv_place o;
 
     o.item = first == CV_NONE ? cv_tree_first(doc, t->list)
                               : cv_tree_next(doc, first);
-    if (o.item == CV_NONE)
+    if (o.item == CV_NONE || o.item == t->right)
         return left;
     o.leaf = doc->items[o.item].leaf;
     o.pos = cv_tree_pos(doc, o.item);
@@ -236,10 +237,13 @@ static uint32_t resolve(const struct cv_doc *doc, const struct cv_item *x,
         const struct cv_item *y = &doc->items[o.item];
 
         if (same_origin(x, y)) {
-            if (clients[y->client].id < clients[x->client].id)
+            if (clients[y->client].id < clients[x->client].id) {
                 left = o.item;
-            else if (same_right(x, y))
+                if (steps > CV_SCAN_STEPS && same_right(x, y))
+                    cv_siblings_add(doc, t->list, y);
+            } else if (same_right(x, y)) {
                 break;
+            }
         } else {
             if (y->oclient == CV_NONE)
                 break;
@@ -250,8 +254,20 @@ static uint32_t resolve(const struct cv_doc *doc, const struct cv_item *x,
             if (!behind(doc, left, holder))
                 left = o.item;
         }
+        if (++steps == CV_SCAN_STEPS) {
+            uint32_t near = cv_siblings_before(doc, t->list, x);
+
+            if (near != CV_NONE && cv_tree_before(doc, o.item, near)) {
+                left = near;
+                o.item = near;
+                o.leaf = doc->items[near].leaf;
+                o.pos = cv_tree_pos(doc, near);
+            }
+        }
         cv_place_next(doc, &o);
     }
+    if (steps >= CV_SCAN_STEPS)
+        cv_siblings_add(doc, t->list, x);
     return left;
 }
 
@@ -468,6 +484,7 @@ int cv_integrate(struct cv_doc *doc, const struct cv_struct *s,
     uint32_t next = doc->clients[s->client].next, off = next - s->clock;
     struct cv_item x = {.client = s->client & CV_CLIENT_MASK,
                         .kind = s->kind & 0xfu,
+                        .clock = next,
                         .len = s->len - off,
                         .oclient = s->oclient,
                         .oclock = s->oclock,

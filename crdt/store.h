@@ -166,6 +166,16 @@ struct cv_hot {
     uint32_t end;   /* and where it ends */
 };
 
+/* Items with the same origins, by client id (crdt/siblings.h). */
+struct cv_group {
+    uint32_t list, oclient, oclock, rclient, rclock;
+    struct cv_wait_set members; /* (id high, id low, clock) -> client */
+};
+struct cv_siblings {
+    struct cv_group **slot; /* hash of 2^n */
+    uint32_t mask, n;
+};
+
 struct cv_doc {
     struct cv_doc_limits limits;
     uint32_t self; /* our client */
@@ -195,6 +205,7 @@ struct cv_doc {
     uint32_t plan_serial;
     struct cv_hot hot;
     struct cv_txn txn;
+    struct cv_siblings siblings;
     struct cv_waiting waiting;
     bool
         unsettled; /* memory ran out: the next update looks at all that waits */

@@ -11,7 +11,8 @@ get_target_property(crdt_folder covim_crdt SOURCE_DIR)
 list(TRANSFORM crdt_sources PREPEND ${crdt_folder}/)
 covim_library(covim_crdt_small SOURCES ${crdt_sources} LINK covim_base)
 target_compile_definitions(covim_crdt_small PUBLIC CV_LEAF_ITEMS=4
-                           CV_INNER_NODES=4 CV_CHUNK_ITEMS=4 CV_RUN_BYTES=16)
+                           CV_INNER_NODES=4 CV_CHUNK_ITEMS=4 CV_RUN_BYTES=16
+                           CV_SCAN_STEPS=2)
 covim_test(unit/crdt_model_small
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_model.c
     LINK covim_crdt_small)
@@ -30,3 +31,9 @@ covim_test(unit/crdt_memory
     LINK covim_crdt_small)
 target_link_options(unit_crdt_memory PRIVATE
                     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc)
+covim_test(unit/crdt_undo
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_undo.c
+    LINK covim_crdt)
+covim_test(unit/crdt_undo_small
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_undo.c
+    LINK covim_crdt_small)

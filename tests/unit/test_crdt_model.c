@@ -518,6 +518,68 @@ static void run_history(uint64_t seed)
     }
 }
 
+/* Many clients that make one or two inserts each, near one another and knowing
+ * little of one another: long conflict scans and their short cuts. */
+static void run_crowd(uint64_t seed)
+{
+    enum { CROWD = 40 };
+    uint64_t state = seed;
+    struct cv_bytes update[CROWD + 1];
+    struct replica r = {.doc = new_doc(99), .follower = new_doc(98)};
+    struct cv_doc *base = new_doc(1 + next_random(&state) % UINT32_MAX);
+    unsigned n = 0;
+
+    for (; n <= CROWD; n++) {
+        struct cv_doc *one = new_doc(1 + next_random(&state) % UINT32_MAX);
+        struct cv_writer w = heap_writer();
+
+        if (n == 0) {
+            insert_at(base, 0, "[middle]", &w);
+        } else {
+            REQUIRE(cv_doc_apply(one, update[0], NULL, NULL, NULL) == CV_OK);
+            for (unsigned k = below(&state, 5); k > 0 && n > 1; k--)
+                REQUIRE(cv_doc_apply(one, update[1 + below(&state, n - 1)],
+                                     NULL, NULL, NULL) == CV_OK);
+            insert_at(one, 1 + below(&state, 2), "x", &w);
+            if (below(&state, 4) == 0)
+                insert_at(one, 1 + below(&state, 3), "y", NULL);
+            cv_writer_fini(&w);
+            w = heap_writer();
+            REQUIRE(cv_doc_encode(one, (struct cv_bytes){NULL, 0}, &w) ==
+                    CV_OK);
+        }
+        update[n].data = cv_writer_take(&w, &update[n].len);
+        cv_doc_free(one);
+    }
+    for (unsigned i = n; i > 0; i--) {
+        unsigned k = below(&state, i);
+        struct cv_bytes u = update[k];
+
+        receive(&r, u);
+        update[k] = update[i - 1];
+        free((void *)(uintptr_t)u.data);
+    }
+    REQUIRE(!cv_doc_waiting(r.doc));
+    cv_doc_free(base);
+    cv_doc_free(r.doc);
+    cv_doc_free(r.follower);
+    model_free(&r.model);
+    free(r.mirror.text);
+}
+
+TEST(a_crowd_at_one_place_agrees_with_the_rules)
+{
+    const char *runs = getenv("CRDT_RUNS");
+    uint64_t n = runs ? strtoull(runs, NULL, 10) : 300;
+
+    (void)test_state_;
+    for (uint64_t seed = 1; seed <= n; seed++) {
+        if (seed % 100 == 1)
+            print_message("seeds from %llu\n", (unsigned long long)seed);
+        run_crowd(seed);
+    }
+}
+
 TEST(replicas_agree_with_the_rules_and_with_one_another)
 {
     const char *one = getenv("CRDT_SEED"), *runs = getenv("CRDT_RUNS");
@@ -535,4 +597,5 @@ TEST(replicas_agree_with_the_rules_and_with_one_another)
     }
 }
 
-RUN_TESTS(T(replicas_agree_with_the_rules_and_with_one_another))
+RUN_TESTS(T(a_crowd_at_one_place_agrees_with_the_rules),
+          T(replicas_agree_with_the_rules_and_with_one_another))
