@@ -2,8 +2,8 @@
 covim_test(e2e/session SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_real_session.c
            LINK covim_session TIMEOUT 300)
 covim_test(e2e/covim SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_covim.c
-           LINK covim_session)
+           LINK libcovim)
 # The example of the documentation, built and run.
 add_executable(example_echo ${CMAKE_SOURCE_DIR}/docs/examples/echo.c)
-target_link_libraries(example_echo PRIVATE covim_flags covim_session)
+target_link_libraries(example_echo PRIVATE covim_flags libcovim)
 covim_script_test(e2e/echo SCRIPT ${CMAKE_CURRENT_LIST_DIR}/echo.sh TIMEOUT 90)
