@@ -9,7 +9,7 @@ command -v mandoc >/dev/null || {
     exit 77
 }
 mandoc -T lint -W warning docs/*.1
-page=$(mandoc -T ascii docs/covim.1 | col -b)
+page=$(mandoc -T ascii docs/covim.1 | sed 's/.\x08//g')
 for command in $("$covim" --help | sed -n 's/^  covim \([a-z]*\).*/\1/p'); do
     grep -qw "$command" <<<"$page" || {
         echo "docs/covim.1 does not name the command $command"
