@@ -394,6 +394,32 @@ TEST(an_editor_cannot_let_others_in_but_says_who_can)
     end_all();
 }
 
+TEST(a_second_host_lets_others_in_when_the_first_is_gone)
+{
+    struct cv_keytext key;
+
+    setup();
+    key = pair("x", CV_ROLE_HOST);
+    CHECK_EQ(cv_session_role(bob.session), CV_ROLE_HOST);
+    CHECK(!cv_session_is_mine(bob.session));
+    person_crash(&ann);
+    UNTIL(loop, 5, bob.state == CV_SESSION_OFFLINE);
+    person_start(&cy, loop, "Cy", NULL);
+    CHECK_EQ(person_join(&cy, &key), CV_OK);
+    UNTIL(loop, 20, bob.knocks == 1);
+    CHECK_EQ(cv_session_accept(bob.session, bob.knock.id, CV_ROLE_EDITOR),
+             CV_OK);
+    UNTIL(loop, 10, person_has(&cy, "x"));
+    /* And the first host takes the grant of the second for good. */
+    person_start(&ann, loop, "Ann", NULL);
+    CHECK_EQ(person_resume(&ann, &key), CV_OK);
+    CHECK_EQ(person_type(&cy, 1, "y"), CV_OK);
+    UNTIL(loop, 20, person_has(&ann, "xy"));
+    UNTIL(loop, 20, ann.members_in >= 2);
+    CHECK_EQ(ann.knocks, 1);
+    end_all();
+}
+
 TEST(names_change_for_the_others)
 {
     struct cv_member found;
@@ -479,5 +505,6 @@ RUN_TESTS(T(a_joiner_is_let_in_and_both_edit),
           T(both_come_back_after_a_crash_and_nothing_is_lost),
           T(leaving_sends_the_last_edit_and_takes_the_cursor_away),
           T(an_editor_cannot_let_others_in_but_says_who_can),
+          T(a_second_host_lets_others_in_when_the_first_is_gone),
           T(names_change_for_the_others), T(what_is_stored_is_listed),
           T(texts_that_cannot_be_shared_are_refused))
