@@ -14,6 +14,7 @@
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 covim=$COVIM_BUILD/cli/covim
 work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT # until there is more to end
 declare -A vim_space
 vim_serial=0
 
