@@ -42,7 +42,8 @@ struct cv_doc_limits {
     size_t waiting_bytes; /* bytes of pending content */
     unsigned nesting;     /* depth of one `any` value */
 };
-/* 256 MiB, 1 GiB, 64 Mi, 1 Mi, 1 Mi, 1,000,000, 64 MiB, 64. */
+/* 256 MiB, 1 GiB, 64 Mi, 256 Ki, 1 Mi, 1,000,000, 64 MiB, 64.  Larger values
+ * than 1 GiB, 2^30 items and 2^20 clients are cut down to these. */
 extern const struct cv_doc_limits cv_doc_limits_default;
 
 /* An id of one unit (UTF-16 code unit of text, or one opaque element). */

@@ -32,6 +32,35 @@ int cv_update_validate(struct cv_bytes update)
     return cv_update_close(&u);
 }
 
+int cv_update_clients(struct cv_bytes update,
+                      void (*fn)(void *user, uint64_t client, uint64_t clock,
+                                 uint64_t end),
+                      void *user)
+{
+    struct cv_update_reader u;
+    struct cv_wire s;
+    uint64_t client = 0, clock = 0, end = 0;
+    int err = cv_update_validate(update);
+
+    if (err != CV_OK)
+        return err;
+    cv_update_open(&u, update, NESTING_MAX);
+    while (cv_update_struct(&u, &s)) {
+        if (s.kind == CV_KIND_SKIP)
+            continue;
+        if (s.client != client || s.clock != end) {
+            if (end > clock)
+                fn(user, client, clock, end);
+            client = s.client;
+            clock = s.clock;
+        }
+        end = s.clock + s.len;
+    }
+    if (end > clock)
+        fn(user, client, clock, end);
+    return CV_OK;
+}
+
 static int collect(struct merge *m, struct cv_bytes update)
 {
     struct cv_update_reader u;

@@ -653,6 +653,45 @@ TEST(covered_by_tells_who_lacks_structs)
     cv_doc_free(b);
 }
 
+static void add_run(void *user, uint64_t client, uint64_t clock, uint64_t end)
+{
+    struct cv_writer *w = user;
+
+    cv_put_u8(w, (uint8_t)client);
+    cv_put_u8(w, (uint8_t)clock);
+    cv_put_u8(w, (uint8_t)end);
+}
+
+TEST(an_update_tells_whose_units_it_brings)
+{
+    static const uint8_t want[] = {2, 0, 2, 1, 0, 3, 1, 5, 6};
+    struct cv_writer one = heap_writer(), two = heap_writer();
+    struct cv_writer three = heap_writer(), all = heap_writer();
+    struct cv_writer runs = heap_writer();
+    const struct cv_id origin = {1, 4};
+    struct cv_bytes parts[3];
+
+    put_text(&one, 1, 0, NULL, NULL, "abc");
+    put_text(&two, 2, 0, NULL, NULL, EMOJI);
+    put_text(&three, 1, 5, &origin, NULL, "x");
+    parts[0] = cv_writer_bytes(&one);
+    parts[1] = cv_writer_bytes(&two);
+    parts[2] = cv_writer_bytes(&three);
+    CHECK_EQ(cv_update_merge(parts, 3, &all), CV_OK);
+    CHECK_EQ(cv_update_clients(cv_writer_bytes(&all), add_run, &runs), CV_OK);
+    CHECK_EQ(runs.len, sizeof(want));
+    CHECK_MEM(runs.data, want, sizeof(want));
+    all.len--;
+    CHECK_EQ(cv_update_clients(cv_writer_bytes(&all), add_run, &runs),
+             CV_ERR_FORMAT);
+    CHECK_EQ(runs.len, sizeof(want));
+    cv_writer_fini(&one);
+    cv_writer_fini(&two);
+    cv_writer_fini(&three);
+    cv_writer_fini(&all);
+    cv_writer_fini(&runs);
+}
+
 /* ---- maps ---- */
 
 static unsigned keys_heard;
@@ -818,5 +857,6 @@ RUN_TESTS(T(edits_need_a_transaction_and_character_borders),
           T(a_long_history_backwards_is_not_quadratic),
           T(news_hold_what_is_new_and_nothing_else),
           T(covered_by_tells_who_lacks_structs),
+          T(an_update_tells_whose_units_it_brings),
           T(maps_hold_the_last_value_of_each_key),
           T(another_root_can_be_the_text), T(json_is_checked_strictly))
