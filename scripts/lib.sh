@@ -11,7 +11,7 @@ build_packages=(gcc cmake ninja-build pkg-config git ca-certificates
 demo_packages=(vim tmux)
 test_packages=(vim neovim tmux libcmocka-dev zlib1g-dev clang
     libclang-rt-14-dev iproute2 nftables conntrack dhtnode procps
-    util-linux mandoc clang-format)
+    util-linux mandoc clang-format python3 python3-cryptography)
 
 say() {
     printf '\033[1m== %s\033[0m\n' "$*" >&2
