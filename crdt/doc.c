@@ -76,7 +76,7 @@ void cv_doc_free(struct cv_doc *doc)
         struct cv_client *c = &doc->clients[i];
 
         for (uint32_t k = 0; k < c->chunks_n; k++)
-            free(c->chunks[k].item);
+            free(c->chunks[k].entry);
         free(c->chunks);
         free(c->log);
     }
@@ -169,7 +169,7 @@ size_t cv_doc_held_bytes(const struct cv_doc *doc)
 
         n += c->log_cap + c->chunks_cap * sizeof(*c->chunks);
         for (uint32_t k = 0; k < c->chunks_n; k++)
-            n += c->chunks[k].cap * sizeof(uint32_t);
+            n += c->chunks[k].cap * sizeof(struct cv_entry);
     }
     for (uint32_t i = 0; i < doc->lists_n; i++)
         n += doc->lists[i].name_len;

@@ -12,6 +12,8 @@
  * is the item of its right origin.  No list: the parent is gone. */
 struct target {
     uint32_t list, left, right;
+    uint32_t pos; /* of left in its leaf, while `direct` */
+    bool direct;  /* right follows left: there is no conflict */
 };
 
 int cv_append_item(struct cv_doc *doc, const struct cv_item *x, uint32_t list,
@@ -159,36 +161,49 @@ static int named_list(struct cv_doc *doc, const struct cv_struct *s,
     return CV_OK;
 }
 
+/* Does the right origin follow t->left?  Then that is t->right. */
+static bool is_followed(const struct cv_doc *doc, const struct cv_item *x,
+                        struct target *t)
+{
+    const struct cv_leaf *l = &doc->leaves[doc->items[t->left].leaf];
+    uint32_t next = CV_NONE;
+
+    t->pos = cv_tree_pos(doc, t->left);
+    if (t->pos + 1 < l->n)
+        next = l->item[t->pos + 1];
+    else if (l->next != CV_NONE)
+        next = doc->leaves[l->next].item[0];
+    if (next == CV_NONE || x->rclient == CV_NONE)
+        return next == CV_NONE && x->rclient == CV_NONE;
+    if (doc->items[next].client != x->rclient ||
+        doc->items[next].clock != x->rclock)
+        return false;
+    t->right = next;
+    return true;
+}
+
 static int find_target(struct cv_doc *doc, const struct cv_struct *s,
                        const struct cv_item *x, const uint8_t *base,
                        struct target *t)
 {
     int err;
 
-    *t = (struct target){CV_NONE, CV_NONE, CV_NONE};
+    *t = (struct target){CV_NONE, CV_NONE, CV_NONE, 0, false};
     if (x->oclient != CV_NONE) {
         err = ending_with(doc, x->oclient, x->oclock, &t->left);
         if (err != CV_OK)
             return err;
-    }
-    if (x->rclient != CV_NONE) {
-        const struct cv_item *y;
-        uint32_t next = CV_NONE;
-
         /* Mostly the right origin is simply what follows. */
-        if (t->left != CV_NONE && !is_gc(doc, t->left))
-            next = cv_tree_next(doc, t->left);
-        y = next == CV_NONE ? NULL : &doc->items[next];
-        if (y != NULL && y->client == x->rclient && y->clock == x->rclock) {
-            t->right = next;
-        } else {
-            err = beginning_with(doc, x->rclient, x->rclock, &t->right);
-            if (err != CV_OK)
-                return err;
-            /* A malicious right origin lies inside of the left item. */
-            if (x->oclient != CV_NONE)
-                t->left = cv_store_find(doc, x->oclient, x->oclock);
-        }
+        if (!is_gc(doc, t->left))
+            t->direct = is_followed(doc, x, t);
+    }
+    if (x->rclient != CV_NONE && !t->direct) {
+        err = beginning_with(doc, x->rclient, x->rclock, &t->right);
+        if (err != CV_OK)
+            return err;
+        /* A malicious right origin lies inside of the left item. */
+        if (x->oclient != CV_NONE)
+            t->left = cv_store_find(doc, x->oclient, x->oclock);
     }
     if (is_gc(doc, t->left) || is_gc(doc, t->right))
         return CV_OK;
@@ -273,9 +288,10 @@ static uint32_t resolve(struct cv_doc *doc, const struct cv_item *x,
 
 /* A run of text or tombstones that goes on where its client stopped, in the
  * same place, is no new item. */
-static bool extend(struct cv_doc *doc, const struct cv_item *x, uint32_t left,
-                   struct cv_bytes content, int *err)
+static bool extend(struct cv_doc *doc, const struct cv_item *x,
+                   const struct target *t, struct cv_bytes content, int *err)
 {
+    uint32_t left = t->left, pos;
     struct cv_client *c = &doc->clients[x->client];
     struct cv_item *y;
     uint32_t newlines = 0;
@@ -305,8 +321,9 @@ static bool extend(struct cv_doc *doc, const struct cv_item *x, uint32_t left,
         newlines = (uint32_t)cv_utf8_newlines(content.data, content.len);
         y->bytes += (uint32_t)content.len;
         y->len += x->len;
-        cv_tree_resize(doc, left, (int32_t)content.len, (int32_t)x->len,
-                       (int32_t)newlines);
+        pos = t->direct ? t->pos : cv_tree_pos(doc, left);
+        cv_tree_resize_at(doc, y->leaf, pos, (int32_t)content.len,
+                          (int32_t)x->len, (int32_t)newlines);
     } else {
         y->len += x->len;
         cv_txn_deleted(doc, x->client, c->next, x->len);
@@ -470,7 +487,7 @@ static int place(struct cv_doc *doc, const struct cv_struct *s,
         content =
             (struct cv_bytes){joined, CV_UTF8_REPLACEMENT_LEN + content.len};
     }
-    if (!extend(doc, x, t->left, content, &err))
+    if (!extend(doc, x, t, content, &err))
         err = append(doc, x, t, content, &item);
     if (err == CV_OK && item != CV_NONE && cv_list_is_key(&doc->lists[t->list]))
         err = settle_key(doc, t->list, item);
@@ -507,6 +524,7 @@ int cv_integrate(struct cv_doc *doc, const struct cv_struct *s,
         return err;
     if (t.list == CV_NONE)
         return put_gc(doc, s->client, s->len - off);
-    t.left = resolve(doc, &x, &t);
+    if (!t.direct)
+        t.left = resolve(doc, &x, &t);
     return place(doc, s, base, &x, &t, off);
 }

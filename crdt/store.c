@@ -16,8 +16,10 @@
 
 bool cv_vec_grow(void **at, uint32_t *cap, uint32_t n, size_t more, size_t size)
 {
-    /* A quarter at a time: memory matters more than the copying. */
-    size_t want = (size_t)n + more, room = (size_t)*cap + *cap / 4 + 8;
+    /* Little at a time: memory matters more than the copying, which is none
+     * for large blocks (mremap). */
+    size_t want = (size_t)n + more;
+    size_t room = (size_t)*cap + *cap / (*cap < 1024 ? 2 : 8) + 8;
     void *grown;
 
     if (room < want)
@@ -185,26 +187,24 @@ uint32_t cv_store_clients_sorted(const struct cv_doc *doc, uint32_t *order)
 
 /* ---- items by id ---- */
 
-static uint32_t first_clock(const struct cv_doc *doc, const struct cv_chunk *k)
-{
-    return doc->items[k->item[0]].clock;
-}
+/* The clocks in the arrays are those that the items had when they were
+ * entered.  Since then borders between neighbours may have moved, so what they
+ * lead to can be off by a place or two. */
 
-static uint32_t find_chunk(const struct cv_doc *doc, struct cv_client *c,
-                           uint32_t clock)
+static uint32_t find_chunk(struct cv_client *c, uint32_t clock)
 {
     uint32_t low = 0, high = c->chunks_n - 1, hint = c->hint;
 
     /* Most look-ups are for what came last, or near the one before. */
-    if (first_clock(doc, &c->chunks[high]) <= clock)
+    if (c->chunks[high].first <= clock)
         return high;
-    if (hint < high && first_clock(doc, &c->chunks[hint]) <= clock &&
-        first_clock(doc, &c->chunks[hint + 1]) > clock)
+    if (hint < high && c->chunks[hint].first <= clock &&
+        c->chunks[hint + 1].first > clock)
         return hint;
     while (high - low > 1) {
         uint32_t mid = low + (high - low) / 2;
 
-        if (first_clock(doc, &c->chunks[mid]) <= clock)
+        if (c->chunks[mid].first <= clock)
             low = mid;
         else
             high = mid;
@@ -213,35 +213,47 @@ static uint32_t find_chunk(const struct cv_doc *doc, struct cv_client *c,
     return low;
 }
 
+static bool slot_prev(const struct cv_client *c, struct cv_slot *s)
+{
+    if (s->pos == 0) {
+        if (s->chunk == 0)
+            return false;
+        s->chunk--;
+        s->pos = c->chunks[s->chunk].n;
+    }
+    s->pos--;
+    return true;
+}
+
 struct cv_slot cv_store_slot(const struct cv_doc *doc, uint32_t client,
                              uint32_t clock)
 {
     struct cv_client *c = &cv_doc_mutable(doc)->clients[client];
-    const struct cv_chunk *k;
-    uint32_t low = 0, high, chunk;
+    struct cv_slot s = {find_chunk(c, clock), 0};
+    const struct cv_chunk *k = &c->chunks[s.chunk];
+    const struct cv_item *x;
+    uint32_t n = k->n;
 
     assert(clock < c->next);
-    chunk = find_chunk(doc, c, clock);
-    k = &c->chunks[chunk];
-    high = k->n;
-    if (doc->items[k->item[high - 1]].clock <= clock)
-        low = high - 1;
-    while (high - low > 1) {
-        uint32_t mid = low + (high - low) / 2;
+    if (k->entry[n - 1].clock <= clock) {
+        s.pos = n - 1;
+    } else {
+        const struct cv_entry *base = k->entry;
 
-        if (doc->items[k->item[mid]].clock <= clock)
-            low = mid;
-        else
-            high = mid;
+        while (n > 1) {
+            uint32_t half = n / 2;
+
+            base += base[half].clock <= clock ? half : 0;
+            n -= half;
+        }
+        s.pos = (uint32_t)(base - k->entry);
     }
-    return (struct cv_slot){chunk, low};
-}
-
-uint32_t cv_store_find(const struct cv_doc *doc, uint32_t client,
-                       uint32_t clock)
-{
-    return cv_slot_item(&doc->clients[client],
-                        cv_store_slot(doc, client, clock));
+    x = &doc->items[cv_slot_item(c, s)];
+    while (clock < x->clock && slot_prev(c, &s))
+        x = &doc->items[cv_slot_item(c, s)];
+    while (clock >= cv_item_end(x) && cv_slot_next(c, &s))
+        x = &doc->items[cv_slot_item(c, s)];
+    return s;
 }
 
 bool cv_slot_next(const struct cv_client *c, struct cv_slot *s)
@@ -258,34 +270,57 @@ bool cv_slot_next(const struct cv_client *c, struct cv_slot *s)
     return false;
 }
 
-/* A chunk behind `at`, empty, with room for `cap` items. */
+/* A chunk at `at`, empty, with room for `cap` entries. */
 static int new_chunk(struct cv_client *c, uint32_t at, uint16_t cap)
 {
-    uint32_t *item;
+    struct cv_entry *entry;
 
     if (c->chunks_n == c->chunks_cap &&
         !cv_vec_grow((void **)&c->chunks, &c->chunks_cap, c->chunks_n, 1,
                      sizeof(*c->chunks)))
         return CV_ERR_NOMEM;
-    item = malloc(cap * sizeof(*item));
-    if (item == NULL)
+    entry = malloc(cap * sizeof(*entry));
+    if (entry == NULL)
         return CV_ERR_NOMEM;
     memmove(&c->chunks[at + 1], &c->chunks[at],
             (c->chunks_n - at) * sizeof(*c->chunks));
     c->chunks_n++;
-    c->chunks[at] = (struct cv_chunk){.cap = cap, .item = item};
+    c->chunks[at] = (struct cv_chunk){.cap = cap, .entry = entry};
     return CV_OK;
 }
 
 static int grow_chunk(struct cv_chunk *k)
 {
     uint32_t cap = k->cap < CV_CHUNK_ITEMS / 2 ? k->cap * 2u : CV_CHUNK_ITEMS;
-    uint32_t *item = realloc(k->item, cap * sizeof(*item));
+    struct cv_entry *entry = realloc(k->entry, cap * sizeof(*entry));
 
-    if (item == NULL)
+    if (entry == NULL)
         return CV_ERR_NOMEM;
-    k->item = item;
+    k->entry = entry;
     k->cap = (uint16_t)cap;
+    return CV_OK;
+}
+
+/* Behind everything that the client has. */
+static int enter_last(struct cv_doc *doc, uint32_t item)
+{
+    const struct cv_item *x = &doc->items[item];
+    struct cv_client *c = &doc->clients[x->client];
+    struct cv_chunk *k;
+    int err = CV_OK;
+
+    if (c->chunks_n == 0)
+        err = new_chunk(c, 0, 2);
+    else if (c->chunks[c->chunks_n - 1].n == CV_CHUNK_ITEMS)
+        err = new_chunk(c, c->chunks_n, CV_CHUNK_ITEMS);
+    if (err != CV_OK)
+        return err;
+    k = &c->chunks[c->chunks_n - 1];
+    if (k->n == k->cap && (err = grow_chunk(k)) != CV_OK)
+        return err;
+    if (k->n == 0)
+        k->first = x->clock;
+    k->entry[k->n++] = (struct cv_entry){item, x->clock};
     return CV_OK;
 }
 
@@ -293,31 +328,18 @@ int cv_store_enter(struct cv_doc *doc, uint32_t item)
 {
     const struct cv_item *x = &doc->items[item];
     struct cv_client *c = &doc->clients[x->client];
-    uint32_t last = cv_store_last(c);
-    struct cv_slot s;
     struct cv_chunk *k;
+    struct cv_slot s;
     int err;
 
-    if (last == CV_NONE || doc->items[last].clock < x->clock) {
-        /* Behind everything. */
-        if (last == CV_NONE)
-            err = new_chunk(c, 0, 2);
-        else if (c->chunks[c->chunks_n - 1].n == CV_CHUNK_ITEMS)
-            err = new_chunk(c, c->chunks_n, CV_CHUNK_ITEMS);
-        else
-            err = CV_OK;
-        if (err != CV_OK)
-            return err;
-        k = &c->chunks[c->chunks_n - 1];
-        if (k->n == k->cap && (err = grow_chunk(k)) != CV_OK)
-            return err;
-        k->item[k->n++] = item;
-        return CV_OK;
-    }
-
+    if (x->clock == c->next)
+        return enter_last(doc, item);
     s = cv_store_slot(doc, x->client, x->clock);
-    assert(doc->items[cv_slot_item(c, s)].clock < x->clock);
     k = &c->chunks[s.chunk];
+    k->entry[s.pos].clock = doc->items[k->entry[s.pos].item].clock;
+    if (s.pos == 0)
+        k->first = k->entry[0].clock;
+    assert(k->entry[s.pos].clock < x->clock);
     if (k->n == CV_CHUNK_ITEMS) {
         uint16_t half = CV_CHUNK_ITEMS / 2;
 
@@ -325,9 +347,10 @@ int cv_store_enter(struct cv_doc *doc, uint32_t item)
         if (err != CV_OK)
             return err;
         k = &c->chunks[s.chunk];
-        memcpy(k[1].item, k->item + half,
-               (size_t)(k->n - half) * sizeof(*k->item));
+        memcpy(k[1].entry, k->entry + half,
+               (size_t)(k->n - half) * sizeof(*k->entry));
         k[1].n = (uint16_t)(k->n - half);
+        k[1].first = k[1].entry[0].clock;
         k->n = half;
         if (s.pos >= half) {
             s.pos -= half;
@@ -336,9 +359,9 @@ int cv_store_enter(struct cv_doc *doc, uint32_t item)
     }
     if (k->n == k->cap && (err = grow_chunk(k)) != CV_OK)
         return err;
-    memmove(&k->item[s.pos + 2], &k->item[s.pos + 1],
-            (k->n - s.pos - 1) * sizeof(*k->item));
-    k->item[s.pos + 1] = item;
+    memmove(&k->entry[s.pos + 2], &k->entry[s.pos + 1],
+            (k->n - s.pos - 1) * sizeof(*k->entry));
+    k->entry[s.pos + 1] = (struct cv_entry){item, x->clock};
     k->n++;
     return CV_OK;
 }
@@ -350,14 +373,16 @@ void cv_store_leave(struct cv_doc *doc, uint32_t item)
     struct cv_slot s = cv_store_slot(doc, x->client, x->clock);
     struct cv_chunk *k = &c->chunks[s.chunk];
 
-    assert(k->item[s.pos] == item);
+    assert(k->entry[s.pos].item == item);
     k->n--;
-    memmove(&k->item[s.pos], &k->item[s.pos + 1],
-            (k->n - s.pos) * sizeof(*k->item));
+    memmove(&k->entry[s.pos], &k->entry[s.pos + 1],
+            (k->n - s.pos) * sizeof(*k->entry));
     if (k->n == 0) {
-        free(k->item);
+        free(k->entry);
         c->chunks_n--;
         memmove(k, k + 1, (c->chunks_n - s.chunk) * sizeof(*k));
+    } else if (s.pos == 0) {
+        k->first = k->entry[0].clock;
     }
 }
 
@@ -466,7 +491,7 @@ static int compact_client(struct cv_doc *doc, struct cv_client *c)
         return CV_ERR_NOMEM;
     for (uint32_t k = 0; k < c->chunks_n; k++) {
         for (uint32_t i = 0; i < c->chunks[k].n; i++) {
-            struct cv_item *x = &doc->items[c->chunks[k].item[i]];
+            struct cv_item *x = &doc->items[c->chunks[k].entry[i].item];
             uint32_t stored = cv_item_stored(x);
 
             if (stored == 0)

@@ -49,9 +49,14 @@ struct cv_item {
 #ifndef CV_CHUNK_ITEMS
 #define CV_CHUNK_ITEMS 256
 #endif
+struct cv_entry {
+    uint32_t item;
+    uint32_t clock; /* of the item once; borders between neighbours move */
+};
 struct cv_chunk {
+    uint32_t first; /* clock of the first entry */
     uint16_t n, cap;
-    uint32_t *item;
+    struct cv_entry *entry;
 };
 
 struct cv_client {
@@ -241,11 +246,8 @@ struct cv_slot cv_store_slot(const struct cv_doc *doc, uint32_t client,
                              uint32_t clock);
 static inline uint32_t cv_slot_item(const struct cv_client *c, struct cv_slot s)
 {
-    return c->chunks[s.chunk].item[s.pos];
+    return c->chunks[s.chunk].entry[s.pos].item;
 }
-/* The item with that unit; clock < next. */
-uint32_t cv_store_find(const struct cv_doc *doc, uint32_t client,
-                       uint32_t clock);
 /* Step to the next item; false at the end. */
 bool cv_slot_next(const struct cv_client *c, struct cv_slot *s);
 /* The last item of a client; CV_NONE if it has none. */
@@ -256,7 +258,19 @@ static inline uint32_t cv_store_last(const struct cv_client *c)
     if (c->chunks_n == 0)
         return CV_NONE;
     k = &c->chunks[c->chunks_n - 1];
-    return k->item[k->n - 1];
+    return k->entry[k->n - 1].item;
+}
+
+/* The item with that unit; clock < next. */
+static inline uint32_t cv_store_find(const struct cv_doc *doc, uint32_t client,
+                                     uint32_t clock)
+{
+    const struct cv_client *c = &doc->clients[client];
+    uint32_t last = cv_store_last(c);
+
+    if (doc->items[last].clock <= clock)
+        return last;
+    return cv_slot_item(c, cv_store_slot(doc, client, clock));
 }
 
 /* ---- memory, taken before anything is changed ---- */
