@@ -838,6 +838,36 @@ static void leave(struct place *p, const struct cv_rpc_id *id)
     cv_session_leave(p->session, on_left, p);
 }
 
+static void req_undo(struct agent *a, const struct cv_rpc_id *id,
+                     const struct cv_json *params, enum cv_undo_way way)
+{
+    struct cv_buffer *b = buffer_find(a, params);
+    struct cv_json_out *o;
+    size_t line, column;
+    uint64_t done;
+    int err = b ? cv_buffer_undo(b, params, way, &done, &line, &column)
+                : CV_ERR_INVALID;
+
+    if (err != CV_OK) {
+        answer_error(a, id,
+                     err == CV_ERR_INVALID ? CV_RPC_NOT_FOUND : code_of(err),
+                     err == CV_ERR_INVALID  ? "there is no such document"
+                     : err == CV_ERR_DENIED ? "you may read this text, not "
+                                              "change it"
+                                            : cv_strerror(err),
+                     "");
+        return;
+    }
+    o = cv_rpc_result(a->rpc, id);
+    cv_json_put_bool(o, "done", done > 0);
+    cv_json_put_uint(o, "count", done);
+    cv_json_begin(o, "cursor", '[');
+    cv_json_put_uint(o, NULL, line);
+    cv_json_put_uint(o, NULL, column);
+    cv_json_end(o, ']');
+    cv_rpc_send(a->rpc);
+}
+
 static void req_leave(struct agent *a, const struct cv_rpc_id *id,
                       const struct cv_json *params)
 {
@@ -889,6 +919,10 @@ static void on_request(struct agent *a, const char *method,
         req_peers(a, id);
     else if (strcmp(method, "status") == 0)
         req_status(a, id);
+    else if (strcmp(method, "undo") == 0)
+        req_undo(a, id, params, CV_UNDO_BACK);
+    else if (strcmp(method, "redo") == 0)
+        req_undo(a, id, params, CV_UNDO_AGAIN);
     else if (strcmp(method, "leave") == 0)
         req_leave(a, id, params);
     else

@@ -21,6 +21,10 @@ struct cv_buffer {
     uint64_t number;
     uint64_t epoch;
     bool in_transaction;
+    const char *kind;    /* of the edits that the editor is sent */
+    uint64_t group;      /* of the last change, as the document knows it */
+    uint64_t group_told; /* … and as the editor named it */
+    bool grouped;        /* it did */
     bool lost;    /* the mirror missed a change; resync when the batch ends */
     uint64_t seq; /* of the last commit */
     uint64_t kept, shared;           /* commits, as the document said */
@@ -137,7 +141,7 @@ static void on_edit(void *user, const struct cv_mirror_edit *edit)
     cv_json_end(o, ']');
     cv_json_put_string(o, "text", edit->text);
     cv_json_put_uint(o, "peer", 0);
-    cv_json_put_text(o, "kind", "remote");
+    cv_json_put_text(o, "kind", b->kind);
     cv_rpc_send(b->rpc);
 }
 
@@ -297,6 +301,7 @@ int cv_buffer_new(struct cv_buffer **out, struct cv_rpc *rpc,
     b->document = d;
     b->number = number;
     b->epoch = epoch;
+    b->kind = "remote";
     err = new_mirror(b, eol);
     if (err != CV_OK) {
         free(b);
@@ -485,6 +490,20 @@ static void tell_problem(struct cv_buffer *b, const char *text, const char *tag)
     cv_rpc_send(b->rpc);
 }
 
+/* Changes that the editor gives one number are one step of undo; one without
+ * a number is a step of its own. */
+static void set_group(struct cv_buffer *b, const struct cv_json *params)
+{
+    uint64_t told = 0;
+    bool grouped = cv_json_get_uint(params, "group", &told);
+
+    if (!grouped || !b->grouped || told != b->group_told)
+        b->group++;
+    b->grouped = grouped;
+    b->group_told = told;
+    cv_document_set_group(b->document, b->group);
+}
+
 void cv_buffer_change(struct cv_buffer *b, const struct cv_json *params)
 {
     struct cv_mirror_change c;
@@ -493,6 +512,7 @@ void cv_buffer_change(struct cv_buffer *b, const struct cv_json *params)
 
     if (!is_current(b, params))
         return;
+    set_group(b, params);
     err = read_change(params, &c);
     if (err == CV_OK)
         err = cv_mirror_change(b->mirror, &c);
@@ -521,6 +541,35 @@ void cv_buffer_change(struct cv_buffer *b, const struct cv_json *params)
            : err == CV_ERR_FORMAT ? "that text cannot be shared"
            : err == CV_ERR_LIMIT  ? "the text would grow beyond 64 MiB"
                                  : "editor and agent disagreed about the text");
+}
+
+int cv_buffer_undo(struct cv_buffer *b, const struct cv_json *params,
+                   enum cv_undo_way way, uint64_t *done, size_t *line,
+                   size_t *column)
+{
+    uint64_t count = 1, seq;
+    size_t at = 0;
+    int err = CV_OK;
+
+    *done = 0;
+    if (!is_current(b, params))
+        return CV_ERR_INVALID;
+    cv_json_get_uint(params, "count", &count);
+    b->kind = way == CV_UNDO_BACK ? "undo" : "redo";
+    while (*done < count) {
+        size_t here;
+
+        err = cv_document_undo(b->document, way, &here, &seq);
+        if (err != CV_OK && err != CV_ERR_IO)
+            break;
+        b->seq = seq;
+        at = here;
+        ++*done;
+    }
+    b->kind = "remote";
+    b->grouped = false;
+    cv_mirror_place(b->mirror, at, line, column);
+    return err == CV_ERR_NOTFOUND || err == CV_ERR_IO ? CV_OK : err;
 }
 
 void cv_buffer_ack(struct cv_buffer *b, const struct cv_json *params)

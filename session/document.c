@@ -188,6 +188,7 @@ void cv_document_free(struct cv_document *d)
         cv_journal_set_source(d->config.journal, d->config.id, NULL, NULL);
     cv_people_free(d);
     cv_claims_free(d->claims);
+    cv_undo_free(d->undo);
     cv_doc_free(d->doc);
     cv_writer_fini(&d->update);
     cv_writer_fini(&d->news);
@@ -381,6 +382,8 @@ int cv_document_insert(struct cv_document *d, size_t at, const void *text,
     if (len > CV_DOCUMENT_MAX ||
         cv_doc_text_bytes(d->doc) > CV_DOCUMENT_MAX - len)
         return CV_ERR_LIMIT;
+    if (d->undo)
+        return cv_undo_insert(d->undo, at, text, len);
     return cv_doc_insert(d->doc, at, text, len);
 }
 
@@ -388,6 +391,8 @@ int cv_document_delete(struct cv_document *d, size_t at, size_t len)
 {
     if (!d->open)
         return CV_ERR_INVALID;
+    if (d->undo)
+        return cv_undo_delete(d->undo, at, len);
     return cv_doc_delete(d->doc, at, len);
 }
 
@@ -436,6 +441,36 @@ int cv_document_commit(struct cv_document *d, uint64_t *seq)
     update_kept(d);
     tell_kept_soon(d);
     return err;
+}
+
+void cv_document_set_group(struct cv_document *d, uint64_t group)
+{
+    if (!d->undo &&
+        cv_undo_new(&d->undo, d->doc, CV_DOCUMENT_UNDO_MAX) != CV_OK)
+        return; /* without memory there is no undo yet */
+    cv_undo_group(d->undo, group);
+}
+
+static void on_text(void *user, const struct cv_text_change *change);
+
+int cv_document_undo(struct cv_document *d, enum cv_undo_way way, size_t *at,
+                     uint64_t *seq)
+{
+    int err, closed;
+
+    *at = 0;
+    *seq = d->commits;
+    if (!d->undo || (d->role >= CV_ROLE_EDITOR && !cv_undo_count(d->undo, way)))
+        return CV_ERR_NOTFOUND;
+    err = cv_document_begin(d);
+    if (err != CV_OK)
+        return err;
+    d->text_changed = false;
+    err = cv_undo_step(d->undo, way, on_text, d, at);
+    closed = cv_document_commit(d, seq);
+    if (d->text_changed && d->events.text_done)
+        d->events.text_done(d->user);
+    return err != CV_OK ? err : closed;
 }
 
 int cv_document_seed(struct cv_document *d, struct cv_bytes text)

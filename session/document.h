@@ -11,10 +11,14 @@
 #include "base/key.h"
 #include "base/time.h"
 #include "crdt/doc.h"
+#include "crdt/undo.h"
 
 #define CV_NAME_MAX_TEXT 33   /* a name and its NUL */
 #define CV_PATH_MAX_TEXT 1024 /* a document's path and its NUL */
 #define CV_DOCUMENT_MAX  (64u * 1024u * 1024u) /* bytes of text */
+
+/* What undo may remember: twice, and some, that everything was deleted. */
+#define CV_DOCUMENT_UNDO_MAX (160u * 1024u * 1024u)
 
 struct cv_document;
 
@@ -74,6 +78,18 @@ CV_MUST_USE int cv_document_insert(struct cv_document *d, size_t at,
 CV_MUST_USE int cv_document_delete(struct cv_document *d, size_t at,
                                    size_t len);
 CV_MUST_USE int cv_document_commit(struct cv_document *d, uint64_t *seq);
+
+/* The undo group of the edits that follow; the last one again goes on with
+ * it.  Edits are remembered for undo from the first call on. */
+void cv_document_set_group(struct cv_document *d, uint64_t group);
+/* Take back the newest group of our own edits, or redo it; a local commit.
+ * The changes of the text are told as those of others are.  `*at`: the start
+ * of the topmost one.
+ *
+ * Errors as cv_document_commit(), and CV_ERR_NOTFOUND: there is nothing more;
+ * CV_ERR_LIMIT, CV_ERR_NOMEM: a part may be done, the rest is forgotten. */
+CV_MUST_USE int cv_document_undo(struct cv_document *d, enum cv_undo_way way,
+                                 size_t *at, uint64_t *seq);
 
 /* Where our user is; n == 0: not in this text.  Sent at most every 50 ms. */
 void cv_document_set_cursor(struct cv_document *d, unsigned n,

@@ -109,6 +109,8 @@ struct cv_document {
     struct cv_document_events events;
     void *user;
 
+    struct cv_undo *undo; /* NULL: nobody asked for it */
+
     bool open; /* a local transaction */
     bool in_step_told;
     bool text_changed; /* by the update that is being applied */

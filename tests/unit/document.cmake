@@ -9,3 +9,6 @@ covim_test(unit/document_nomem
            LINK covim_session)
 target_link_options(unit_document_nomem PRIVATE -Wl,--wrap=malloc
                     -Wl,--wrap=calloc -Wl,--wrap=realloc)
+covim_test(unit/document_undo
+           SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_document_undo.c
+           LINK covim_session)

@@ -282,6 +282,95 @@ TEST(a_change_is_kept_and_a_wrong_hash_brings_the_text_back)
     close_dir();
 }
 
+/* Wait for an edit, and what it says about itself. */
+static bool edit_is(struct editor *e, const char *kind, const char *text,
+                    uint64_t line, uint64_t column)
+{
+    const struct cv_json *p = await(e, "edit"), *range;
+    char is[16] = "", with[64] = "";
+    uint64_t place[2] = {0, 0};
+
+    cv_json_copy(p, "kind", is, sizeof(is));
+    cv_json_copy(p, "text", with, sizeof(with));
+    range = cv_json_get(p, "range");
+    for (size_t i = 0; i < 2; i++)
+        REQUIRE(cv_json_uint(cv_json_at(range, i), &place[i]));
+    return strcmp(is, kind) == 0 && strcmp(with, text) == 0 &&
+           place[0] == line && place[1] == column;
+}
+
+/* Wait for the answer to an undo or redo. */
+static bool undone(struct editor *e, uint64_t count, uint64_t line,
+                   uint64_t column)
+{
+    const struct cv_json *r = await(e, NULL);
+    const struct cv_json *cursor = cv_json_get(r, "cursor");
+    uint64_t place[2] = {0, 0};
+    bool done = !count;
+
+    REQUIRE(cv_json_get_bool(r, "done", &done));
+    for (size_t i = 0; i < 2; i++)
+        REQUIRE(cv_json_uint(cv_json_at(cursor, i), &place[i]));
+    return done == (count > 0) && number(r, "count") == count &&
+           (!count || (place[0] == line && place[1] == column));
+}
+
+TEST(changes_of_one_group_are_undone_and_redone_together)
+{
+    char key[CV_KEYTEXT_MAX], about[64], request[128];
+    static struct editor e;
+
+    open_dir();
+    start(&e);
+    hello(&e);
+    share(&e, key, about);
+    snprintf(request, sizeof(request), "{%s}", about);
+    ask(&e, "undo", request);
+    CHECK(undone(&e, 0, 0, 0)); /* what was shared is not an edit */
+
+    notify(&e, "change", about,
+           "\"rev\":0,\"lo\":1,\"tail\":1,\"lines\":[\"one!\"],\"group\":7");
+    notify(&e, "change", about,
+           "\"rev\":0,\"lo\":2,\"tail\":0,\"lines\":[\"t-wo\"],\"group\":7");
+    notify(&e, "change", about,
+           "\"rev\":0,\"lo\":2,\"tail\":1,\"lines\":[\"mid\"],\"group\":8");
+    ask(&e, "undo", request);
+    CHECK(edit_is(&e, "undo", "", 2, 0));
+    CHECK(undone(&e, 1, 2, 0));
+    ask(&e, "undo", request);
+    CHECK(edit_is(&e, "undo", "", 2, 1));
+    CHECK(edit_is(&e, "undo", "", 1, 3));
+    CHECK(undone(&e, 1, 1, 3));
+    ask(&e, "undo", request);
+    CHECK(undone(&e, 0, 0, 0));
+
+    snprintf(request, sizeof(request), "{%s,\"count\":5}", about);
+    ask(&e, "redo", request);
+    CHECK(edit_is(&e, "redo", "!", 1, 3));
+    CHECK(edit_is(&e, "redo", "-", 2, 1));
+    CHECK(edit_is(&e, "redo", "mid\n", 2, 0));
+    CHECK(undone(&e, 2, 2, 0));
+
+    /* A change without a group is one by itself, and ends what can be
+     * redone. */
+    ask(&e, "undo", request);
+    CHECK(undone(&e, 2, 1, 3));
+    notify(&e, "change", about,
+           "\"rev\":6,\"lo\":1,\"tail\":1,\"lines\":[\"One\"]");
+    notify(&e, "change", about,
+           "\"rev\":6,\"lo\":1,\"tail\":1,\"lines\":[\"ONe\"]");
+    ask(&e, "redo", request);
+    CHECK(undone(&e, 0, 0, 0));
+    snprintf(request, sizeof(request), "{%s}", about);
+    ask(&e, "undo", request);
+    CHECK(undone(&e, 1, 1, 1));
+
+    ask(&e, "undo", "{\"doc\":99,\"epoch\":1}");
+    CHECK_EQ(error_code(&e), -32004);
+    CHECK_EQ(stop(&e, 0), 0);
+    close_dir();
+}
+
 TEST(impossible_changes_bring_the_text_back)
 {
     static const char *const bad[] = {
@@ -402,6 +491,7 @@ TEST(an_open_identity_is_refused_with_what_to_do)
 
 RUN_TESTS(T(what_is_wrong_is_said_with_its_code),
           T(a_change_is_kept_and_a_wrong_hash_brings_the_text_back),
+          T(changes_of_one_group_are_undone_and_redone_together),
           T(impossible_changes_bring_the_text_back),
           T(after_kill_9_a_buffer_is_taken_up_with_what_it_holds),
           T(an_unknown_key_cannot_be_resumed),
