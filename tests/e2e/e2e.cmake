@@ -2,3 +2,5 @@ covim_script_test(e2e/two_vims SCRIPT ${CMAKE_CURRENT_LIST_DIR}/two_vims.sh
                   TIMEOUT 240)
 covim_script_test(e2e/random_vims
                   SCRIPT ${CMAKE_CURRENT_LIST_DIR}/random_vims.sh TIMEOUT 180)
+covim_script_test(e2e/undo_vims
+                  SCRIPT ${CMAKE_CURRENT_LIST_DIR}/undo_vims.sh TIMEOUT 120)

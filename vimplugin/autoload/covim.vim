@@ -138,6 +138,7 @@ endfunction
 
 function! s:mode_changed(old, new) abort
     call covim#backend('mode_changed', a:old, a:new)
+    call covim#undo#mode_changed(a:old, a:new)
     if !empty(covim#doc#get(bufnr('%')))
         call covim#view#send_soon(bufnr('%'))
     endif
@@ -964,6 +965,14 @@ function! s:status_lines(result) abort
         call add(l:lines, 'error     ' . covim#ui#last_error())
     endif
     return l:lines
+endfunction
+
+function! s:commands.undo(bang, words) abort
+    call covim#undo#run('undo', max([1, str2nr(get(a:words, 0, '1'))]))
+endfunction
+
+function! s:commands.redo(bang, words) abort
+    call covim#undo#run('redo', max([1, str2nr(get(a:words, 0, '1'))]))
 endfunction
 
 function! s:commands.leave(bang, words) abort

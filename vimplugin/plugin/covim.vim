@@ -13,6 +13,8 @@ nnoremap <silent> <Plug>(covim-peers) :<C-u>CoVim peers<CR>
 nnoremap <silent> <Plug>(covim-share) :<C-u>CoVim share<CR>
 nnoremap <silent> <Plug>(covim-accept) :<C-u>CoVim accept<CR>
 nnoremap <silent> <Plug>(covim-leave) :<C-u>CoVim leave<CR>
+nnoremap <silent> <Plug>(covim-undo) <Cmd>call covim#undo#key('undo')<CR>
+nnoremap <silent> <Plug>(covim-redo) <Cmd>call covim#undo#key('redo')<CR>
 nnoremap <silent> <Plug>(covim-log) :<C-u>CoVim log<CR>
 
 " Eight people can be told apart by colour, and all of them by their names.

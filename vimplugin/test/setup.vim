@@ -8,6 +8,8 @@ let g:covim_name = 'tester'
 let g:covim_osc52 = 0
 " Nobody types here; without a user Vim never says that it waits for one.
 let g:covim_apply_always = 1
+" The made-up agent undoes nothing.
+let g:covim_undo = 'native'
 filetype plugin on
 runtime plugin/covim.vim
 

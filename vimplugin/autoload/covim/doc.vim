@@ -378,7 +378,7 @@ function! covim#doc#flush(buf) abort
                 \ 'lo': l:d.lo, 'tail': l:d.tail, 'lines': l:lines}
     if l:here
         let l:msg.cursor = [line('.'), col('.') - 1]
-        let l:msg.group = changenr()
+        let l:msg.group = covim#undo#group(l:d)
     endif
     let l:eol = s:eol(a:buf)
     if l:eol != l:d.eol
@@ -507,13 +507,35 @@ function! covim#doc#on_kept(msg) abort
     endif
 endfunction
 
+" One buffer may be changed now: the user waits for it.  -1: none.
+let s:forced = -1
+
+function! covim#doc#force(buf) abort
+    let s:forced = a:buf
+    if a:buf != -1
+        let s:last_edit = {}
+        call covim#doc#drain()
+    endif
+endfunction
+
+" The topmost of the edits that were applied since.
+let s:last_edit = {}
+
+function! covim#doc#last_edit() abort
+    return s:last_edit
+endfunction
+
+function! s:safe(buf) abort
+    return a:buf == s:forced || covim#backend('safe', a:buf)
+endfunction
+
 function! s:enqueue(d, kind, msg) abort
     call s:tick_start()
     if a:kind ==# 'edit' && covim#num(a:msg, 'erev', -1) != a:d.erev
         let s:stats.dropped += 1
         return
     endif
-    if empty(a:d.queue) && covim#backend('safe', a:d.buf)
+    if empty(a:d.queue) && s:safe(a:d.buf)
         call s:take(a:d, a:kind, a:msg)
         return
     endif
@@ -551,7 +573,7 @@ function! covim#doc#drain() abort
     endif
     let l:left = 0
     for l:d in values(s:docs)
-        while !empty(l:d.queue) && covim#backend('safe', l:d.buf)
+        while !empty(l:d.queue) && s:safe(l:d.buf)
             let [l:kind, l:msg] = remove(l:d.queue, 0)
             call s:take(l:d, l:kind, l:msg)
         endwhile
@@ -622,6 +644,9 @@ function! s:apply(d, range, text) abort
                 \ 'el': l:l1 + len(l:new) - 1,
                 \ 'ec': len(l:new[-1]) + (len(l:new) == 1 ? l:c1 : 0)}
     let l:edit.parts = copy(l:new)
+    if l:d.buf == s:forced && get(s:last_edit, 'l1', s:max) >= l:l1
+        let s:last_edit = copy(l:edit)
+    endif
     let l:new[0] = strpart(l:old[0], 0, l:c1) . l:new[0]
     let l:new[-1] .= strpart(l:old[-1], l:c2)
     return s:replace(l:d, l:l1, l:old, l:new, l:edit)

@@ -10,6 +10,8 @@ function! covim#view#attach(buf) abort
         execute 'autocmd CursorMoved,CursorMovedI,BufEnter,InsertLeave'
                     \ . ' <buffer=' . a:buf . '>'
                     \ . ' call covim#view#send_soon(' . a:buf . ')'
+        execute 'autocmd BufEnter <buffer=' . a:buf
+                    \ . '> call covim#undo#map()'
         execute 'autocmd BufLeave <buffer=' . a:buf . '>'
                     \ . ' call covim#view#send_soon(' . a:buf . ')'
         execute 'autocmd BufReadPost,FileChangedShellPost <buffer=' . a:buf
@@ -19,11 +21,17 @@ function! covim#view#attach(buf) abort
         execute 'autocmd BufWipeout <buffer=' . a:buf . '>'
                     \ . ' call covim#wiped(' . a:buf . ')'
     augroup END
+    if bufnr('%') == a:buf
+        call covim#undo#map()
+    endif
 endfunction
 
 function! covim#view#detach(buf) abort
     if bufexists(a:buf)
         execute 'autocmd! covim_buffers * <buffer=' . a:buf . '>'
+    endif
+    if bufnr('%') == a:buf
+        call covim#undo#unmap()
     endif
     if bufloaded(a:buf)
         call covim#backend('draw', a:buf, [])
