@@ -1,7 +1,8 @@
 #!/bin/sh
-# The lock file pins versions and hashes and holds no download address.
+# The lock file of a folder (this one, if none is given) pins versions and
+# hashes and holds no download address.
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
+here=${1:-$(cd "$(dirname "$0")" && pwd)}
 if grep -n '"resolved"\|https\?://[^"]*\.tgz' "$here/package-lock.json"; then
     echo "package-lock.json names where to download from"
     exit 1
