@@ -843,10 +843,8 @@ static void req_undo(struct agent *a, const struct cv_rpc_id *id,
 {
     struct cv_buffer *b = buffer_find(a, params);
     struct cv_json_out *o;
-    size_t line, column;
-    uint64_t done;
-    int err = b ? cv_buffer_undo(b, params, way, &done, &line, &column)
-                : CV_ERR_INVALID;
+    struct cv_buffer_undone undone;
+    int err = b ? cv_buffer_undo(b, params, way, &undone) : CV_ERR_INVALID;
 
     if (err != CV_OK) {
         answer_error(a, id,
@@ -859,11 +857,13 @@ static void req_undo(struct agent *a, const struct cv_rpc_id *id,
         return;
     }
     o = cv_rpc_result(a->rpc, id);
-    cv_json_put_bool(o, "done", done > 0);
-    cv_json_put_uint(o, "count", done);
+    cv_json_put_bool(o, "done", undone.count > 0);
+    cv_json_put_uint(o, "count", undone.count);
+    if (undone.grouped)
+        cv_json_put_uint(o, "group", undone.group);
     cv_json_begin(o, "cursor", '[');
-    cv_json_put_uint(o, NULL, line);
-    cv_json_put_uint(o, NULL, column);
+    cv_json_put_uint(o, NULL, undone.line);
+    cv_json_put_uint(o, NULL, undone.column);
     cv_json_end(o, ']');
     cv_rpc_send(a->rpc);
 }

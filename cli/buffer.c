@@ -21,10 +21,8 @@ struct cv_buffer {
     uint64_t number;
     uint64_t epoch;
     bool in_transaction;
-    const char *kind;    /* of the edits that the editor is sent */
-    uint64_t group;      /* of the last change, as the document knows it */
-    uint64_t group_told; /* … and as the editor named it */
-    bool grouped;        /* it did */
+    const char *kind; /* of the edits that the editor is sent */
+    uint64_t alone;   /* changes without a group, so far */
     bool lost;    /* the mirror missed a change; resync when the batch ends */
     uint64_t seq; /* of the last commit */
     uint64_t kept, shared;           /* commits, as the document said */
@@ -490,18 +488,16 @@ static void tell_problem(struct cv_buffer *b, const char *text, const char *tag)
     cv_rpc_send(b->rpc);
 }
 
-/* Changes that the editor gives one number are one step of undo; one without
- * a number is a step of its own. */
+/* Groups of the document above this are changes that have none. */
+#define ALONE (UINT64_C(1) << 63)
+
 static void set_group(struct cv_buffer *b, const struct cv_json *params)
 {
-    uint64_t told = 0;
-    bool grouped = cv_json_get_uint(params, "group", &told);
+    uint64_t group;
 
-    if (!grouped || !b->grouped || told != b->group_told)
-        b->group++;
-    b->grouped = grouped;
-    b->group_told = told;
-    cv_document_set_group(b->document, b->group);
+    if (!cv_json_get_uint(params, "group", &group) || group >= ALONE)
+        group = ALONE | ++b->alone;
+    cv_document_set_group(b->document, group);
 }
 
 void cv_buffer_change(struct cv_buffer *b, const struct cv_json *params)
@@ -544,31 +540,31 @@ void cv_buffer_change(struct cv_buffer *b, const struct cv_json *params)
 }
 
 int cv_buffer_undo(struct cv_buffer *b, const struct cv_json *params,
-                   enum cv_undo_way way, uint64_t *done, size_t *line,
-                   size_t *column)
+                   enum cv_undo_way way, struct cv_buffer_undone *out)
 {
+    struct cv_undone last = {0, 0};
     uint64_t count = 1, seq;
-    size_t at = 0;
     int err = CV_OK;
 
-    *done = 0;
+    memset(out, 0, sizeof(*out));
     if (!is_current(b, params))
         return CV_ERR_INVALID;
     cv_json_get_uint(params, "count", &count);
     b->kind = way == CV_UNDO_BACK ? "undo" : "redo";
-    while (*done < count) {
-        size_t here;
+    while (out->count < count) {
+        struct cv_undone one;
 
-        err = cv_document_undo(b->document, way, &here, &seq);
+        err = cv_document_undo(b->document, way, &one, &seq);
         if (err != CV_OK && err != CV_ERR_IO)
             break;
         b->seq = seq;
-        at = here;
-        ++*done;
+        last = one;
+        out->count++;
     }
     b->kind = "remote";
-    b->grouped = false;
-    cv_mirror_place(b->mirror, at, line, column);
+    cv_mirror_place(b->mirror, last.at, &out->line, &out->column);
+    out->group = last.group;
+    out->grouped = out->count && last.group < ALONE;
     return err == CV_ERR_NOTFOUND || err == CV_ERR_IO ? CV_OK : err;
 }
 

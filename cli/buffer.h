@@ -42,14 +42,20 @@ void cv_buffer_change(struct cv_buffer *b, const struct cv_json *params);
 void cv_buffer_ack(struct cv_buffer *b, const struct cv_json *params);
 void cv_buffer_cursor(struct cv_buffer *b, const struct cv_json *params);
 void cv_buffer_verify(struct cv_buffer *b, const struct cv_json *params);
-/* Take back (or do again) up to `count` groups of our user's changes: the
- * editor gets them as edits.  Returns how many there were; *line (from 1) and
- * *column: the start of the topmost change of the last one.  CV_ERR_INVALID:
- * not the current epoch; CV_ERR_DENIED: a viewer. */
+struct cv_buffer_undone {
+    uint64_t count;      /* steps that were taken back */
+    size_t line, column; /* start of the topmost change of the last one */
+    bool grouped;
+    uint64_t group; /* of that, if the editor gave it one */
+};
+
+/* Take back (or do again) a `count` of steps of our user, one by default: the
+ * editor gets them as edits.  CV_ERR_INVALID: not the current epoch;
+ * CV_ERR_DENIED: a viewer. */
 CV_MUST_USE int cv_buffer_undo(struct cv_buffer *b,
                                const struct cv_json *params,
-                               enum cv_undo_way way, uint64_t *done,
-                               size_t *line, size_t *column);
+                               enum cv_undo_way way,
+                               struct cv_buffer_undone *out);
 /* Start over: the editor gets the document's text. */
 void cv_buffer_resync(struct cv_buffer *b, const char *reason);
 #endif

@@ -730,7 +730,7 @@ static int take_back(struct step *s)
 
 int cv_undo_step(struct cv_undo *u, enum cv_undo_way way,
                  void (*text)(void *user, const struct cv_text_change *change),
-                 void *user, size_t *at)
+                 void *user, struct cv_undone *out)
 {
     enum cv_undo_way other = way == CV_UNDO_BACK ? CV_UNDO_AGAIN : CV_UNDO_BACK;
     int err = cv_doc_delete(u->doc, 0, 0); /* is there a transaction? */
@@ -748,7 +748,7 @@ int cv_undo_step(struct cv_undo *u, enum cv_undo_way way,
         cv_writer_init_heap(&s.inserted, SIZE_MAX / 2);
         err = take_back(&s);
         changed = s.changed;
-        *at = s.first;
+        *out = (struct cv_undone){from.number, s.first};
         if (err != CV_OK || !changed || !push(u, other, &s.to)) {
             group_fini(&s.to);
             if (err == CV_OK && changed)

@@ -40,18 +40,23 @@ enum cv_undo_way {
     CV_UNDO_AGAIN, /* redo */
 };
 
+struct cv_undone {
+    uint64_t group; /* that was taken back */
+    size_t at;      /* start of the topmost change */
+};
+
 /* Take back the newest group that still makes a difference; inside a
  * transaction.  `text` (may be NULL) hears of each change, in the coordinates
  * that hold after those before it; it may read the document.
  *
  * Returns CV_OK, CV_ERR_NOTFOUND when there is none, CV_ERR_INVALID without a
  * transaction; or CV_ERR_LIMIT, CV_ERR_NOMEM: a part is done, and all history
- * is forgotten.  *at: the start of the topmost change.  Cost: that of the
+ * is forgotten.  Cost: that of the
  * changes, and a look at all that is remembered. */
 CV_MUST_USE int cv_undo_step(struct cv_undo *undo, enum cv_undo_way way,
                              void (*text)(void *user,
                                           const struct cv_text_change *change),
-                             void *user, size_t *at);
+                             void *user, struct cv_undone *out);
 
 /* Groups that can be taken back, and bytes held. */
 size_t cv_undo_count(const struct cv_undo *undo, enum cv_undo_way way);

@@ -453,12 +453,12 @@ void cv_document_set_group(struct cv_document *d, uint64_t group)
 
 static void on_text(void *user, const struct cv_text_change *change);
 
-int cv_document_undo(struct cv_document *d, enum cv_undo_way way, size_t *at,
-                     uint64_t *seq)
+int cv_document_undo(struct cv_document *d, enum cv_undo_way way,
+                     struct cv_undone *out, uint64_t *seq)
 {
     int err, closed;
 
-    *at = 0;
+    *out = (struct cv_undone){0, 0};
     *seq = d->commits;
     if (!d->undo || (d->role >= CV_ROLE_EDITOR && !cv_undo_count(d->undo, way)))
         return CV_ERR_NOTFOUND;
@@ -466,7 +466,7 @@ int cv_document_undo(struct cv_document *d, enum cv_undo_way way, size_t *at,
     if (err != CV_OK)
         return err;
     d->text_changed = false;
-    err = cv_undo_step(d->undo, way, on_text, d, at);
+    err = cv_undo_step(d->undo, way, on_text, d, out);
     closed = cv_document_commit(d, seq);
     if (d->text_changed && d->events.text_done)
         d->events.text_done(d->user);

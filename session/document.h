@@ -83,13 +83,12 @@ CV_MUST_USE int cv_document_commit(struct cv_document *d, uint64_t *seq);
  * it.  Edits are remembered for undo from the first call on. */
 void cv_document_set_group(struct cv_document *d, uint64_t group);
 /* Take back the newest group of our own edits, or redo it; a local commit.
- * The changes of the text are told as those of others are.  `*at`: the start
- * of the topmost one.
+ * The changes of the text are told as those of others are.
  *
  * Errors as cv_document_commit(), and CV_ERR_NOTFOUND: there is nothing more;
  * CV_ERR_LIMIT, CV_ERR_NOMEM: a part may be done, the rest is forgotten. */
 CV_MUST_USE int cv_document_undo(struct cv_document *d, enum cv_undo_way way,
-                                 size_t *at, uint64_t *seq);
+                                 struct cv_undone *out, uint64_t *seq);
 
 /* Where our user is; n == 0: not in this text.  Sent at most every 50 ms. */
 void cv_document_set_cursor(struct cv_document *d, unsigned n,

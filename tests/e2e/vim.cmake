@@ -16,7 +16,7 @@ foreach(editor vim nvim)
         SCRIPT ${CMAKE_CURRENT_LIST_DIR}/vim_script.sh
         ARGS ${editor} fuzz_changes
         ENV "COVIM_FAKE=$<TARGET_FILE:fake_agent>")
-    foreach(name modes typing quit)
+    foreach(name modes typing quit undo)
         covim_script_test(${prefix}_${name}
             SCRIPT ${CMAKE_CURRENT_LIST_DIR}/vim_${name}.sh ARGS ${editor}
             ENV "COVIM_FAKE=$<TARGET_FILE:fake_agent>")

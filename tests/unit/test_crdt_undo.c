@@ -57,16 +57,16 @@ static void erase(struct side *s, uint64_t group, size_t at, size_t len)
 
 static int step(struct side *s, enum cv_undo_way way, size_t *at)
 {
-    size_t first = 0;
+    struct cv_undone undone = {0, 0};
     int err;
 
     REQUIRE(cv_doc_begin(s->doc) == CV_OK);
-    err = cv_undo_step(s->undo, way, mirror_change, &s->mirror, &first);
+    err = cv_undo_step(s->undo, way, mirror_change, &s->mirror, &undone);
     REQUIRE(cv_doc_commit(s->doc, NULL) == CV_OK);
     REQUIRE(mirror_equals(&s->mirror, s->doc));
     check_trees(s->doc);
     if (at != NULL)
-        *at = first;
+        *at = undone.at;
     return err;
 }
 
@@ -309,7 +309,7 @@ TEST(the_oldest_groups_go_when_memory_is_full)
 TEST(bad_calls_change_nothing)
 {
     struct side a;
-    size_t at;
+    struct cv_undone at;
 
     side_init(&a, 1, MIB);
     CHECK_EQ(cv_undo_step(a.undo, CV_UNDO_BACK, NULL, NULL, &at),

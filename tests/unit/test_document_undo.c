@@ -6,7 +6,7 @@ static struct world w;
 static int step(struct node *n, enum cv_undo_way way)
 {
     uint64_t before, kept, shared, seq;
-    size_t at;
+    struct cv_undone at;
     int err;
 
     cv_document_counts(n->d, &before, &kept, &shared);
@@ -79,7 +79,7 @@ TEST(an_undo_is_told_kept_and_shared_like_an_edit)
 TEST(who_may_not_write_may_not_undo)
 {
     struct node *a;
-    size_t at;
+    struct cv_undone at;
     uint64_t seq;
 
     kit_init(&w, 1);

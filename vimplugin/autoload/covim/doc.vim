@@ -116,7 +116,7 @@ function! covim#doc#add(buf, fields) abort
                 \ 'key': '', 'path': '', 'role': 'editor', 'mine': 0,
                 \ 'state': 'opening', 'applying': 0, 'peers': [], 'places': [],
                 \ 'peers_stale': 0, 'unsynced': 0,
-                \ 'unsynced_before': 0, 'since': reltime(),
+                \ 'unsynced_before': 0, 'before': [0, 0], 'befores': {}, 'since': reltime(),
                 \ 'eol': s:eol(a:buf), 'joined': 0, 'moved': 0}, a:fields)
     let l:d.show = covim#clean(l:d.path, 40)
     let s:docs[a:buf] = l:d
@@ -356,10 +356,13 @@ function! covim#doc#flush(buf) abort
         return 0
     endif
     call covim#backend('flush', a:buf)
+    let l:here = a:buf == bufnr('%')
     if !l:d.dirty || l:d.state !=# 'live'
+        if l:here
+            call covim#undo#note(l:d)
+        endif
         return 0
     endif
-    let l:here = a:buf == bufnr('%')
     if l:d.replaced
         let [l:d.replaced, l:d.n] = [0, s:line_count(a:buf)]
         let [l:d.lo, l:d.tail] = [1, 0]
@@ -393,6 +396,9 @@ function! covim#doc#flush(buf) abort
     let l:d.changed = reltime()
     let l:d.verified = 0
     let s:stats.sent += 1
+    if l:here
+        call covim#undo#note(l:d)
+    endif
     call covim#rpc#notify('change', l:msg)
     if !empty(l:d.queue)
         " All of them rested on less than this change.
@@ -518,7 +524,8 @@ function! covim#doc#force(buf) abort
     endif
 endfunction
 
-" The topmost of the edits that were applied since.
+" The topmost of the edits that were applied since, whether its range begins
+" and ends at the end of a line, and whether all were inside of one line.
 let s:last_edit = {}
 
 function! covim#doc#last_edit() abort
@@ -644,8 +651,15 @@ function! s:apply(d, range, text) abort
                 \ 'el': l:l1 + len(l:new) - 1,
                 \ 'ec': len(l:new[-1]) + (len(l:new) == 1 ? l:c1 : 0)}
     let l:edit.parts = copy(l:new)
-    if l:d.buf == s:forced && get(s:last_edit, 'l1', s:max) >= l:l1
-        let s:last_edit = copy(l:edit)
+    if l:d.buf == s:forced
+        let l:inside = l:l1 == l:l2 && l:edit.el == l:l1
+                    \ && get(s:last_edit, 'l1', l:l1) == l:l1
+                    \ && get(s:last_edit, 'inside', 1)
+        if get(s:last_edit, 'l1', s:max) >= l:l1
+            let s:last_edit = extend({'ends': [l:c1 == len(l:old[0]),
+                        \ l:c2 == len(l:old[-1])]}, l:edit)
+        endif
+        let s:last_edit.inside = l:inside
     endif
     let l:new[0] = strpart(l:old[0], 0, l:c1) . l:new[0]
     let l:new[-1] .= strpart(l:old[-1], l:c2)

@@ -29,7 +29,43 @@ function! covim#undo#group(d) abort
     endif
     let [l:step.nr, l:step.insertion] = [l:nr, l:insertion]
     let a:d.step = l:step
+    if !has_key(a:d.befores, l:step.group)
+        let a:d.befores[l:step.group] = a:d.before
+        silent! unlet a:d.befores[l:step.group - s:befores_max]
+    endif
     return l:step.group
+endfunction
+
+" Where the cursor was before each of the last steps: there it goes back to, if
+" that is where the step began.
+let s:befores_max = 10000
+
+" Nothing of the current buffer waits to be sent.
+function! covim#undo#note(d) abort
+    if b:changedtick != get(a:d, 'tick', -1)
+        let a:d.tick = b:changedtick
+        let a:d.before = [line('.'), col('.') - 1]
+    endif
+endfunction
+
+function! covim#undo#moved(buf) abort
+    let l:d = covim#doc#get(a:buf)
+    if empty(l:d) || b:changedtick != get(l:d, 'tick', -1)
+        return
+    endif
+    let l:d.before = [line('.'), col('.') - 1]
+    if mode() =~# "^[vV\<C-v>]"
+        " A command will begin where the selection does.
+        let l:from = [line('v'), col('v') - 1]
+        let [l:a, l:b] = [l:d.before, l:from]
+        let l:d.before = l:a[0] < l:b[0] || l:a[0] == l:b[0] && l:a[1] < l:b[1]
+                    \ ? l:a : l:b
+        if mode() ==# 'V'
+            let l:d.before[1] = 0
+        elseif mode() ==# "\<C-v>"
+            let l:d.before[1] = min([l:a[1], l:b[1]])
+        endif
+    endif
 endfunction
 
 " Keys.  {{{1
@@ -102,36 +138,48 @@ function! covim#undo#run(what, count) abort
         throw a:what ==# 'undo' ? 'covim: you have nothing more to undo here'
                     \ : 'covim: you have nothing more to redo here'
     endif
-    call s:place(get(l:answer.result, 'cursor', []))
+    call s:place(a:what, get(l:answer.result, 'cursor', []),
+                \ get(l:d.befores, covim#num(l:answer.result, 'group', -1),
+                \ [0, 0]))
 endfunction
 
 function! s:on_answer(answer, error, result) abort
     call extend(a:answer, {'error': a:error, 'result': a:result})
 endfunction
 
-" To the topmost change.  Where whole lines came or went, to the first of
-" them, as Vim does.
-function! s:place(cursor) abort
+" To the topmost change, as Vim does: to where the cursor was before the step
+" if that was there, or in the line above, else to the first word of the line;
+" there too for one line that came back.  A change within a line is gone to
+" itself.
+function! s:place(what, cursor, before) abort
     if type(a:cursor) != type([]) || len(a:cursor) != 2
                 \ || type(a:cursor[0]) != type(0)
                 \ || type(a:cursor[1]) != type(0)
         return
     endif
-    let [l:lnum, l:col] = a:cursor
     let l:edit = covim#doc#last_edit()
-    if get(l:edit, 'l1', 0) == l:lnum && l:edit.c1 == l:col
-        let l:lines = l:edit.el != l:edit.l2
-        if l:col == 0 && l:lines && l:edit.ec == 0 && l:edit.c2 == 0
-            let l:col = -1
-        elseif l:col > 0 && l:edit.el > l:edit.l1 && l:edit.parts[0] ==# ''
-                    \ && l:col == len(getline(l:lnum))
-            " A line behind the last one begins with its line end.
-            let [l:lnum, l:col] = [l:lnum + 1, -1]
-        endif
+    if empty(l:edit)
+        call cursor(a:cursor[0], a:cursor[1] + 1)
+        return
     endif
-    call cursor(l:lnum, l:col + 1)
-    if l:col < 0
-        normal! ^
+    let [l:lnum, l:col] = [l:edit.l1, l:edit.c1]
+    let l:below = l:edit.ends == [1, 1]
+                \ && (l:edit.l1 != l:edit.l2 || l:edit.el != l:edit.l1)
+    let l:one = l:edit.el == l:edit.l2 + 1 && (l:below
+                \ || l:edit.c1 == 0 && l:edit.c2 == 0 && l:edit.ec == 0)
+    " Lines below another one begin with its line end.
+    let l:lnum += l:below
+    if a:before[0] + 1 == l:lnum && l:lnum > 1
+        let l:lnum -= 1
+    endif
+    let l:lnum = min([l:lnum, line('$')])
+    if a:before[0] != l:lnum || a:what ==# 'undo' && l:one
+        call cursor(l:lnum, &startofline ? 1 : a:before[1] + 1)
+        if &startofline
+            normal! ^
+        endif
+    else
+        call cursor(l:lnum, (l:edit.inside ? l:col : a:before[1]) + 1)
     endif
     normal! zv
 endfunction

@@ -10,6 +10,8 @@ function! covim#view#attach(buf) abort
         execute 'autocmd CursorMoved,CursorMovedI,BufEnter,InsertLeave'
                     \ . ' <buffer=' . a:buf . '>'
                     \ . ' call covim#view#send_soon(' . a:buf . ')'
+        execute 'autocmd CursorMoved <buffer=' . a:buf
+                    \ . '> call covim#undo#moved(' . a:buf . ')'
         execute 'autocmd BufEnter <buffer=' . a:buf
                     \ . '> call covim#undo#map()'
         execute 'autocmd BufLeave <buffer=' . a:buf . '>'
