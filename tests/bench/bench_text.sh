@@ -14,7 +14,8 @@ Usage: scripts/bench.sh text [OPTION…]
   TRACE        held_kib, state_bytes
                           memory held after it; size of the saved state
   …            times_yjs  npm yjs's ms over ours, in this run
-  …            warm_ms    as ms, but in a process that has done it before
+  …            warm_ms, warm_times_yjs
+                          the same, in a process that has done it before
 
 Cases of the other libraries have the same names and a "peer".  Every text is
 compared with the one of the trace.
@@ -25,7 +26,7 @@ compared with the one of the trace.
                  yjs ywasm diamond-types-node loro-crdt automerge
   --runs N       medians of so many are given                             (5)
   --limit S      leave out what takes more processor time, seconds       (10)
-  --slow         leave nothing out: half an hour
+  --slow         leave nothing out: half an hour and more
   --curve        only ours: how operations grow with the document
   --             what follows goes to our program, which alone is run
 
@@ -133,7 +134,8 @@ medians() {
     sort -k 1,2 -k 3,3g | awk '
         function done() {
             if (n > 0)
-                print key, (v[int((n + 1) / 2)] + v[int(n / 2) + 1]) / 2
+                printf "%s %.10g\n", key,
+                    (v[int((n + 1) / 2)] + v[int(n / 2) + 1]) / 2
         }
         key != $1 " " $2 { done(); key = $1 " " $2; n = 0 }
         { v[++n] = $3 }
@@ -151,14 +153,14 @@ report() {
 
 # ours TRACE RUNS
 ours() {
-    local text='"([^"]*)"'
+    local text='"([^"]*)"' number='([^}]*)'
     "$program" --traces "$traces" --only "$1" --runs "$2" \
         >"$work/ours.json" 2>"$work/ours.log" || {
         cat "$work/ours.log" >&2
         die "ours failed on $1"
     }
-    sed -E "s/.*\"case\": *$text.*\"metric\": *$text.*\"value\": *([^}]*)}.*/\1 \2 \3/" \
-        "$work/ours.json"
+    local line=".*\"case\": *$text.*\"metric\": *$text.*\"value\": *$number}"
+    sed -E "s/$line/\\1 \\2 \\3/" "$work/ours.json"
 }
 
 bench_ours() {
@@ -216,21 +218,26 @@ bench_peer() {
 }
 
 times_yjs() {
-    local case times
+    local case metric times
     awk -v trace="$1" '
-        $3 == "ms" && index($2, trace "/") == 1 { v[$1, $2] = $4; seen[$2] }
+        $3 ~ /ms$/ && index($2, trace "/") == 1 { v[$1, $2, $3] = $4; seen[$2] }
+        function times(c, ms, metric) {
+            if (v["-", c, ms] > 0 && v["yjs", c, ms] > 0)
+                printf "%s %s %.4g\n", c, metric,
+                    v["yjs", c, ms] / v["-", c, ms]
+        }
         END {
-            for (c in seen)
-                if (v["-", c] > 0 && (("yjs", c) in v))
-                    printf "%s %.4g\n", c, v["yjs", c] / v["-", c]
+            for (c in seen) {
+                times(c, "ms", "times_yjs")
+                times(c, "warm_ms", "warm_times_yjs")
+            }
         }' "$figures" | sort >"$work/times"
-    while read -r case times; do
-        figure - "$case" times_yjs "$times"
+    while read -r case metric times; do
+        figure - "$case" "$metric" "$times"
     done <"$work/times"
 }
 
-# The figures again, a case a line, beside the bar: of held_kib and ms the one
-# every trace has, of times_yjs the goal.
+# The figures again, a case a line, beside the bar.
 table() {
     awk -v peers="${peers//,/ }" -v bars="$here/bars" '
         function put(c, m) {
@@ -245,20 +252,21 @@ table() {
                 if (split(line, f, " ") == 3 && f[1] !~ /^#/)
                     bar[f[1], f[2]] = f[3]
             k = split(peers, peer, " ")
-            printf "%-27s %-11s %10s %8s", "", "", "ours", "bar"
+            printf "%-27s %-14s %10s %8s", "", "", "ours", "bar"
             for (i = 1; i <= k; i++)
                 printf " %10.10s", peer[i]
             print ""
         }
-        { put($2, $3); v[$1, $2, $3] = $4 }
+        {
+            put($2, $3)
+            v[$1, $2, $3] = sprintf($4 < 1000 ? "%.4g" : "%.0f", $4)
+        }
         END {
             for (r = 1; r <= n; r++) {
-                printf "%-27s %-11s %10.5g %8s", of[r], what[r],
+                printf "%-27s %-14s %10s %8s", of[r], what[r],
                     v["-", of[r], what[r]], bar[of[r], what[r]]
-                for (i = 1; i <= k; i++) {
-                    x = v[peer[i], of[r], what[r]]
-                    printf " %10s", x == "" ? "" : sprintf("%.5g", x)
-                }
+                for (i = 1; i <= k; i++)
+                    printf " %10s", v[peer[i], of[r], what[r]]
                 print ""
             }
         }' "$figures" >&2

@@ -14,7 +14,9 @@ class Replica {
       if (deleted > 0) this.doc.del(at, deleted)
       if (inserted !== '') this.doc.ins(at, inserted)
     }
-    if (this.sink && patches.length > 0) this.sink(this.doc.getPatchSince(before))
+    if (this.sink && patches.length > 0) {
+      this.sink(this.doc.getPatchSince(before))
+    }
   }
 
   apply (updates) {
@@ -26,5 +28,6 @@ class Replica {
   close () { this.doc.free() }
 }
 
-export const open = (client, sink) => new Replica(new dt.Doc(`c${client}`), sink)
+export const open = (client, sink) =>
+  new Replica(new dt.Doc(`c${client}`), sink)
 export const load = bytes => new Replica(dt.Doc.fromBytes(bytes, 'reader'))
