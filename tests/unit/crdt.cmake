@@ -37,3 +37,8 @@ covim_test(unit/crdt_undo
 covim_test(unit/crdt_undo_small
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_undo.c
     LINK covim_crdt_small)
+covim_test(unit/crdt_undo_memory
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_undo_memory.c
+    LINK covim_crdt_small)
+target_link_options(unit_crdt_undo_memory PRIVATE
+                    -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc)

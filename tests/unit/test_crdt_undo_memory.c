@@ -1,0 +1,138 @@
+/* Every allocation of an undo manager is made to fail once: the call says so or
+ * the history is forgotten, the document stays sound, and what is still
+ * remembered is right.
+ *
+ * Linked with --wrap for the allocation functions. */
+#include "crdt/undo.h"
+#include "tests/unit/crdt_util.h"
+
+static unsigned long allocations, fail_at; /* 0: never */
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+
+static bool refuse(void)
+{
+    return fail_at != 0 && ++allocations == fail_at;
+}
+
+void *__wrap_malloc(size_t n)
+{
+    return refuse() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return refuse() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+    return refuse() ? NULL : __real_realloc(p, n);
+}
+
+/* Characters of the other one that are visible. */
+static size_t theirs(const struct cv_doc *doc)
+{
+    size_t n = 0;
+
+    for (size_t at = 0; at < cv_doc_text_bytes(doc); at++) {
+        struct cv_id id;
+
+        REQUIRE(cv_doc_author(doc, at, &id) == CV_OK);
+        n += id.client == 2;
+    }
+    return n;
+}
+
+static void may_fail(int err)
+{
+    REQUIRE(err == CV_OK || err == CV_ERR_NOMEM || err == CV_ERR_NOTFOUND);
+}
+
+/* Edits and steps back and forth, all of them pieces of several runs. */
+static void work(struct cv_doc *doc, struct cv_undo *undo)
+{
+    struct cv_undone at;
+    size_t before;
+
+    for (uint64_t i = 0; i < 6; i++) {
+        size_t total = cv_doc_text_bytes(doc);
+
+        cv_undo_group(undo, i / 2);
+        may_fail(cv_undo_insert(undo, total / 2, "some text of mine", 17));
+        may_fail(cv_undo_delete(undo, total / 3, total / 4));
+    }
+    before = theirs(doc);
+    for (unsigned i = 0; i < 9; i++) {
+        may_fail(cv_undo_step(undo, i % 3 == 2 ? CV_UNDO_AGAIN : CV_UNDO_BACK,
+                              NULL, NULL, &at));
+        REQUIRE(theirs(doc) == before);
+    }
+}
+
+/* Returns whether the allocation to fail was reached. */
+static bool run(unsigned long n)
+{
+    struct cv_doc *doc = new_doc(1), *other = new_doc(2);
+    struct cv_writer w = heap_writer(), last = heap_writer();
+    struct cv_undo *undo;
+    struct cv_undone at;
+    bool reached;
+
+    for (unsigned i = 0; i < 12; i++)
+        insert_at(other, i * 5, i % 2 ? "theirs " : "line\n", NULL);
+    REQUIRE(cv_doc_encode(other, CV_BYTES(NULL, 0), &w) == CV_OK);
+    REQUIRE(cv_doc_apply(doc, cv_writer_bytes(&w), NULL, NULL, NULL) == CV_OK);
+    REQUIRE(cv_undo_new(&undo, doc, 1 << 20) == CV_OK);
+
+    REQUIRE(cv_doc_begin(doc) == CV_OK);
+    allocations = 0;
+    fail_at = n;
+    work(doc, undo);
+    reached = allocations >= n;
+    fail_at = 0;
+    check_trees(doc);
+
+    /* What is still remembered leads back and forth to the same text. */
+    while (cv_undo_step(undo, CV_UNDO_AGAIN, NULL, NULL, &at) == CV_OK)
+        ;
+    w.len = 0;
+    REQUIRE(cv_doc_read(doc, 0, cv_doc_text_bytes(doc), &w) == CV_OK);
+    while (cv_undo_step(undo, CV_UNDO_BACK, NULL, NULL, &at) == CV_OK)
+        ;
+    while (cv_undo_step(undo, CV_UNDO_AGAIN, NULL, NULL, &at) == CV_OK)
+        ;
+    REQUIRE(cv_doc_read(doc, 0, cv_doc_text_bytes(doc), &last) == CV_OK);
+    REQUIRE(same_bytes(cv_writer_bytes(&w), cv_writer_bytes(&last)));
+    w.len = 0;
+    REQUIRE(cv_doc_commit(doc, &w) == CV_OK);
+    REQUIRE(cv_doc_apply(other, cv_writer_bytes(&w), NULL, NULL, NULL) ==
+            CV_OK);
+    w.len = 0;
+    REQUIRE(cv_doc_read(other, 0, cv_doc_text_bytes(other), &w) == CV_OK);
+    REQUIRE(same_bytes(cv_writer_bytes(&w), cv_writer_bytes(&last)));
+    check_trees(doc);
+    cv_undo_free(undo);
+    cv_doc_free(doc);
+    cv_doc_free(other);
+    cv_writer_fini(&w);
+    cv_writer_fini(&last);
+    return reached;
+}
+
+TEST(any_allocation_may_fail)
+{
+    unsigned long n = 1;
+
+    while (run(n))
+        n++;
+    print_message("%lu allocations\n", n - 1);
+    CHECK(n > 50);
+}
+
+RUN_TESTS(T(any_allocation_may_fail))
