@@ -1,6 +1,7 @@
 #include "crdt/undo.h"
 
 #include "crdt/span.h"
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -249,6 +250,7 @@ static struct group *open_group(struct cv_undo *u)
             return NULL;
         u->open = true;
         g = top(u, CV_UNDO_BACK);
+        assert(g != NULL);
     }
     u->held -= group_bytes(g);
     return g;

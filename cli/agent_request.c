@@ -1,0 +1,551 @@
+#include "cli/agent_struct.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/osc52.h"
+
+#define PROTOCOL 1
+
+static enum cv_rpc_code code_of(int err)
+{
+    switch (err) {
+    case CV_ERR_FORMAT:
+    case CV_ERR_LIMIT:
+        return CV_RPC_BAD_TEXT;
+    case CV_ERR_PERM:
+        return CV_RPC_IDENTITY;
+    case CV_ERR_NOTFOUND:
+        return CV_RPC_NOT_FOUND;
+    case CV_ERR_BUSY:
+        return CV_RPC_BUSY;
+    case CV_ERR_NONET:
+        return CV_RPC_NO_NETWORK;
+    default:
+        return CV_RPC_FAILED;
+    }
+}
+
+static int take_servers(struct cv_servers *s, const struct cv_json *list)
+{
+    char item[300];
+    int err = CV_OK;
+
+    if (!list)
+        return CV_OK;
+    if (cv_json_count(list))
+        cv_servers_clear(s);
+    for (size_t i = 0; err == CV_OK && i < cv_json_count(list); i++) {
+        struct cv_bytes text;
+
+        if (!cv_json_string(cv_json_at(list, i), &text) ||
+            text.len >= sizeof(item))
+            return CV_ERR_FORMAT;
+        memcpy(item, text.data, text.len);
+        item[text.len] = '\0';
+        err = cv_servers_add(s, item);
+    }
+    return err;
+}
+
+struct stored_out {
+    struct cv_json_out *o;
+};
+
+static void put_stored(void *user, const struct cv_key *session,
+                       const char *path, enum cv_role role, bool mine)
+{
+    struct stored_out *s = user;
+    struct cv_keytext text = {.kind = CV_KEYTEXT_SESSION, .key = *session};
+    char buf[CV_KEYTEXT_MAX];
+
+    cv_json_begin(s->o, NULL, '{');
+    cv_json_put_text(s->o, "key", cv_keytext_format(&text, buf));
+    cv_json_put_text(s->o, "path", path);
+    cv_json_put_text(s->o, "role", cv_role_name(role));
+    cv_json_put_bool(s->o, "mine", mine);
+    cv_json_end(s->o, '}');
+}
+
+static void put_fingerprint(struct cv_agent *a, struct cv_json_out *o)
+{
+    char text[CV_FINGERPRINT_TEXT];
+
+    cv_json_put_text(o, "fingerprint",
+                     cv_fingerprint(cv_node_identity(a->node), text));
+}
+
+static void req_hello(struct cv_agent *a, const struct cv_rpc_id *id,
+                      const struct cv_json *params)
+{
+    struct cv_node_config config;
+    struct cv_json_out *o;
+    struct stored_out stored;
+    char why[512] = "", level[16];
+    uint64_t protocol = 0;
+    int err;
+
+    if (!cv_json_get_uint(params, "protocol", &protocol) ||
+        protocol != PROTOCOL) {
+        cv_agent_error(a, id, CV_RPC_BAD_PARAMS,
+                       "this agent speaks version 1 of the editor protocol",
+                       "install the plugin and covim of the same version");
+        return;
+    }
+    if (cv_json_copy(params, "name", why, CV_NAME_MAX_TEXT) && *why)
+        snprintf(a->options->name, sizeof(a->options->name), "%.*s",
+                 CV_NAME_MAX_TEXT - 1, why);
+    why[0] = '\0';
+    cv_json_get_bool(params, "lan", &a->options->lan);
+    if (cv_json_copy(params, "log", level, sizeof(level)))
+        cv_log_level_parse(level, &a->log->level);
+    if (take_servers(&a->options->bootstrap,
+                     cv_json_get(params, "bootstrap")) != CV_OK ||
+        take_servers(&a->options->stun, cv_json_get(params, "stun")) != CV_OK) {
+        cv_agent_error(a, id, CV_RPC_BAD_PARAMS,
+                       "a bootstrap or STUN server is not HOST:PORT",
+                       "check g:covim_bootstrap and g:covim_stun");
+        return;
+    }
+    if (!a->node) {
+        cv_options_node(a->options, a->loop, a->log, &config);
+        err = cv_node_new(&a->node, &config, why, sizeof(why));
+        if (err != CV_OK) {
+            cv_agent_error(a, id, code_of(err), why[0] ? why : cv_strerror(err),
+                           "");
+            return;
+        }
+    } else {
+        cv_node_set_name(a->node, a->options->name);
+    }
+    o = cv_rpc_result(a->rpc, id);
+    cv_json_put_text(o, "version", COVIM_VERSION);
+    cv_json_put_uint(o, "protocol", PROTOCOL);
+    cv_json_put_text(o, "name", cv_node_name(a->node));
+    put_fingerprint(a, o);
+    cv_json_begin(o, "sessions", '[');
+    stored.o = o;
+    cv_node_stored(a->node, put_stored, &stored);
+    cv_json_end(o, ']');
+    cv_rpc_send(a->rpc);
+}
+
+static void put_place(struct cv_json_out *o, const struct cv_place *p)
+{
+    cv_json_put_uint(o, "session", p->number);
+    cv_place_put_key(o, p->session);
+    if (p->buffer) {
+        cv_json_put_uint(o, "doc", cv_buffer_number(p->buffer));
+        cv_json_put_uint(o, "epoch", cv_buffer_epoch(p->buffer));
+    }
+}
+
+static bool lines_of(struct cv_agent *a, const struct cv_rpc_id *id,
+                     const struct cv_json *params, struct cv_writer *text)
+{
+    int err;
+
+    cv_writer_init_heap(text, 2 * (size_t)CV_DOCUMENT_MAX);
+    err = cv_buffer_text(params, text);
+    if (err == CV_OK)
+        return true;
+    cv_writer_fini(text);
+    cv_agent_error(a, id, CV_RPC_BAD_TEXT,
+                   err == CV_ERR_LIMIT ? "this text is larger than 64 MiB"
+                                       : "this text has a NUL or is not UTF-8",
+                   err == CV_ERR_LIMIT
+                       ? "share a smaller file"
+                       : "only text can be shared; check 'fileencoding'");
+    return false;
+}
+
+static void req_share(struct cv_agent *a, const struct cv_rpc_id *id,
+                      const struct cv_json *params)
+{
+    struct cv_share_options options = {.admission = CV_ADMIT_ASK,
+                                       .role = CV_ROLE_EDITOR};
+    struct cv_json_out *o;
+    struct cv_writer text;
+    struct cv_place *p;
+    char word[16], why[512] = "";
+    int err;
+
+    if (!lines_of(a, id, params, &text))
+        return;
+    cv_buffer_meta(params, &options.meta);
+    options.text = cv_writer_bytes(&text);
+    if (cv_json_copy(params, "admission", word, sizeof(word)) &&
+        strcmp(word, "open") == 0)
+        options.admission = CV_ADMIT_OPEN;
+    if (cv_json_copy(params, "role", word, sizeof(word)) &&
+        strcmp(word, "viewer") == 0)
+        options.role = CV_ROLE_VIEWER;
+    p = cv_place_new(a);
+    if (!p) {
+        cv_writer_fini(&text);
+        cv_agent_error(a, id, CV_RPC_FAILED, "too many sessions in one editor",
+                       ":CoVim leave one of them");
+        return;
+    }
+    p->eol = true;
+    cv_json_get_bool(params, "eol", &p->eol);
+    err = cv_session_share(&p->session, a->node, &options, &cv_place_events, p,
+                           why, sizeof(why));
+    cv_writer_fini(&text);
+    if (err != CV_OK) {
+        cv_place_clear(p);
+        cv_agent_error(a, id, code_of(err), why[0] ? why : cv_strerror(err),
+                       "");
+        return;
+    }
+    cv_place_document(p, cv_session_document(p->session));
+    o = cv_rpc_result(a->rpc, id);
+    put_place(o, p);
+    cv_osc52_put_key(o, cv_session_key(p->session));
+    cv_rpc_send(a->rpc);
+}
+
+static bool key_of(struct cv_agent *a, const struct cv_rpc_id *id,
+                   const struct cv_json *params, struct cv_keytext *key)
+{
+    char text[256], why[256] = "";
+
+    cv_json_copy(params, "key", text, sizeof(text));
+    if (cv_keytext_parse(key, CV_KEYTEXT_SESSION, text, why, sizeof(why)) ==
+        CV_OK)
+        return true;
+    cv_agent_error(a, id, CV_RPC_BAD_KEY, why,
+                   "ask for the key again, and paste it whole");
+    return false;
+}
+
+/* Is this session open in this agent already? */
+static bool is_open(const struct cv_agent *a, const struct cv_key *key)
+{
+    for (size_t i = 0; i < CV_AGENT_SESSIONS; i++) {
+        const struct cv_place *p = &a->places[i];
+
+        if (p->number && p->session && !p->leaving &&
+            cv_key_equal(cv_session_key(p->session), key))
+            return true;
+    }
+    return false;
+}
+
+static struct cv_place *place_for_key(struct cv_agent *a,
+                                      const struct cv_rpc_id *id,
+                                      const struct cv_keytext *key)
+{
+    struct cv_place *p;
+
+    if (is_open(a, &key->key)) {
+        cv_agent_error(a, id, CV_RPC_BUSY, "this editor has that session open",
+                       ":CoVim status shows it");
+        return NULL;
+    }
+    p = cv_place_new(a);
+    if (!p)
+        cv_agent_error(a, id, CV_RPC_FAILED, "too many sessions in one editor",
+                       ":CoVim leave one of them");
+    return p;
+}
+
+static void req_join(struct cv_agent *a, const struct cv_rpc_id *id,
+                     const struct cv_json *params)
+{
+    struct cv_keytext key;
+    struct cv_json_out *o;
+    struct cv_place *p;
+    char why[512] = "";
+    int err;
+
+    if (!key_of(a, id, params, &key))
+        return;
+    p = place_for_key(a, id, &key);
+    if (!p)
+        return;
+    p->eol = p->announce = true;
+    err = cv_session_join(&p->session, a->node, &key, &cv_place_events, p, why,
+                          sizeof(why));
+    if (err != CV_OK) {
+        cv_place_clear(p);
+        cv_agent_error(a, id, code_of(err), why[0] ? why : cv_strerror(err),
+                       "");
+        return;
+    }
+    o = cv_rpc_result(a->rpc, id);
+    cv_json_put_uint(o, "session", p->number);
+    cv_rpc_send(a->rpc);
+}
+
+static void req_resume(struct cv_agent *a, const struct cv_rpc_id *id,
+                       const struct cv_json *params)
+{
+    struct cv_keytext key;
+    struct cv_json_out *o;
+    struct cv_writer text;
+    struct cv_document *d;
+    struct cv_place *p;
+    char why[512] = "";
+    int err;
+
+    if (!key_of(a, id, params, &key) || !lines_of(a, id, params, &text))
+        return;
+    p = place_for_key(a, id, &key);
+    if (!p) {
+        cv_writer_fini(&text);
+        return;
+    }
+    p->eol = true;
+    cv_json_get_bool(params, "eol", &p->eol);
+    err = cv_session_resume(&p->session, a->node, &key, &cv_place_events, p,
+                            why, sizeof(why));
+    d = err == CV_OK ? cv_session_document(p->session) : NULL;
+    if (err == CV_OK && !d)
+        err = CV_ERR_NOTFOUND;
+    if (err != CV_OK) {
+        cv_writer_fini(&text);
+        if (p->session)
+            cv_session_leave(p->session, NULL, NULL);
+        cv_place_clear(p);
+        cv_agent_error(a, id, code_of(err), why[0] ? why : cv_strerror(err),
+                       "");
+        return;
+    }
+    /* The events come later: what the editor has must not echo. */
+    cv_buffer_free(p->buffer);
+    p->buffer = NULL;
+    err = cv_buffer_take(d, cv_writer_bytes(&text));
+    cv_writer_fini(&text);
+    cv_place_document(p, d);
+    o = cv_rpc_result(a->rpc, id);
+    put_place(o, p);
+    cv_json_put_text(o, "role", cv_role_name(cv_session_role(p->session)));
+    cv_json_put_bool(o, "mine", cv_session_is_mine(p->session));
+    cv_rpc_send(a->rpc);
+    if (err != CV_OK && p->buffer)
+        cv_buffer_resync(p->buffer, err == CV_ERR_DENIED
+                                        ? "you may read this text, not "
+                                          "change it"
+                                        : cv_strerror(err));
+}
+
+static struct cv_asked *asked_of(struct cv_agent *a,
+                                 const struct cv_json *params)
+{
+    struct cv_asked *found = NULL;
+    struct cv_bytes name;
+    uint64_t number = 0;
+
+    cv_json_get_uint(params, "id", &number);
+    for (size_t i = 0; number && i < CV_AGENT_KNOCKS; i++)
+        if (a->asked[i].number == number)
+            return &a->asked[i];
+    if (number || !cv_json_get_string(params, "name", &name))
+        return NULL;
+    for (size_t i = 0; i < CV_AGENT_KNOCKS; i++) {
+        struct cv_asked *q = &a->asked[i];
+
+        if (q->number && strlen(q->name) == name.len &&
+            memcmp(q->name, name.data, name.len) == 0) {
+            if (found) /* two of one name: only the id tells */
+                return NULL;
+            found = q;
+        }
+    }
+    return found;
+}
+
+static void req_answer(struct cv_agent *a, const struct cv_rpc_id *id,
+                       const struct cv_json *params, bool accept)
+{
+    struct cv_asked *q = asked_of(a, params);
+    char word[128] = "";
+    enum cv_role role;
+    int err;
+
+    if (!q) {
+        cv_agent_error(a, id, CV_RPC_NOT_FOUND,
+                       "nobody of that name knocks, or several do",
+                       ":CoVim status lists who knocks");
+        return;
+    }
+    role = q->wants;
+    if (accept) {
+        if (cv_json_copy(params, "role", word, sizeof(word)) && *word)
+            role =
+                strcmp(word, "viewer") == 0 ? CV_ROLE_VIEWER : CV_ROLE_EDITOR;
+        err = cv_session_accept(q->place->session, q->id, role);
+    } else {
+        cv_json_copy(params, "reason", word, sizeof(word));
+        err = cv_session_reject(q->place->session, q->id, word);
+    }
+    if (err != CV_OK)
+        cv_agent_error(a, id, code_of(err),
+                       err == CV_ERR_NOTFOUND ? "that knock is over"
+                                              : cv_strerror(err),
+                       "");
+    else
+        cv_agent_ok(a, id);
+}
+
+struct members_out {
+    struct cv_json_out *o;
+    const struct cv_place *place;
+    unsigned connected;
+};
+
+static void put_each_member(void *user, const struct cv_member *m)
+{
+    struct members_out *out = user;
+
+    cv_json_begin(out->o, NULL, '{');
+    cv_place_put_member(out->o, out->place, m);
+    cv_json_put_text(out->o, "state", m->connected ? "joined" : "left");
+    cv_json_end(out->o, '}');
+}
+
+static void count_member(void *user, const struct cv_member *m)
+{
+    struct members_out *out = user;
+
+    out->connected += m->connected;
+}
+
+static void req_peers(struct cv_agent *a, const struct cv_rpc_id *id)
+{
+    struct cv_json_out *o = cv_rpc_result(a->rpc, id);
+
+    cv_json_begin(o, "peers", '[');
+    for (size_t i = 0; i < CV_AGENT_SESSIONS; i++) {
+        struct members_out out = {o, &a->places[i], 0};
+
+        if (a->places[i].number && a->places[i].session)
+            cv_session_members(a->places[i].session, put_each_member, &out);
+    }
+    cv_json_end(o, ']');
+    cv_rpc_send(a->rpc);
+}
+
+static void put_status_of(struct cv_json_out *o, const struct cv_place *p)
+{
+    struct members_out out = {o, p, 0};
+    char text[1024] = "";
+
+    cv_json_begin(o, NULL, '{');
+    cv_place_put_key(o, p->session);
+    cv_place_put_state(o, p);
+    cv_session_members(p->session, count_member, &out);
+    cv_json_put_uint(o, "peers", out.connected);
+    cv_session_describe(p->session, text, sizeof(text));
+    cv_json_put_text(o, "about", text);
+    cv_json_begin(o, "docs", '[');
+    if (p->buffer) {
+        cv_json_begin(o, NULL, '{');
+        cv_json_put_uint(o, "doc", cv_buffer_number(p->buffer));
+        cv_json_put_text(o, "path",
+                         cv_document_meta(cv_buffer_document(p->buffer))->path);
+        cv_json_put_uint(o, "unsynced", cv_buffer_unsynced(p->buffer));
+        cv_json_end(o, '}');
+    }
+    cv_json_end(o, ']');
+    cv_json_end(o, '}');
+}
+
+static void req_status(struct cv_agent *a, const struct cv_rpc_id *id)
+{
+    struct cv_json_out *o = cv_rpc_result(a->rpc, id);
+    struct cv_node_status status;
+
+    cv_node_status(a->node, &status);
+    cv_json_put_text(o, "version", COVIM_VERSION);
+    put_fingerprint(a, o);
+    cv_json_begin(o, "dht", '{');
+    cv_json_put_text(o, "state", status.dht);
+    cv_json_end(o, '}');
+    cv_json_put_text(o, "network", status.network);
+    cv_json_begin(o, "sessions", '[');
+    for (size_t i = 0; i < CV_AGENT_SESSIONS; i++)
+        if (a->places[i].number && a->places[i].session &&
+            !a->places[i].leaving)
+            put_status_of(o, &a->places[i]);
+    cv_json_end(o, ']');
+    cv_json_put_text(o, "last_error", a->last_error);
+    cv_rpc_send(a->rpc);
+}
+
+static void req_undo(struct cv_agent *a, const struct cv_rpc_id *id,
+                     const struct cv_json *params, enum cv_undo_way way)
+{
+    struct cv_buffer *b = cv_place_buffer(a, params);
+    struct cv_json_out *o;
+    struct cv_buffer_undone undone;
+    int err = b ? cv_buffer_undo(b, params, way, &undone) : CV_ERR_INVALID;
+
+    if (err != CV_OK) {
+        cv_agent_error(a, id,
+                       err == CV_ERR_INVALID ? CV_RPC_NOT_FOUND : code_of(err),
+                       err == CV_ERR_INVALID  ? "there is no such document"
+                       : err == CV_ERR_DENIED ? "you may read this text, not "
+                                                "change it"
+                                              : cv_strerror(err),
+                       "");
+        return;
+    }
+    o = cv_rpc_result(a->rpc, id);
+    cv_json_put_bool(o, "done", undone.count > 0);
+    cv_json_put_uint(o, "count", undone.count);
+    if (undone.grouped)
+        cv_json_put_uint(o, "group", undone.group);
+    cv_json_begin(o, "cursor", '[');
+    cv_json_put_uint(o, NULL, undone.line);
+    cv_json_put_uint(o, NULL, undone.column);
+    cv_json_end(o, ']');
+    cv_rpc_send(a->rpc);
+}
+
+static void req_leave(struct cv_agent *a, const struct cv_rpc_id *id,
+                      const struct cv_json *params)
+{
+    struct cv_place *p = cv_place_find(a, params);
+
+    if (!p || p->leaving)
+        cv_agent_error(a, id, CV_RPC_NOT_FOUND, "there is no such session",
+                       ":CoVim status lists them");
+    else
+        cv_agent_leave(p, id);
+}
+
+void cv_agent_request(struct cv_agent *a, const char *method,
+                      const struct cv_rpc_id *id, const struct cv_json *params)
+{
+    if (strcmp(method, "hello") == 0)
+        req_hello(a, id, params);
+    else if (strcmp(method, "shutdown") == 0) {
+        a->end_id = *id;
+        cv_agent_end(a);
+    } else if (!a->node)
+        cv_agent_error(a, id, CV_RPC_BAD_PARAMS, "say hello first", "");
+    else if (strcmp(method, "share") == 0)
+        req_share(a, id, params);
+    else if (strcmp(method, "join") == 0)
+        req_join(a, id, params);
+    else if (strcmp(method, "resume") == 0)
+        req_resume(a, id, params);
+    else if (strcmp(method, "accept") == 0)
+        req_answer(a, id, params, true);
+    else if (strcmp(method, "reject") == 0)
+        req_answer(a, id, params, false);
+    else if (strcmp(method, "peers") == 0)
+        req_peers(a, id);
+    else if (strcmp(method, "status") == 0)
+        req_status(a, id);
+    else if (strcmp(method, "undo") == 0)
+        req_undo(a, id, params, CV_UNDO_BACK);
+    else if (strcmp(method, "redo") == 0)
+        req_undo(a, id, params, CV_UNDO_AGAIN);
+    else if (strcmp(method, "leave") == 0)
+        req_leave(a, id, params);
+    else
+        cv_rpc_error(a->rpc, id, CV_RPC_NO_METHOD, "no such method", method);
+}
