@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/wholetext.h"
+
 struct cv_place *cv_place_new(struct cv_agent *a)
 {
     for (size_t i = 0; i < CV_AGENT_SESSIONS; i++) {
@@ -192,12 +194,10 @@ static void announce_document(struct cv_place *p)
 {
     const struct cv_document_meta *meta =
         cv_document_meta(cv_buffer_document(p->buffer));
-    const struct cv_doc *doc = cv_document_text(cv_buffer_document(p->buffer));
     struct cv_json_out *o = cv_rpc_notify(p->agent->rpc, "doc");
     struct cv_writer text;
 
-    cv_writer_init_heap(&text, 2 * (size_t)CV_DOCUMENT_MAX);
-    if (cv_doc_read(doc, 0, cv_doc_text_bytes(doc), &text) != CV_OK)
+    if (cv_wholetext_read(cv_buffer_document(p->buffer), &text) != CV_OK)
         cv_error(p->agent->log, "agent: the text could not be read");
     cv_json_put_uint(o, "session", p->number);
     cv_json_put_uint(o, "doc", cv_buffer_number(p->buffer));

@@ -5,6 +5,7 @@
 
 #include "base/crypto.h"
 #include "cli/mirror.h"
+#include "cli/wholetext.h"
 #include "session/textdiff.h"
 
 /* A change of the editor, and the commit of the document that holds it. */
@@ -87,14 +88,6 @@ void cv_buffer_put_lines(struct cv_json_out *o, struct cv_bytes text)
     } while (at < text.len);
     cv_json_end(o, ']');
     cv_json_put_bool(o, "eol", eol);
-}
-
-static int read_document(const struct cv_document *d, struct cv_writer *out)
-{
-    const struct cv_doc *doc = cv_document_text(d);
-
-    cv_writer_init_heap(out, 2 * (size_t)CV_DOCUMENT_MAX);
-    return cv_doc_read(doc, 0, cv_doc_text_bytes(doc), out);
 }
 
 /* --- the mirror's events --- */
@@ -272,7 +265,7 @@ static int new_mirror(struct cv_buffer *b, bool eol)
 {
     struct cv_writer text;
     struct cv_mirror *mirror = NULL;
-    int err = read_document(b->document, &text);
+    int err = cv_wholetext_read(b->document, &text);
 
     if (err == CV_OK)
         err = cv_mirror_new(&mirror, cv_writer_bytes(&text), eol,
@@ -368,11 +361,9 @@ int cv_buffer_take(struct cv_document *d, struct cv_bytes text)
     struct taker t = {.d = d};
     struct cv_writer old;
     uint64_t seq;
-    int err = read_document(d, &old);
+    int err = cv_wholetext_read(d, &old);
 
-    if (err == CV_OK &&
-        (old.len != text.len ||
-         (text.len && memcmp(old.data, text.data, text.len) != 0))) {
+    if (err == CV_OK && !cv_wholetext_same(cv_writer_bytes(&old), text)) {
         err = cv_document_begin(d);
         if (err == CV_OK) {
             err = cv_textdiff(cv_writer_bytes(&old), text, take_splice, &t);

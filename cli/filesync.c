@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/delta.h"
+#include "cli/wholetext.h"
 #include "session/textdiff.h"
 
 #define TEXT_MAX (2 * (size_t)CV_DOCUMENT_MAX)
@@ -119,19 +120,6 @@ static int write_file(struct cv_filesync *f, struct cv_bytes text)
     if (err == CV_OK && stat(f->path, &f->seen) == 0)
         f->exists = true;
     return err;
-}
-
-static int read_text(const struct cv_filesync *f, struct cv_writer *out)
-{
-    const struct cv_doc *doc = cv_document_text(f->document);
-
-    cv_writer_init_heap(out, TEXT_MAX);
-    return cv_doc_read(doc, 0, cv_doc_text_bytes(doc), out);
-}
-
-static bool same(struct cv_bytes a, struct cv_bytes b)
-{
-    return a.len == b.len && (!a.len || memcmp(a.data, b.data, a.len) == 0);
 }
 
 /* --- disk -> document --- */
@@ -257,8 +245,8 @@ static int look_at_disk(struct cv_filesync *f)
         return CV_OK;
     err = cv_filesync_read(f->path, &now);
     if (err == CV_OK &&
-        !same(cv_writer_bytes(&now), cv_writer_bytes(&f->base))) {
-        err = read_text(f, &text);
+        !cv_wholetext_same(cv_writer_bytes(&now), cv_writer_bytes(&f->base))) {
+        err = cv_wholetext_read(f->document, &text);
         if (err == CV_OK)
             err = merge(f, cv_writer_bytes(&now), cv_writer_bytes(&text));
         cv_writer_fini(&text);
@@ -278,10 +266,11 @@ static int look_at_disk(struct cv_filesync *f)
 static int write_if_needed(struct cv_filesync *f)
 {
     struct cv_writer text;
-    int err = read_text(f, &text);
+    int err = cv_wholetext_read(f->document, &text);
 
-    if (err == CV_OK && (!f->exists || !same(cv_writer_bytes(&text),
-                                             cv_writer_bytes(&f->base)))) {
+    if (err == CV_OK &&
+        (!f->exists || !cv_wholetext_same(cv_writer_bytes(&text),
+                                          cv_writer_bytes(&f->base)))) {
         err = write_file(f, cv_writer_bytes(&text));
         if (err == CV_OK)
             err = set_base(f, cv_writer_bytes(&text));

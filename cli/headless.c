@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/filesync.h"
+#include "cli/wholetext.h"
 
 struct headless {
     const struct cv_options *options;
@@ -114,13 +115,10 @@ static void on_document(void *user, struct cv_document *d)
     /* A file that was there is the base only if it is what the text is. */
     err = cv_filesync_read(h->path, &now);
     if (err == CV_OK && !h->options->force) {
-        const struct cv_doc *doc = cv_document_text(d);
         struct cv_writer text;
 
-        cv_writer_init_heap(&text, 2 * (size_t)CV_DOCUMENT_MAX);
-        if (cv_doc_read(doc, 0, cv_doc_text_bytes(doc), &text) != CV_OK ||
-            text.len != now.len ||
-            (now.len && memcmp(text.data, now.data, now.len) != 0))
+        if (cv_wholetext_read(d, &text) != CV_OK ||
+            !cv_wholetext_same(cv_writer_bytes(&text), cv_writer_bytes(&now)))
             err = CV_ERR_EXISTS;
         cv_writer_fini(&text);
     }
