@@ -1,0 +1,319 @@
+#include "transport/net_struct.h"
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINKS_MAX      96 /* attempts and connections */
+#define LINKS_A_NODE   4  /* without a confirmed connection */
+#define ATTEMPTS_A_MIN 6  /* by one node key */
+/* Two attempts that began this close together are one wish of both sides. */
+#define AT_ONCE (15 * CV_SECOND)
+/* The attempt that does not stand gives the other one this lead. */
+#define YIELD (1 * CV_SECOND)
+/* After a path is proved: for the client's first packet to come. */
+#define HANDSHAKE_TIME (20 * CV_SECOND)
+
+char *cv_net_link_name(const struct cv_net_link *l, char out[9])
+{
+    return cv_key_short(&l->contact.node, out);
+}
+
+struct cv_net_link *cv_net_find_link(const struct cv_net *net,
+                                     const uint8_t attempt[8])
+{
+    for (struct cv_net_link *l = net->links; l; l = l->next)
+        if (!l->gone && !l->failed &&
+            memcmp(l->contact.attempt, attempt, 8) == 0)
+            return l;
+    return NULL;
+}
+
+void cv_net_fail(struct cv_net_link *l, const char *reason)
+{
+    if (l->failed || l->gone)
+        return;
+    l->failed = true;
+    snprintf(l->reason, sizeof l->reason, "%s", reason);
+}
+
+static int on_send(void *user, const struct cv_path_addr *to, unsigned ttl,
+                   const uint8_t *data, size_t len, size_t segment)
+{
+    struct cv_net_link *l = user;
+
+    return cv_net_send(l->net, to, ttl, data, len, segment);
+}
+
+bool cv_net_stands(const struct cv_net_link *a, const struct cv_net_link *b)
+{
+    const struct cv_net *net = a->net;
+    bool we_are_smaller = cv_key_compare(&net->node->pub, &a->contact.node) < 0;
+
+    assert(a->contact.knocked != b->contact.knocked);
+    return a->contact.knocked == we_are_smaller;
+}
+
+bool cv_net_same_end(const struct cv_net_link *a, const struct cv_net_link *b)
+{
+    return a->contact.realm == b->contact.realm &&
+           cv_key_equal(&a->contact.node, &b->contact.node);
+}
+
+bool cv_net_are_rivals(const struct cv_net_link *a, const struct cv_net_link *b)
+{
+    cv_time apart = a->begun - b->begun;
+
+    return a != b && !b->gone && !b->failed &&
+           a->contact.knocked != b->contact.knocked && cv_net_same_end(a, b) &&
+           apart < AT_ONCE && apart > -AT_ONCE;
+}
+
+static void on_reached(void *user)
+{
+    struct cv_net_link *l = user;
+    cv_time now = cv_loop_now(l->net->loop);
+
+    l->connect_at = now;
+    l->handshake_by = now + HANDSHAKE_TIME;
+    for (struct cv_net_link *o = l->net->links; o; o = o->next)
+        if (cv_net_are_rivals(l, o) && cv_net_stands(o, l))
+            l->connect_at = now + YIELD;
+}
+
+static void on_lost(void *user, const char *reason)
+{
+    cv_net_fail(user, reason);
+}
+
+void cv_net_path_changed(struct cv_net_link *l, const struct cv_path *path)
+{
+    struct cv_path_info info = {.kind = CV_PATH_NONE};
+
+    if (!l->conn)
+        return;
+    if (path) {
+        info.kind = path->kind;
+        info.remote = path->addr.remote;
+        info.rtt = path->srtt;
+    }
+    cv_quic_set_path(l->conn, &info);
+    /* What went to the old path may be lost: find out in one round trip. */
+    if (path && l->confirmed)
+        cv_quic_probe(l->conn, cv_loop_now(l->net->loop));
+    l->dirty = true;
+}
+
+static void on_path(void *user, const struct cv_path *path)
+{
+    cv_net_path_changed(user, path);
+}
+
+static void on_reflexive(void *user, const struct cv_addr *mapped,
+                         const struct cv_addr *peer)
+{
+    struct cv_net_link *l = user;
+
+    cv_gather_reflexive(&l->net->gather, mapped, peer,
+                        cv_loop_now(l->net->loop));
+}
+
+static const struct cv_attempt_events attempt_events = {
+    .reached = on_reached,
+    .lost = on_lost,
+    .path = on_path,
+    .reflexive = on_reflexive,
+};
+
+void cv_net_drop(struct cv_net_link *l)
+{
+    if (l->gone)
+        return;
+    if (l->conn) {
+        cv_conn_close(l->conn, CV_NET_REPLACED, "replaced");
+        (void)cv_quic_flush(l->conn, cv_loop_now(l->net->loop));
+    }
+    l->gone = true;
+}
+
+void cv_net_link_free(struct cv_net_link *l)
+{
+    cv_quic_free(l->conn);
+    if (l->attempt)
+        cv_attempt_fini(l->attempt);
+    free(l->attempt);
+    cv_wipe(&l->contact, sizeof l->contact);
+    free(l);
+}
+
+void cv_net_link_step(struct cv_net_link *l, cv_time now)
+{
+    if (cv_attempt_deadline(l->attempt) <= now)
+        cv_attempt_step(l->attempt, now);
+    if (l->attempt->phase == CV_ATTEMPT_REACHED && !l->reached) {
+        l->reached = true;
+        l->net->events->attempt(l->net->user, l->contact.attempt,
+                                CV_ATTEMPT_DIRECT, "");
+        if (l->gone || l->net->freed)
+            return;
+    }
+    if (l->contact.knocked && !l->conn && l->reached && l->connect_at <= now)
+        cv_net_start_handshake(l, now);
+    if (l->handshake_by <= now) {
+        l->handshake_by = CV_NEVER;
+        cv_net_fail(l, "a path was found, but the other side did not begin the "
+                       "handshake; it may have given up");
+    }
+    if (l->conn && l->dirty)
+        cv_net_flush(l, false, now);
+    if (l->conn && cv_quic_deadline(l->conn) <= now)
+        cv_net_flush(l, true, now);
+}
+
+cv_time cv_net_link_deadline(const struct cv_net_link *l)
+{
+    cv_time at = cv_attempt_deadline(l->attempt);
+
+    if (l->gone || l->failed || l->dirty ||
+        (l->attempt->phase == CV_ATTEMPT_REACHED && !l->reached))
+        return 0;
+    at = cv_time_min(at, l->handshake_by);
+    if (l->contact.knocked && !l->conn && l->reached)
+        at = cv_time_min(at, l->connect_at);
+    if (l->conn)
+        at = cv_time_min(at, cv_quic_deadline(l->conn));
+    return at;
+}
+
+void cv_net_reap(struct cv_net *net)
+{
+    for (struct cv_net_link **at = &net->links; *at;) {
+        struct cv_net_link *l = *at;
+        bool tell = l->failed && !l->gone;
+        uint8_t id[8];
+        char reason[CV_ATTEMPT_REASON], name[9];
+
+        if (!l->gone && !l->failed) {
+            at = &l->next;
+            continue;
+        }
+        *at = l->next;
+        net->n_links--;
+        memcpy(id, l->contact.attempt, sizeof id);
+        memcpy(reason, l->reason, sizeof reason);
+        if (tell)
+            cv_debug(net->log, "net: attempt failed, peer=%s: %s",
+                     cv_net_link_name(l, name), reason);
+        cv_net_link_free(l);
+        if (!tell)
+            continue;
+        net->events->attempt(net->user, id, CV_ATTEMPT_FAILED, reason);
+        if (net->freed)
+            return;
+        at = &net->links; /* the owner may have begun another one */
+    }
+}
+
+/* ---- begun and given up ------------------------------------------------- */
+
+/* Others may make us dial: how often is limited by node key. */
+static bool may_knock(struct cv_net *net, const struct cv_key *node,
+                      cv_time now)
+{
+    struct cv_net_knocker *k = NULL;
+
+    for (unsigned i = 0; i < CV_NET_KNOCKERS; i++) {
+        struct cv_net_knocker *o = &net->knocker[i];
+
+        if (o->n > 0 && cv_key_equal(&o->node, node)) {
+            k = o;
+            break;
+        }
+        if (!k || (k->n > 0 && (o->n == 0 || o->since < k->since)))
+            k = o;
+    }
+    if (k->n == 0 || !cv_key_equal(&k->node, node) ||
+        now - k->since >= CV_MINUTE)
+        *k = (struct cv_net_knocker){.node = *node, .since = now};
+    if (k->n >= ATTEMPTS_A_MIN)
+        return false;
+    k->n++;
+    return true;
+}
+
+/* Room for one more at this node: the oldest unfinished one goes. */
+static void make_room(struct cv_net *net, const struct cv_key *node)
+{
+    struct cv_net_link *oldest = NULL;
+    unsigned n = 0;
+
+    for (struct cv_net_link *l = net->links; l; l = l->next) {
+        if (l->gone || l->failed || l->handed ||
+            !cv_key_equal(&l->contact.node, node))
+            continue;
+        n++;
+        if (!oldest || l->begun < oldest->begun)
+            oldest = l;
+    }
+    if (n >= LINKS_A_NODE)
+        cv_net_drop(oldest);
+}
+
+int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
+{
+    struct cv_net_link *l = cv_net_find_link(net, contact->attempt);
+    cv_time now = cv_loop_now(net->loop);
+    unsigned unfinished = 0;
+    char name[9];
+
+    if (l) {
+        if (!cv_key_equal(&l->contact.node, &contact->node))
+            return CV_ERR_INVALID;
+        cv_attempt_candidates(l->attempt, &contact->peer, now);
+        cv_timer_set(net->timer, now);
+        return CV_OK;
+    }
+    if (cv_key_equal(&contact->node, &net->node->pub))
+        return CV_ERR_INVALID;
+    for (l = net->links; l; l = l->next)
+        unfinished += !l->handed && !l->gone && !l->failed;
+    if (unfinished >= CV_NET_ATTEMPTS || net->n_links >= LINKS_MAX)
+        return CV_ERR_LIMIT;
+    if (!contact->knocked && !may_knock(net, &contact->node, now))
+        return CV_ERR_LIMIT;
+
+    l = calloc(1, sizeof *l);
+    if (!l)
+        return CV_ERR_NOMEM;
+    l->attempt = calloc(1, sizeof *l->attempt);
+    if (!l->attempt) {
+        free(l);
+        return CV_ERR_NOMEM;
+    }
+    make_room(net, &contact->node);
+    l->net = net;
+    l->contact = *contact;
+    l->begun = now;
+    l->connect_at = l->handshake_by = CV_NEVER;
+    cv_debug(net->log, "net: attempt, peer=%s role=%s candidates=%u",
+             cv_net_link_name(l, name), contact->knocked ? "joiner" : "sharer",
+             contact->peer.n);
+    cv_attempt_init(l->attempt, contact, &net->local, net->rng, net->log,
+                    on_send, &attempt_events, l, now);
+    cv_wipe(l->contact.shared, sizeof l->contact.shared);
+    l->next = net->links;
+    net->links = l;
+    net->n_links++;
+    cv_timer_set(net->timer, now);
+    return CV_OK;
+}
+
+void cv_net_abandon(struct cv_net *net, const uint8_t attempt[8])
+{
+    struct cv_net_link *l = cv_net_find_link(net, attempt);
+
+    if (!l || l->handed)
+        return;
+    cv_net_drop(l);
+    cv_timer_set(net->timer, cv_loop_now(net->loop));
+}

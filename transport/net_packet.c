@@ -1,0 +1,194 @@
+#include "transport/net_struct.h"
+#include <string.h>
+
+#define RESETS_MAX 10 /* stateless ones a second */
+
+/* The attempt that an Initial belongs to: a client's first destination id
+ * begins with the attempt's; after a Retry only the address is left.  Either
+ * way it must come from where an authenticated check came from. */
+static struct cv_net_link *expects_initial(const struct cv_net *net,
+                                           const struct cv_quic_cid *dcid,
+                                           const struct cv_path_addr *from)
+{
+    struct cv_net_link *by_address = NULL;
+
+    for (struct cv_net_link *l = net->links; l; l = l->next) {
+        const struct cv_path *p;
+
+        if (l->gone || l->failed || l->conn || l->contact.knocked)
+            continue;
+        p = cv_pathset_find(&l->attempt->paths, from);
+        if (!p || p->heard == 0)
+            continue;
+        if (dcid->len >= 8 && memcmp(dcid->b, l->contact.attempt, 8) == 0)
+            return l;
+        if (!by_address || l->begun > by_address->begun)
+            by_address = l;
+    }
+    return by_address;
+}
+
+static void nobodys_packet(struct cv_net *net, const struct cv_path_addr *from,
+                           const uint8_t *data, size_t len, cv_time now)
+{
+    uint8_t out[64];
+    size_t n;
+
+    net->junk++;
+    if (now - net->resets_from >= CV_SECOND) {
+        net->resets_from = now;
+        net->resets = 0;
+    }
+    if (net->resets >= RESETS_MAX)
+        return;
+    n = cv_quic_write_reset(net->quic, out, sizeof out, data, len);
+    if (n == 0)
+        return;
+    net->resets++;
+    (void)cv_net_send(net, from, 0, out, n, n);
+}
+
+static void quic_packet(struct cv_net *net, const struct cv_path_addr *from,
+                        const uint8_t *data, size_t len, cv_time now)
+{
+    struct cv_quic_cid dcid;
+    struct cv_net_link *l;
+    uint8_t retry[512];
+    size_t n;
+    int err;
+
+    if (!cv_quic_packet_dcid(data, len, &dcid)) {
+        net->junk++;
+        return;
+    }
+    l = cv_routes_find(&net->routes, &dcid);
+    if (!l) {
+        if (!cv_quic_packet_is_initial(data, len)) {
+            nobodys_packet(net, from, data, len, now);
+            return;
+        }
+        l = expects_initial(net, &dcid, from);
+        if (!l) {
+            cv_debug(net->log, "net: Initial from nobody we expect");
+            net->junk++;
+            return;
+        }
+        err = cv_net_accept(l, from, data, len, now);
+        if (err == CV_ERR_AGAIN) {
+            n = cv_quic_write_retry(net->quic, retry, sizeof retry, data, len,
+                                    &from->remote, now);
+            if (n > 0)
+                (void)cv_net_send(net, from, 0, retry, n, n);
+            return;
+        }
+        if (err != CV_OK) {
+            cv_debug(net->log, "net: Initial not accepted: %s",
+                     cv_strerror(err));
+            net->junk++;
+            return;
+        }
+    }
+    if (l->gone || !l->conn)
+        return;
+    cv_pathset_packet(&l->attempt->paths, from, len, now);
+    l->dirty = true;
+    (void)cv_quic_input(l->conn, data, len, now);
+}
+
+/* ---- STUN --------------------------------------------------------------- */
+
+static void stun_packet(struct cv_net *net, const struct cv_path_addr *from,
+                        const uint8_t *data, size_t len, cv_time now)
+{
+    uint8_t out[CV_STUN_MAX];
+    struct cv_writer w;
+    struct cv_stun m;
+    struct cv_net_link *l;
+
+    if (cv_stun_parse(&m, data, len) != CV_OK) {
+        net->junk++;
+        return;
+    }
+    if (m.type == CV_STUN_REQUEST && m.username.len == 8) {
+        l = cv_net_find_link(net, m.username.data);
+        if (!l || cv_attempt_input(l->attempt, from, &m, now) != CV_OK)
+            net->junk++;
+        return;
+    }
+    if (m.type == CV_STUN_REQUEST) {
+        cv_writer_init(&w, out, sizeof out);
+        if (net->answer_stun && m.mac.len == 0 &&
+            cv_stun_limit_allow(&net->limit, &from->remote, now) &&
+            cv_stun_answer(&m, &from->remote, NULL, NULL, len, &w) == CV_OK)
+            (void)cv_net_send(net, from, 0, out, w.len, w.len);
+        return;
+    }
+    if (cv_gather_input(&net->gather, from, &m, now))
+        return;
+    for (l = net->links; l; l = l->next)
+        if (!l->gone && !l->failed &&
+            cv_attempt_input(l->attempt, from, &m, now) == CV_OK)
+            return;
+    net->junk++;
+}
+
+/* ---- the socket --------------------------------------------------------- */
+
+void cv_net_input(struct cv_net *net, const struct cv_path_addr *via,
+                  const uint8_t *data, size_t len)
+{
+    cv_time now = cv_loop_now(net->loop);
+
+    if (net->freed)
+        return;
+    net->depth++;
+    /* RFC 9443 */
+    if (len > 0 && data[0] <= 3)
+        stun_packet(net, via, data, len, now);
+    else if (len > 0 && data[0] >= 64)
+        quic_packet(net, via, data, len, now);
+    else
+        net->junk++; /* 16..19 will be gate channels */
+    net->depth--;
+}
+
+int cv_net_send(struct cv_net *net, const struct cv_path_addr *to, unsigned ttl,
+                const uint8_t *data, size_t len, size_t segment)
+{
+    return cv_udp_send(net->udp, &to->remote, &to->local, ttl, data, len,
+                       segment);
+}
+
+static void on_packet(void *user, const struct cv_addr *from,
+                      const struct cv_addr *local, const uint8_t *data,
+                      size_t len)
+{
+    struct cv_path_addr via = {
+        .carrier = CV_CARRIER_UDP, .remote = *from, .local = *local};
+
+    cv_net_input(user, &via, data, len);
+}
+
+static void on_batch(void *user)
+{
+    cv_net_service(user);
+}
+
+static void on_writable(void *user)
+{
+    struct cv_net *net = user;
+
+    for (struct cv_net_link *l = net->links; l; l = l->next)
+        if (l->blocked && l->conn) {
+            l->blocked = false;
+            cv_quic_set_writable(l->conn, true);
+            l->dirty = true;
+        }
+    cv_net_service(net);
+}
+
+const struct cv_udp_events cv_net_udp_events = {
+    .packet = on_packet,
+    .batch = on_batch,
+    .writable = on_writable,
+};

@@ -1,0 +1,138 @@
+/* transport/net_struct.h - what the files of transport/net.h share.
+ *
+ *   net.c         the node's life, its one timer, its own addresses
+ *   net_link.c    attempts: begun, limited, stepped, told and freed
+ *   net_conn.c    the QUIC connection that comes of an attempt
+ *   net_packet.c  what comes from the socket, and whose it is */
+#ifndef CV_TRANSPORT_NET_STRUCT_H
+#define CV_TRANSPORT_NET_STRUCT_H
+#include "transport/attempt.h"
+#include "transport/gather.h"
+#include "transport/net.h"
+#include "transport/netif.h"
+#include "transport/quic.h"
+#include "transport/route.h"
+#include "transport/stunserver.h"
+#include "transport/udp.h"
+
+#define CV_NET_KNOCKERS 64 /* node keys whose attempts are counted */
+/* Close codes. */
+#define CV_NET_LEAVING  0
+#define CV_NET_REPLACED 1 /* a newer connection stands */
+
+/* One attempt at one node, and the connection that came of it. */
+struct cv_net_link {
+    struct cv_net *net;
+    struct cv_net_link *next;
+    struct cv_contact contact; /* peer candidates are the attempt's */
+    struct cv_attempt *attempt;
+    struct cv_conn *conn; /* NULL until the handshake starts */
+    cv_time begun;
+    cv_time connect_at;   /* when the client starts the handshake */
+    cv_time handshake_by; /* without a handshake by then it failed */
+    bool reached;         /* the owner was told */
+    bool confirmed;
+    bool handed;  /* the owner has the connection */
+    bool dirty;   /* flush it */
+    bool blocked; /* the socket is full */
+    bool failed;  /* `reason` waits to be told; then it goes */
+    bool gone;    /* free it */
+    char reason[CV_ATTEMPT_REASON];
+};
+
+struct cv_net_server {
+    char host[256];
+    uint16_t port;
+    struct cv_resolve *resolve;
+    bool known;
+};
+
+struct cv_net_knocker {
+    struct cv_key node;
+    unsigned n;
+    cv_time since;
+};
+
+struct cv_net {
+    struct cv_loop *loop;
+    struct cv_log *log;
+    const struct cv_rng *rng;
+    const struct cv_keypair *node;
+    bool answer_stun;
+    const struct cv_net_events *events;
+    void *user;
+
+    struct cv_udp *udp;
+    struct cv_timer *timer;
+    struct cv_netif_watch *watch;
+    struct cv_quic_ctx *quic;
+    struct cv_gather gather;
+    struct cv_local local; /* what attempts look at */
+    struct cv_stun_limit limit;
+    struct cv_net_server server[CV_NET_STUN_SERVERS];
+    unsigned n_servers;
+    cv_time resolve_at;
+
+    struct cv_net_link *links;
+    unsigned n_links;
+    struct cv_routes routes;
+    struct cv_net_knocker knocker[CV_NET_KNOCKERS];
+    cv_time resets_from;
+    unsigned resets;
+
+    unsigned depth; /* of our own calls: nothing is freed below */
+    bool freed;
+    uint64_t junk; /* packets that were nobody's */
+};
+
+/* --- net.c --- */
+
+/* Do all that is due, then set the timer.  May free the node. */
+void cv_net_service(struct cv_net *net);
+
+/* --- net_link.c --- */
+
+char *cv_net_link_name(const struct cv_net_link *l, char out[9]);
+struct cv_net_link *cv_net_find_link(const struct cv_net *net,
+                                     const uint8_t attempt[8]);
+/* It ends, and its owner will be told `reason`. */
+void cv_net_fail(struct cv_net_link *l, const char *reason);
+/* The same node in the same realm. */
+bool cv_net_same_end(const struct cv_net_link *a, const struct cv_net_link *b);
+/* A rival: the same node, knocked at by the other side, about now. */
+bool cv_net_are_rivals(const struct cv_net_link *a,
+                       const struct cv_net_link *b);
+/* Does the attempt of `a` stand against its rival `b`?  That of the smaller
+ * node key does. */
+bool cv_net_stands(const struct cv_net_link *a, const struct cv_net_link *b);
+/* The path that packets take changed; NULL: none works. */
+void cv_net_path_changed(struct cv_net_link *l, const struct cv_path *path);
+/* End it without an event; the other side is told. */
+void cv_net_drop(struct cv_net_link *l);
+void cv_net_link_free(struct cv_net_link *l);
+void cv_net_link_step(struct cv_net_link *l, cv_time now);
+cv_time cv_net_link_deadline(const struct cv_net_link *l);
+/* Tell of failed attempts, free what is gone.  May set `freed`. */
+void cv_net_reap(struct cv_net *net);
+
+/* --- net_conn.c --- */
+
+void cv_net_start_handshake(struct cv_net_link *l, cv_time now);
+/* A client's first packet came.  CV_ERR_AGAIN: it wants a retry token. */
+int cv_net_accept(struct cv_net_link *l, const struct cv_path_addr *from,
+                  const uint8_t *data, size_t len, cv_time now);
+/* Write what waits, or with `due` do what its deadline asks for. */
+void cv_net_flush(struct cv_net_link *l, bool due, cv_time now);
+
+/* --- net_packet.c --- */
+
+/* A packet came by `via`, whatever carried it.  Call cv_net_service() after
+ * the last one of a batch. */
+void cv_net_input(struct cv_net *net, const struct cv_path_addr *via,
+                  const uint8_t *data, size_t len);
+/* A cv_path_send_fn for every carrier: the one place that packets leave by. */
+int cv_net_send(struct cv_net *net, const struct cv_path_addr *to, unsigned ttl,
+                const uint8_t *data, size_t len, size_t segment);
+
+extern const struct cv_udp_events cv_net_udp_events;
+#endif
