@@ -25,6 +25,8 @@ struct cv_undo;
 CV_MUST_USE int cv_undo_new(struct cv_undo **out, struct cv_doc *doc,
                             size_t max_bytes);
 void cv_undo_free(struct cv_undo *undo);
+/* Taking back never makes the text longer than this; at first it may. */
+void cv_undo_limit_text(struct cv_undo *undo, size_t max_text);
 
 /* The group of the edits that follow: the last one again goes on with it,
  * unless something was undone or redone since. */
@@ -50,13 +52,26 @@ struct cv_undone {
  * that hold after those before it; it may read the document.
  *
  * Returns CV_OK, CV_ERR_NOTFOUND when there is none, CV_ERR_INVALID without a
- * transaction; or CV_ERR_LIMIT, CV_ERR_NOMEM: a part is done, and all history
- * is forgotten.  Cost: that of the
- * changes, and a look at all that is remembered. */
+ * transaction; CV_ERR_LIMIT when the text would be too long: nothing is done,
+ * and it stays the newest; or, from within, CV_ERR_LIMIT, CV_ERR_NOMEM: a part
+ * is done, and all history is forgotten.  Cost: that of the changes, and a look
+ * at all that is remembered. */
 CV_MUST_USE int cv_undo_step(struct cv_undo *undo, enum cv_undo_way way,
                              void (*text)(void *user,
                                           const struct cv_text_change *change),
                              void *user, struct cv_undone *out);
+
+/* Take back what somebody else did (crdt/revert.h), inside a transaction; that
+ * is a group of ours, which the next step back takes back.  Errors as above;
+ * CV_OK with `out->changed` false: nothing of it is there any more.  Without
+ * memory, or if it is larger than all that may be remembered, there is no group
+ * of it: see cv_undo_count(). */
+struct cv_change;
+struct cv_taken;
+CV_MUST_USE int
+cv_undo_revert(struct cv_undo *undo, struct cv_change *change, uint64_t group,
+               void (*text)(void *user, const struct cv_text_change *c),
+               void *user, struct cv_taken *out);
 
 /* Groups that can be taken back, and bytes held. */
 size_t cv_undo_count(const struct cv_undo *undo, enum cv_undo_way way);

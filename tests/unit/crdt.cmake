@@ -42,3 +42,9 @@ covim_test(unit/crdt_undo_memory
     LINK covim_crdt_small)
 target_link_options(unit_crdt_undo_memory PRIVATE
                     -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc)
+covim_test(unit/crdt_authors
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_authors.c
+    LINK covim_crdt)
+covim_test(unit/crdt_authors_small
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_authors.c
+    LINK covim_crdt_small)
