@@ -20,8 +20,9 @@
  * slot does not close the others. */
 #define CV_INBOX_SLOT_RATE  5u
 #define CV_INBOX_SLOT_BURST 20u
-#define CV_INBOX_PER_NODE   6u  /* attempts a minute */
-#define CV_INBOX_UPDATES    20u /* and further candidates */
+/* Attempts a minute: a member that roams makes one for every new address. */
+#define CV_INBOX_PER_NODE 30u
+#define CV_INBOX_UPDATES  20u /* and further candidates */
 /* So much junk within ten seconds is a flood. */
 #define CV_INBOX_FLOOD      100u
 #define CV_INBOX_FLOOD_TIME (10 * CV_SECOND)

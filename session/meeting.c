@@ -53,6 +53,8 @@ static cv_time next_deadline(const struct cv_meeting *m, cv_time now)
             at = cv_time_min(at, cv_peer_deadline(n->peer));
         if (n->peer != NULL && n->silent_at > now)
             at = cv_time_min(at, n->silent_at);
+        if (n->peer != NULL)
+            at = cv_time_min(at, n->recall_at);
         if (n->called_out || n->called_in)
             at = cv_time_min(at, n->give_up);
         else if (n->pointer && n->next_try > now)

@@ -28,6 +28,9 @@
 /* A member without any path for so long is lost, though its connection may yet
  * come back: it is sought anew meanwhile. */
 #define CV_MEETING_SILENT (5 * CV_SECOND)
+/* A member whose only path has fallen silent is knocked at after so long: one
+ * of the two may have another address now.  At once when it is us. */
+#define CV_MEETING_RECALL (400 * CV_MILLISECOND)
 /* Two members that lost each other do not knock at the same moment: the one
  * with the larger node key waits for so long. */
 #define CV_MEETING_YIELD (2 * CV_SECOND)
@@ -63,6 +66,8 @@ struct cv_neighbour {
     cv_time knock_at;
     struct cv_path_info path;
     cv_time silent_at; /* lost from then on, CV_NEVER while a path works */
+    cv_time recall_at; /* knock at it then, CV_NEVER while a path works */
+    unsigned recalls;  /* since the last one did */
     bool was_here;     /* when it was last looked at */
     void *user;        /* the owner's */
 };

@@ -75,7 +75,7 @@ struct cv_neighbour *cv_meeting_find_or_add(struct cv_meeting *m,
     if (n == NULL)
         return NULL;
     n->meeting = m;
-    n->silent_at = CV_NEVER;
+    n->silent_at = n->recall_at = CV_NEVER;
     n->node = *node;
     n->next = m->neighbours;
     m->neighbours = n;

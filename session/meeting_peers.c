@@ -192,12 +192,14 @@ static void on_peer_path(void *user, struct cv_peer *p,
 
     (void)p;
     n->path = *path;
-    if (path->kind == CV_PATH_NONE && n->silent_at == CV_NEVER) {
-        n->silent_at = cv_meeting_now(n->meeting) + CV_MEETING_SILENT;
-        n->tries = 0;
-    } else if (path->kind != CV_PATH_NONE && n->silent_at != CV_NEVER) {
-        n->silent_at = CV_NEVER;
+    if (path->kind != CV_PATH_NONE && !path->silent) {
+        n->silent_at = n->recall_at = CV_NEVER;
         cv_neighbour_stop_calling(n);
+    } else if (n->silent_at == CV_NEVER) {
+        n->silent_at = cv_meeting_now(n->meeting) + CV_MEETING_SILENT;
+        n->recall_at = cv_meeting_now(n->meeting) + CV_MEETING_RECALL;
+        n->recalls = 0;
+        n->tries = 0;
     }
     cv_meeting_changed(n->meeting);
     cv_meeting_wake(n->meeting);
@@ -358,7 +360,7 @@ bool cv_meeting_conn(struct cv_meeting *m, struct cv_conn *conn)
         return true;
     }
     n->since = cv_meeting_now(m);
-    n->silent_at = CV_NEVER;
+    n->silent_at = n->recall_at = CV_NEVER;
     cv_conn_path(conn, &n->path);
     if (make_peer(n, conn) != CV_OK) {
         cv_conn_close(conn, CV_REFUSAL_INTERNAL, "");

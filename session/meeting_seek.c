@@ -110,8 +110,8 @@ static struct cv_neighbour *next_to_knock(const struct cv_meeting *m,
     struct cv_neighbour *best = NULL;
 
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
-        if (!n->pointer || (n->peer != NULL && !cv_neighbour_is_silent(n)) ||
-            n->called_out || n->called_in || now < n->next_try)
+        if (!n->pointer || n->peer != NULL || n->called_out || n->called_in ||
+            now < n->next_try)
             continue;
         if ((m->grants.n == 0 || m->config.star) && !n->admits &&
             (m->config.star || !cv_neighbour_is_ours(m, n)))
@@ -122,13 +122,29 @@ static struct cv_neighbour *next_to_knock(const struct cv_meeting *m,
     return best;
 }
 
+/* Members whose paths are all silent: by the rendezvous each learns where the
+ * other is now, and the connection goes on there. */
+static void recall(struct cv_meeting *m, cv_time now)
+{
+    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
+        if (n->peer == NULL || now < n->recall_at)
+            continue;
+        n->recall_at =
+            now + CV_SECOND + cv_finding_backoff(n->recalls++, m->node->rng);
+        if (n->pointer)
+            knock(n);
+    }
+}
+
 void cv_meeting_try_knocks(struct cv_meeting *m, cv_time now)
 {
     unsigned out = 0, members = 0;
     struct cv_neighbour *n;
 
-    if (m->state != MEETING_OPEN || m->refused || m->node->net == NULL ||
-        (m->config.star && m->config.grants.n > 0))
+    if (m->state != MEETING_OPEN || m->node->net == NULL)
+        return;
+    recall(m, now);
+    if (m->refused || (m->config.star && m->config.grants.n > 0))
         return;
     for (n = m->neighbours; n != NULL; n = n->next) {
         out += n->called_out;
@@ -364,7 +380,9 @@ void cv_meeting_candidates(struct cv_meeting *m)
 {
     m->publish_due = true;
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
-        if (n->called_out)
+        if (n->recall_at != CV_NEVER)
+            n->recall_at = cv_meeting_now(m); /* it must hear of this */
+        else if (n->called_out)
             knock(n); /* with what we know now */
         else if (n->tries > 1)
             n->next_try = cv_meeting_now(m); /* another network, another try */

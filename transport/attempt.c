@@ -37,9 +37,18 @@ static void on_proved(void *user, const struct cv_path *path)
     at->phase = CV_ATTEMPT_REACHED;
 }
 
+static void on_silent(void *user, bool silent)
+{
+    struct cv_attempt *at = user;
+
+    if (at->events->silent)
+        at->events->silent(at->user, silent);
+}
+
 static const struct cv_pathset_events pathset_events = {
     .selected = on_selected,
     .proved = on_proved,
+    .silent = on_silent,
 };
 
 /* Addresses that nobody translates are dialled; a NAT is punched. */
@@ -59,11 +68,26 @@ static cv_time full_after(const struct cv_attempt *at)
                : CV_ATTEMPT_FULL;
 }
 
+/* Room for one more target: that of a peer's former address, which does not
+ * work any more. NULL: all are current. */
+static struct cv_attempt_target *take_target(struct cv_attempt *at)
+{
+    if (at->n < CV_CANDIDATES_MAX)
+        return &at->target[at->n];
+    for (unsigned i = 0; i < at->n; i++) {
+        struct cv_attempt_target *t = &at->target[i];
+
+        if (!t->named && cv_pathset_forget(&at->paths, t->path))
+            return t;
+    }
+    return NULL;
+}
+
 static bool add_target(struct cv_attempt *at, const struct cv_candidate *c,
                        bool same_nat, cv_time now)
 {
     struct cv_path_addr addr = {.carrier = CV_CARRIER_UDP, .remote = c->addr};
-    struct cv_attempt_target *t = &at->target[at->n];
+    struct cv_attempt_target *t;
     char text[CV_ADDR_TEXT];
     struct cv_path *path;
 
@@ -76,15 +100,20 @@ static bool add_target(struct cv_attempt *at, const struct cv_candidate *c,
         return false;
     }
     for (unsigned i = 0; i < at->n; i++)
-        if (cv_addr_equal(&at->target[i].path->addr.remote, &c->addr))
+        if (cv_addr_equal(&at->target[i].path->addr.remote, &c->addr)) {
+            at->target[i].named = true;
+            cv_pathset_renamed(&at->paths, at->target[i].path, now);
             return false;
-    if (at->n == CV_CANDIDATES_MAX)
-        return false;
-    path = cv_pathset_candidate(&at->paths, &addr, now);
+        }
+    t = take_target(at);
+    path = t ? cv_pathset_candidate(&at->paths, &addr, now) : NULL;
     if (!path)
         return false;
-    *t = (struct cv_attempt_target){
-        .path = path, .plan = plan_for(c), .type = c->type, .next = now};
+    *t = (struct cv_attempt_target){.path = path,
+                                    .plan = plan_for(c),
+                                    .type = c->type,
+                                    .named = true,
+                                    .next = now};
     if (at->joiner && t->plan == CV_PLAN_PUNCH) {
         t->full_at = at->started + full_after(at);
         if (at->answered)
@@ -98,7 +127,8 @@ static bool add_target(struct cv_attempt *at, const struct cv_candidate *c,
              t->plan == CV_PLAN_DIAL ? "dial" : "punch",
              cv_path_kind_name(path->kind),
              cv_addr_log(at->log, &c->addr, text));
-    at->n++;
+    if (t == &at->target[at->n])
+        at->n++;
     return true;
 }
 
@@ -111,6 +141,8 @@ static bool add_candidates(struct cv_attempt *at,
     unsigned n = peer->n < CV_CANDIDATES_MAX ? peer->n : CV_CANDIDATES_MAX;
 
     at->peer_nat = peer->nat;
+    for (unsigned i = 0; i < at->n; i++)
+        at->target[i].named = false;
     /* Best tier first, then the peer's preference: the first one is sent to at
      * once, and pacing holds up the rest. */
     for (unsigned round = 0; round < n; round++) {

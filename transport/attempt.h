@@ -61,6 +61,7 @@ struct cv_attempt_target {
     uint8_t type;     /* enum cv_candidate_type */
     unsigned openers; /* low-TTL checks sent */
     unsigned sent;    /* all checks of this attempt */
+    bool named;       /* in the newest news of the peer */
     cv_time next;     /* of the next check; CV_NEVER: none */
     cv_time full_at;  /* punch: when full TTL begins */
     unsigned full;    /* full-TTL checks of the first burst */
@@ -73,6 +74,8 @@ struct cv_attempt_events {
     void (*lost)(void *user, const char *reason);
     /* The path that packets take changed; NULL: none works just now. */
     void (*path)(void *user, const struct cv_path *path);
+    /* As cv_pathset_events. */
+    void (*silent)(void *user, bool silent);
     /* The peer sees us at `mapped`. */
     void (*reflexive)(void *user, const struct cv_addr *mapped,
                       const struct cv_addr *peer);

@@ -38,6 +38,9 @@ struct cv_path_info {
     enum cv_path_kind kind; /* CV_PATH_NONE: no path works at the moment */
     struct cv_addr remote;
     cv_time rtt; /* smoothed, of the selected path */
+    /* It has fallen silent, and there is no other: the peer may have moved,
+     * or we may. */
+    bool silent;
 };
 
 struct cv_conn_events {

@@ -76,6 +76,21 @@ void cv_gather_network_changed(struct cv_gather *g,
     g->tell_at = now + (g->n_servers > 0 ? CV_GATHER_FIRST : CV_GATHER_SETTLE);
 }
 
+void cv_gather_refresh(struct cv_gather *g, cv_time now)
+{
+    for (unsigned s = 0; s < g->n_servers; s++)
+        for (unsigned k = 0; k < CV_GATHER_ADDRS; k++) {
+            struct cv_gather_source *src = &g->source[s][k];
+
+            if (src->addr.family == CV_FAMILY_NONE ||
+                now - src->sent < CV_SECOND)
+                continue;
+            src->open = false;
+            src->tries = 0;
+            src->next = now;
+        }
+}
+
 static void soon(struct cv_gather *g, cv_time now)
 {
     if (g->told)

@@ -81,6 +81,9 @@ void cv_gather_server(struct cv_gather *g, unsigned server,
 /* The interfaces changed: ask everybody again. */
 void cv_gather_network_changed(struct cv_gather *g,
                                const struct cv_local *local, cv_time now);
+/* Something is wrong, maybe with our mapping: ask those that were not asked in
+ * the last second. */
+void cv_gather_refresh(struct cv_gather *g, cv_time now);
 /* An authenticated check of ours was answered. */
 void cv_gather_reflexive(struct cv_gather *g, const struct cv_addr *mapped,
                          const struct cv_addr *peer, cv_time now);

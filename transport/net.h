@@ -59,11 +59,12 @@ uint16_t cv_net_port(const struct cv_net *net);
  * or more than six a minute by one node that knocks.  CV_ERR_INVALID: the node
  * is ourselves, or the attempt is another node's.
  *
- * With a node that we are connected to already, the newer attempt replaces
- * the connection only when its handshake is confirmed: `conn` tells the new
- * one first, then the old one's `closed` says CV_OK.  When both sides knock at
- * once, the attempt of the smaller node key stands; the other one ends, without
- * an event if it had no connection yet. */
+ * With a node that we are connected to already, the connection is given the
+ * contact's candidates too: it goes on if one of them works.  Otherwise the
+ * newer attempt replaces it, but only when its handshake is confirmed: `conn`
+ * tells the new one first, then the old one's `closed` says CV_OK.  When both
+ * sides knock at once, the attempt of the smaller node key stands; the other
+ * one ends, without an event if it had no connection yet. */
 CV_MUST_USE int cv_net_connect(struct cv_net *net,
                                const struct cv_contact *contact);
 /* Give up an attempt that has no connection yet; no event follows. */

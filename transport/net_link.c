@@ -69,16 +69,45 @@ bool cv_net_are_rivals(const struct cv_net_link *a, const struct cv_net_link *b)
            apart < AT_ONCE && apart > -AT_ONCE;
 }
 
+/* The connection that there is with this end, with a path or without. */
+static struct cv_net_link *connected(const struct cv_net *net,
+                                     const struct cv_contact *contact)
+{
+    for (struct cv_net_link *l = net->links; l; l = l->next)
+        if (!l->gone && !l->failed && l->handed &&
+            !cv_quic_is_closing(l->conn) &&
+            l->contact.realm == contact->realm &&
+            cv_key_equal(&l->contact.node, &contact->node))
+            return l;
+    return NULL;
+}
+
 static void on_reached(void *user)
 {
     struct cv_net_link *l = user;
+    struct cv_net_link *old = connected(l->net, &l->contact);
     cv_time now = cv_loop_now(l->net->loop);
 
     l->connect_at = now;
     l->handshake_by = now + HANDSHAKE_TIME;
+    if (old && old != l) /* it was given the same addresses */
+        l->connect_at = now + YIELD;
     for (struct cv_net_link *o = l->net->links; o; o = o->next)
         if (cv_net_are_rivals(l, o) && cv_net_stands(o, l))
             l->connect_at = now + YIELD;
+}
+
+/* A path was found for `l`, but the connection that it was to replace lives
+ * again: both ends leave it at that. */
+static bool is_needless(const struct cv_net_link *l)
+{
+    const struct cv_net_link *old = connected(l->net, &l->contact);
+    const struct cv_path *path;
+
+    if (!old || old == l || l->conn)
+        return false;
+    path = cv_pathset_best(&old->attempt->paths);
+    return !old->silent && path && path->heard > l->begun;
 }
 
 static void on_lost(void *user, const char *reason)
@@ -97,6 +126,7 @@ void cv_net_path_changed(struct cv_net_link *l, const struct cv_path *path)
         info.remote = path->addr.remote;
         info.rtt = path->srtt;
     }
+    info.silent = l->silent;
     cv_quic_set_path(l->conn, &info);
     /* What went to the old path may be lost: find out in one round trip. */
     if (path && l->confirmed)
@@ -107,6 +137,17 @@ void cv_net_path_changed(struct cv_net_link *l, const struct cv_path *path)
 static void on_path(void *user, const struct cv_path *path)
 {
     cv_net_path_changed(user, path);
+}
+
+static void on_silent(void *user, bool silent)
+{
+    struct cv_net_link *l = user;
+    cv_time now = cv_loop_now(l->net->loop);
+
+    l->silent = silent;
+    if (silent) /* was our own mapping lost? */
+        cv_gather_refresh(&l->net->gather, now);
+    cv_net_path_changed(l, cv_pathset_best(&l->attempt->paths));
 }
 
 static void on_reflexive(void *user, const struct cv_addr *mapped,
@@ -122,6 +163,7 @@ static const struct cv_attempt_events attempt_events = {
     .reached = on_reached,
     .lost = on_lost,
     .path = on_path,
+    .silent = on_silent,
     .reflexive = on_reflexive,
 };
 
@@ -156,6 +198,10 @@ void cv_net_link_step(struct cv_net_link *l, cv_time now)
                                 CV_ATTEMPT_DIRECT, "");
         if (l->gone || l->net->freed)
             return;
+    }
+    if (l->reached && is_needless(l)) {
+        cv_net_drop(l);
+        return;
     }
     if (l->contact.knocked && !l->conn && l->reached && l->connect_at <= now)
         cv_net_start_handshake(l, now);
@@ -261,15 +307,18 @@ static void make_room(struct cv_net *net, const struct cv_key *node)
 
 int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
 {
-    struct cv_net_link *l = cv_net_find_link(net, contact->attempt);
+    struct cv_net_link *l = cv_net_find_link(net, contact->attempt), *old;
     cv_time now = cv_loop_now(net->loop);
     unsigned unfinished = 0;
     char name[9];
 
+    old = connected(net, contact);
     if (l) {
         if (!cv_key_equal(&l->contact.node, &contact->node))
             return CV_ERR_INVALID;
         cv_attempt_candidates(l->attempt, &contact->peer, now);
+        if (old && old != l)
+            cv_attempt_candidates(old->attempt, &contact->peer, now);
         cv_timer_set(net->timer, now);
         return CV_OK;
     }
@@ -279,8 +328,10 @@ int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
         unfinished += !l->handed && !l->gone && !l->failed;
     if (unfinished >= CV_NET_ATTEMPTS || net->n_links >= LINKS_MAX)
         return CV_ERR_LIMIT;
-    if (!contact->knocked && !may_knock(net, &contact->node, now))
+    if (!contact->knocked && !old && !may_knock(net, &contact->node, now))
         return CV_ERR_LIMIT;
+    if (old)
+        cv_attempt_candidates(old->attempt, &contact->peer, now);
 
     l = calloc(1, sizeof *l);
     if (!l)

@@ -33,6 +33,7 @@ struct cv_net_link {
     bool reached;         /* the owner was told */
     bool confirmed;
     bool handed;  /* the owner has the connection */
+    bool silent;  /* no path of it works just now */
     bool dirty;   /* flush it */
     bool blocked; /* the socket is full */
     bool failed;  /* `reason` waits to be told; then it goes */

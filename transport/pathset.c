@@ -154,6 +154,19 @@ static void tell_selected(struct cv_pathset *ps)
         ps->events->selected(ps->user, p);
 }
 
+/* The only place that tells of silence. */
+static void tell_silent(struct cv_pathset *ps)
+{
+    bool silent =
+        best_good(ps, NULL) == NULL && (ps->selected >= 0 || ps->told_silent);
+
+    if (silent == ps->told_silent)
+        return;
+    ps->told_silent = silent;
+    if (ps->events->silent)
+        ps->events->silent(ps->user, silent);
+}
+
 /* Give every valid path its role.  Moves at most once a second, except when
  * the selected path is gone. */
 static void choose(struct cv_pathset *ps, cv_time now)
@@ -271,6 +284,27 @@ void cv_pathset_check(struct cv_pathset *ps, struct cv_path *p, unsigned ttl,
     p->unanswered++;
     p->tries++;
     (void)ps->send(ps->user, &p->addr, ttl, buf, w.len, w.len);
+}
+
+bool cv_pathset_forget(struct cv_pathset *ps, struct cv_path *p)
+{
+    (void)ps;
+    if (is_alive(p))
+        return false;
+    p->used = false;
+    return true;
+}
+
+void cv_pathset_renamed(struct cv_pathset *ps, struct cv_path *p, cv_time now)
+{
+    (void)ps;
+    if (p->state == CV_PATH_NEW || p->state == CV_PATH_CHECKING)
+        return; /* the attempt's */
+    if (p->state == CV_PATH_DEAD)
+        p->tries = 0;
+    p->check_at = cv_time_min(p->check_at, p->last_check + CV_PATH_PACE);
+    if (p->check_at < now)
+        p->check_at = now;
 }
 
 /* A check that the peer's packets asked for: it counts against their bytes. */
@@ -671,6 +705,7 @@ void cv_pathset_step(struct cv_pathset *ps, cv_time now)
     /* A path's fate can make another one's check due at once. */
     for (unsigned i = 0; i < 4 && cv_pathset_deadline(ps) <= now; i++)
         step_once(ps, now);
+    tell_silent(ps);
 }
 
 cv_time cv_pathset_deadline(const struct cv_pathset *ps)

@@ -57,6 +57,9 @@ struct cv_pathset_events {
     void (*selected)(void *user, const struct cv_path *path);
     /* A path was proved that was not (or is again). */
     void (*proved)(void *user, const struct cv_path *path);
+    /* The path in use has fallen silent and no other one is good: the peer
+     * has to be found again by other means; and the end of that. */
+    void (*silent)(void *user, bool silent);
 };
 
 struct cv_pathset {
@@ -79,6 +82,7 @@ struct cv_pathset {
     cv_time stream_from;  /* packets since, to know a running stream */
     unsigned stream;
     bool told_none;
+    bool told_silent;
     unsigned strays;     /* checks caused in the second from */
     cv_time strays_from; /* here on */
 
@@ -100,6 +104,13 @@ struct cv_path *cv_pathset_candidate(struct cv_pathset *ps,
 struct cv_path *cv_pathset_find(struct cv_pathset *ps,
                                 const struct cv_path_addr *addr);
 
+/* A candidate that the peer does not name any more.  False: it works, or did
+ * until just now, and stays. */
+bool cv_pathset_forget(struct cv_pathset *ps, struct cv_path *path);
+/* The peer names the address of `path` again: ask at once whether it works
+ * (still, or again), unless it was just asked. */
+void cv_pathset_renamed(struct cv_pathset *ps, struct cv_path *path,
+                        cv_time now);
 /* Send one check now. `ttl` 0: the system's. */
 void cv_pathset_check(struct cv_pathset *ps, struct cv_path *path, unsigned ttl,
                       cv_time now);

@@ -806,6 +806,7 @@ void cv_quic_set_writable(struct cv_conn *conn, bool writable)
 void cv_quic_set_path(struct cv_conn *conn, const struct cv_path_info *path)
 {
     bool changed = conn->path.kind != path->kind ||
+                   conn->path.silent != path->silent ||
                    !cv_addr_equal(&conn->path.remote, &path->remote);
 
     conn->path = *path;
@@ -818,6 +819,11 @@ void cv_quic_set_path(struct cv_conn *conn, const struct cv_path_info *path)
 bool cv_quic_is_confirmed(const struct cv_conn *conn)
 {
     return conn->confirmed;
+}
+
+bool cv_quic_is_closing(const struct cv_conn *conn)
+{
+    return conn->end_known || conn->close_wanted;
 }
 
 void *cv_quic_user(const struct cv_conn *conn)

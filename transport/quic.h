@@ -174,6 +174,8 @@ void cv_quic_set_writable(struct cv_conn *conn, bool writable);
 void cv_quic_set_path(struct cv_conn *conn, const struct cv_path_info *path);
 
 bool cv_quic_is_confirmed(const struct cv_conn *conn);
+/* It has ended, or is about to. */
+bool cv_quic_is_closing(const struct cv_conn *conn);
 /* `user` of the configuration. */
 void *cv_quic_user(const struct cv_conn *conn);
 /* Replace it (an attempt becomes a connection); `owner` is kept. */
