@@ -20,6 +20,9 @@ typedef uint64_t cv_unix_ms;
 /* Read the real clocks; for carriers and programs only. */
 cv_time cv_time_now(void);
 cv_unix_ms cv_unix_now(void);
+/* How long the machine has been suspended since it was started: the monotonic
+ * clock stands still meanwhile. */
+cv_time cv_time_suspended(void);
 
 /* The earlier of two deadlines. */
 static inline cv_time cv_time_min(cv_time a, cv_time b)

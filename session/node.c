@@ -60,30 +60,21 @@ void cv_node_remove_meeting(struct cv_node *node, struct cv_meeting *m)
 
 /* --- the network --- */
 
-/* Did an address of this machine come or go? */
-static bool hosts_changed(struct cv_node *node, const struct cv_candidates *own)
-{
-    struct cv_candidates hosts;
-    bool changed;
-
-    memset(&hosts, 0, sizeof hosts);
-    for (unsigned i = 0; i < own->n && i < CV_CANDIDATES_MAX; i++)
-        if (own->c[i].type == CV_CANDIDATE_HOST)
-            hosts.c[hosts.n++].addr = own->c[i].addr;
-    changed = memcmp(&hosts, &node->hosts, sizeof hosts) != 0;
-    node->hosts = hosts;
-    return changed;
-}
-
 static void on_candidates(void *user, const struct cv_candidates *own)
 {
     struct cv_node *node = user;
-    bool first = node->hosts.n == 0;
 
-    if (hosts_changed(node, own) && !first && node->dht != NULL)
-        cv_dht_network_changed(node->dht);
+    (void)own;
     for (unsigned i = 0; i < node->n_meetings; i++)
         cv_meeting_candidates(node->meetings[i]);
+}
+
+static void on_network_changed(void *user)
+{
+    struct cv_node *node = user;
+
+    if (node->dht != NULL)
+        cv_dht_network_changed(node->dht);
 }
 
 static void on_attempt(void *user, const uint8_t attempt[8],
@@ -113,6 +104,7 @@ static void on_conn(void *user, struct cv_conn *conn)
 
 static const struct cv_net_events net_events = {
     .candidates = on_candidates,
+    .network_changed = on_network_changed,
     .attempt = on_attempt,
     .conn = on_conn,
 };

@@ -36,7 +36,6 @@ struct cv_node {
     struct cv_net *net; /* NULL: no usable network at the moment */
     struct cv_net_config net_config;
     char *stun[CV_NET_STUN_SERVERS];
-    struct cv_candidates hosts; /* the machine's addresses, as last told */
     struct cv_dht *dht;
     struct cv_timer *timer; /* renewal of the certificate, retry of the net */
     struct cv_meeting *meetings[CV_NODE_MEETINGS];

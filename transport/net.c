@@ -79,24 +79,46 @@ static void on_candidates(void *user, const struct cv_candidates *own)
 static void on_resolved(void *user, int err, const struct cv_addr *addrs,
                         unsigned n);
 
+/* A route or a link changed, our addresses did not: see whether everything
+ * still works. */
+static void recheck(struct cv_net *net, cv_time now)
+{
+    cv_gather_refresh(&net->gather, now);
+    for (struct cv_net_link *l = net->links; l; l = l->next)
+        if (!l->gone && !l->failed)
+            cv_pathset_recheck(&l->attempt->paths, now);
+}
+
+static void start_anew(struct cv_net *net, cv_time now)
+{
+    cv_gather_network_changed(&net->gather, &net->local, now);
+    for (struct cv_net_link *l = net->links; l; l = l->next)
+        if (!l->gone && !l->failed)
+            cv_attempt_network_changed(l->attempt, now);
+    net->resolve_at = now;
+    if (net->events->network_changed)
+        net->events->network_changed(net->user);
+}
+
 static void on_netif(void *user)
 {
     struct cv_net *net = user;
     struct cv_local now_local = net->local;
+    bool slept = cv_netif_watch_slept(net->watch);
     cv_time now = cv_loop_now(net->loop);
 
-    if (cv_netif_read(&now_local) != CV_OK ||
-        cv_local_same_nets(&now_local, &net->local))
+    if (cv_netif_read(&now_local) != CV_OK)
         return;
-    cv_debug(net->log, "net: addresses changed, n=%u", now_local.n);
-    net->local = now_local;
-    cv_gather_network_changed(&net->gather, &net->local, now);
     net->depth++;
-    for (struct cv_net_link *l = net->links; l; l = l->next)
-        if (!l->gone && !l->failed)
-            cv_attempt_network_changed(l->attempt, now);
+    if (slept || !cv_local_same_nets(&now_local, &net->local)) {
+        cv_debug(net->log, "net: %s, addresses=%u",
+                 slept ? "awake again" : "addresses changed", now_local.n);
+        net->local = now_local;
+        start_anew(net, now);
+    } else {
+        recheck(net, now);
+    }
     net->depth--;
-    net->resolve_at = now;
     cv_net_service(net);
 }
 

@@ -37,6 +37,8 @@ enum cv_attempt_state {
 struct cv_net_events {
     /* Our own candidates or NAT kind changed; publish them. */
     void (*candidates)(void *user, const struct cv_candidates *own);
+    /* This machine has other addresses, or was suspended.  May be NULL. */
+    void (*network_changed)(void *user);
     void (*attempt)(void *user, const uint8_t attempt[8],
                     enum cv_attempt_state state, const char *reason);
     /* Handshake confirmed with the pinned node key.  Set its events now. */

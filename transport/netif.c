@@ -9,11 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* After the first message, so that a burst of them is one event. */
 #define SETTLE (50 * CV_MILLISECOND)
 #define AGAIN  (1 * CV_SECOND)
+/* Suspended for less, nobody has moved. */
+#define NAP (2 * CV_SECOND)
 
 static bool is_virtual(const char *name)
 {
@@ -160,6 +164,9 @@ struct cv_netif_watch {
     struct cv_timer *timer;
     struct cv_loop *loop;
     bool again; /* the timer fires a second time */
+    int clock;  /* a timerfd that says when the clock of the wall jumped */
+    struct cv_watch *clock_watch;
+    cv_time suspended; /* as last seen */
     cv_loop_fn fn;
     void *user;
 };
@@ -187,6 +194,39 @@ static void on_timer(void *user)
     w->fn(w->user);
 }
 
+/* Never expires; the kernel ends a read when the clock was set, and waking up
+ * sets it (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET). */
+static void arm_clock(const struct cv_netif_watch *w)
+{
+    struct itimerspec far = {.it_value.tv_sec = INT32_MAX};
+    uint64_t n;
+
+    (void)!read(w->clock, &n, sizeof n);
+    (void)timerfd_settime(w->clock, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET,
+                          &far, NULL);
+}
+
+static void on_clock(void *user, unsigned ready)
+{
+    struct cv_netif_watch *w = user;
+
+    (void)ready;
+    arm_clock(w);
+    if (cv_time_suspended() - w->suspended < NAP)
+        return; /* set by somebody */
+    w->again = true;
+    cv_timer_set(w->timer, cv_loop_now(w->loop));
+}
+
+bool cv_netif_watch_slept(struct cv_netif_watch *w)
+{
+    cv_time now = cv_time_suspended();
+    bool slept = now - w->suspended >= NAP;
+
+    w->suspended = now;
+    return slept;
+}
+
 int cv_netif_watch_new(struct cv_netif_watch **out, struct cv_loop *loop,
                        cv_loop_fn fn, void *user)
 {
@@ -202,16 +242,23 @@ int cv_netif_watch_new(struct cv_netif_watch **out, struct cv_loop *loop,
     w->loop = loop;
     w->fn = fn;
     w->user = user;
+    w->suspended = cv_time_suspended();
+    w->clock = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK | TFD_CLOEXEC);
     w->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC,
                    NETLINK_ROUTE);
-    if (w->fd < 0 || bind(w->fd, (struct sockaddr *)&nl, sizeof nl) < 0)
+    if (w->fd < 0 || w->clock < 0 ||
+        bind(w->fd, (struct sockaddr *)&nl, sizeof nl) < 0)
         goto fail;
     err = cv_timer_new(&w->timer, loop, on_timer, w);
     if (err == CV_OK)
         err =
             cv_watch_new(&w->watch, loop, w->fd, CV_WATCH_READ, on_netlink, w);
+    if (err == CV_OK)
+        err = cv_watch_new(&w->clock_watch, loop, w->clock, CV_WATCH_READ,
+                           on_clock, w);
     if (err != CV_OK)
         goto fail;
+    arm_clock(w);
     *out = w;
     return CV_OK;
 fail:
@@ -224,8 +271,11 @@ void cv_netif_watch_free(struct cv_netif_watch *w)
     if (!w)
         return;
     cv_watch_free(w->watch);
+    cv_watch_free(w->clock_watch);
     cv_timer_free(w->timer);
     if (w->fd >= 0)
         close(w->fd);
+    if (w->clock >= 0)
+        close(w->clock);
     free(w);
 }

@@ -25,10 +25,14 @@ void cv_netif_filter(struct cv_local *out, const struct cv_netif *all,
 CV_MUST_USE int cv_netif_read(struct cv_local *out);
 
 /* Call `fn` soon after addresses, links or routes changed (netlink), and once
- * more a second later, when routes have settled. */
+ * more a second later, when routes have settled; and when the machine wakes
+ * from a suspend. */
 struct cv_netif_watch;
 CV_MUST_USE int cv_netif_watch_new(struct cv_netif_watch **out,
                                    struct cv_loop *loop, cv_loop_fn fn,
                                    void *user);
+/* Was the machine asleep since this was last asked?  Then its network may be
+ * another one, whatever its addresses say. */
+bool cv_netif_watch_slept(struct cv_netif_watch *w);
 void cv_netif_watch_free(struct cv_netif_watch *w);
 #endif

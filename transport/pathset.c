@@ -534,6 +534,14 @@ void cv_pathset_network_changed(struct cv_pathset *ps, cv_time now)
     cv_pathset_step(ps, now);
 }
 
+void cv_pathset_recheck(struct cv_pathset *ps, cv_time now)
+{
+    struct cv_path *p = selected(ps);
+
+    if (p)
+        cv_pathset_renamed(ps, p, now);
+}
+
 /* When the selected path becomes suspect if nothing comes. */
 static cv_time suspect_at(const struct cv_pathset *ps)
 {

@@ -128,6 +128,9 @@ void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,
 void cv_pathset_packet(struct cv_pathset *ps, const struct cv_path_addr *from,
                        size_t len, cv_time now);
 
+/* Ask whether the path in use works still. */
+void cv_pathset_recheck(struct cv_pathset *ps, cv_time now);
+
 /* Send packets of the connection (`segment` bytes each, the last one maybe
  * shorter) on the best path, and on the standby too while it is suspect.
  * CV_ERR_NOPATH: there is none, the packets are lost; CV_ERR_AGAIN: the
