@@ -216,6 +216,17 @@ void cv_json_put_int(struct cv_json_out *o, const char *key, int64_t v)
     put_raw_text(o, text);
 }
 
+void cv_json_put_ms(struct cv_json_out *o, const char *key, cv_time v)
+{
+    uint64_t us = (uint64_t)((v < 0 ? -v : v) / CV_MICROSECOND);
+    char text[40];
+
+    snprintf(text, sizeof(text), "%s%" PRIu64 ".%03" PRIu64, v < 0 ? "-" : "",
+             us / 1000, us % 1000);
+    put_key(o, key);
+    put_raw_text(o, text);
+}
+
 void cv_json_put_bool(struct cv_json_out *o, const char *key, bool v)
 {
     put_key(o, key);

@@ -4,6 +4,7 @@
 #define CV_CLI_JSON_H
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/time.h"
 
 /* --- reading --- */
 
@@ -50,5 +51,7 @@ void cv_json_put_text(struct cv_json_out *o, const char *key, const char *text);
 void cv_json_put_uint(struct cv_json_out *o, const char *key, uint64_t v);
 void cv_json_put_int(struct cv_json_out *o, const char *key, int64_t v);
 void cv_json_put_bool(struct cv_json_out *o, const char *key, bool v);
+/* Milliseconds with three digits behind the point. */
+void cv_json_put_ms(struct cv_json_out *o, const char *key, cv_time v);
 void cv_json_put_null(struct cv_json_out *o, const char *key);
 #endif

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/agent.h"
+#include "cli/echo.h"
 #include "cli/headless.h"
 #include "cli/stun.h"
 
@@ -30,7 +31,7 @@ struct command {
     const char *details; /* before the options */
     const char *options; /* letters, as cv_options_parse() takes them */
     bool is_node;
-    int n_arguments;
+    int n_arguments, n_more; /* wanted, and allowed besides */
     int (*run)(struct cv_options *o, struct cv_log *log);
 };
 
@@ -77,6 +78,17 @@ static int run_key(struct cv_options *o, struct cv_log *log)
     return CV_EXIT_OK;
 }
 
+static int run_echo(struct cv_options *o, struct cv_log *log)
+{
+    if (o->argc == 1 && strcmp(o->argv[0], "serve") == 0)
+        return cv_echo_serve(o, log);
+    if (o->argc == 2 && strcmp(o->argv[0], "dial") == 0)
+        return cv_echo_dial(o, log, o->argv[1]);
+    fprintf(stderr, "covim: write \"covim echo serve\" or \"covim echo dial "
+                    "KEY\"\n");
+    return CV_EXIT_USAGE;
+}
+
 static int run_stun(struct cv_options *o, struct cv_log *log)
 {
     return cv_stun_run(o, log);
@@ -87,7 +99,7 @@ static int run_stun(struct cv_options *o, struct cv_log *log)
 static const struct command commands[] = {
     {"agent", "", "serve an editor on standard input and output",
      "The plugin starts it; the protocol is in docs/editor.md.\n", NODE_OPTIONS,
-     true, 0, run_agent},
+     true, 0, 0, run_agent},
     {"share", "FILE", "share a file, print its key",
      "Keeps FILE and the session in step both ways until it is stopped "
      "(^C).\n"
@@ -95,7 +107,7 @@ static const struct command commands[] = {
      "\n"
      "  --open                  let everybody in who has the key\n"
      "  --readonly              let them read only\n",
-     NODE_OPTIONS "or", true, 1, run_share},
+     NODE_OPTIONS "or", true, 1, 0, run_share},
     {"join", "KEY FILE", "join a session, keep its text in a file",
      "Creates FILE; if it exists and differs from the shared text it is left\n"
      "alone and the command ends with 1. Looks for the others until it is\n"
@@ -104,16 +116,31 @@ static const struct command commands[] = {
      "  --force                 FILE may be overwritten\n"
      "  --timeout SECONDS       give up (3) when nobody lets us in until "
      "then\n",
-     NODE_OPTIONS "ft", true, 2, run_join},
+     NODE_OPTIONS "ft", true, 2, 0, run_join},
     {"key", "", "print our identity key and its fingerprint",
-     "  --data-dir DIR          else $XDG_DATA_HOME/covim\n", "dg", false, 0,
+     "  --data-dir DIR          else $XDG_DATA_HOME/covim\n", "dg", false, 0, 0,
      run_key},
+    {"echo", "serve | dial KEY", "measure how two networks can be joined",
+     "\"serve\" prints a key and sends back what comes; \"dial\" goes there. "
+     "Both\nprint JSON lines of what happened and when.\n"
+     "\n"
+     "  --warm                  be ready (addresses, DHT) before the clock "
+     "starts\n"
+     "  --bytes N               N bytes there and back after the first echo\n"
+     "  --interval MS           one more echo every MS, for as long as --for "
+     "says\n"
+     "  --for SECONDS           stay connected so long\n"
+     "  --timeout SECONDS       dial: give up (3, or 5 without a path); else "
+     "60\n"
+     "  --once                  dial: the first failed attempt is the end "
+     "(5)\n",
+     NODE_OPTIONS "tw1BiF", true, 1, 1, run_echo},
     {"stun", "", "tell others their public address (STUN, RFC 8489)",
      "  --listen ADDRESS:PORT   where, over UDP and TCP (else 0.0.0.0:3478 "
      "and\n"
      "                          [::]:3478)\n"
      "  --log LEVEL\n",
-     "lgA", false, 0, run_stun},
+     "lgA", false, 0, 0, run_stun},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -165,7 +192,8 @@ static int run_command(const struct command *c, int argc, char **argv)
 
     if (err == CV_OK)
         err = cv_options_parse(&options, argc, argv, c->options);
-    if (err == CV_OK && options.argc != c->n_arguments) {
+    if (err == CV_OK && (options.argc < c->n_arguments ||
+                         options.argc > c->n_arguments + c->n_more)) {
         fprintf(stderr, "covim: %s takes %s; try \"covim %s --help\"\n",
                 c->name, *c->arguments ? c->arguments : "no arguments",
                 c->name);

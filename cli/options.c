@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define BYTES_MAX (1ul << 40)
+
 enum cv_exit cv_exit_of(int err)
 {
     switch (err) {
@@ -195,6 +197,24 @@ static int take(struct cv_options *o, int letter, const char *value)
     case 'f':
         o->force = true;
         break;
+    case 'w':
+        o->warm = true;
+        break;
+    case '1':
+        o->once = true;
+        break;
+    case 'B':
+        err = parse_number(value, BYTES_MAX, &number);
+        o->bytes = number;
+        break;
+    case 'i':
+        err = parse_number(value, 86400000, &number);
+        o->interval_ms = (unsigned)number;
+        break;
+    case 'F':
+        err = parse_number(value, 86400, &number);
+        o->for_s = (unsigned)number;
+        break;
     case 't':
         err = parse_number(value, 86400, &number);
         o->timeout_s = (unsigned)number;
@@ -225,6 +245,11 @@ int cv_options_parse(struct cv_options *o, int argc, char **argv,
         {"readonly", no_argument, NULL, 'r'},
         {"force", no_argument, NULL, 'f'},
         {"timeout", required_argument, NULL, 't'},
+        {"warm", no_argument, NULL, 'w'},
+        {"once", no_argument, NULL, '1'},
+        {"bytes", required_argument, NULL, 'B'},
+        {"interval", required_argument, NULL, 'i'},
+        {"for", required_argument, NULL, 'F'},
         {NULL, 0, NULL, 0},
     };
     int letter, err = CV_OK;

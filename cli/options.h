@@ -39,6 +39,12 @@ struct cv_options {
     enum cv_role role;
     bool force;         /* join: FILE may exist and differ */
     unsigned timeout_s; /* join: give up; 0: never */
+    /* of echo */
+    bool warm;            /* be ready before the clock starts */
+    bool once;            /* the first failed attempt is the end */
+    uint64_t bytes;       /* bulk; 0: none */
+    unsigned interval_ms; /* between echoes; 0: one echo */
+    unsigned for_s;       /* stay so long; 0: until it is done */
     /* of stun */
     struct cv_servers listen;
 

@@ -753,9 +753,7 @@ int covim_listen(covim_place **out, covim_node *node, const uint8_t *secret,
                          : cv_keypair_generate(&pair, n->rng);
     if (err != CV_OK)
         return err;
-    err = cv_grants_issue(&grants, NULL, &pair.pub, &pair, &n->identity.pub,
-                          CV_ROLE_HOST, CV_GRANT_ADMIT,
-                          cv_node_unix_s(n) + CV_GRANT_LIFETIME_S, n->rng);
+    err = cv_node_host(n, &pair, &grants);
     if (err == CV_OK)
         err = open_place(out, node, &pair.pub, &grants, events, user);
     cv_wipe(&pair, sizeof pair);

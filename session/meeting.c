@@ -24,6 +24,33 @@ void cv_meeting_changed(struct cv_meeting *m)
         m->events->changed(m->user);
 }
 
+void cv_meeting_mark(struct cv_meeting *m, enum cv_mark_kind kind,
+                     const struct cv_key *node,
+                     const struct cv_candidates *candidates, const char *text)
+{
+    struct cv_mark mark = {.kind = kind, .at = cv_meeting_now(m), .text = text};
+
+    if (m->events->mark == NULL || m->state != MEETING_OPEN)
+        return;
+    if (node != NULL)
+        mark.node = *node;
+    if (candidates != NULL) {
+        mark.n = candidates->n;
+        mark.nat = candidates->nat;
+    }
+    m->events->mark(m->user, &mark);
+}
+
+bool cv_meeting_attempt_mark(struct cv_meeting *m, const uint8_t attempt[8],
+                             const struct cv_mark *mark)
+{
+    if (cv_meeting_by_attempt(m, attempt) == NULL)
+        return false;
+    if (m->events->mark != NULL && m->state == MEETING_OPEN)
+        m->events->mark(m->user, mark);
+    return true;
+}
+
 static void step_neighbours(struct cv_meeting *m, cv_time now)
 {
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {

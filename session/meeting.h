@@ -89,6 +89,8 @@ struct cv_meeting_events {
     void (*renamed)(void *user); /* we have another name */
     /* A person would not let us in; nobody is asked again. */
     void (*refused)(void *user, const char *text);
+    /* A milestone on the way to somebody; see transport/mark.h. */
+    void (*mark)(void *user, const struct cv_mark *mark);
     /* cv_meeting_leave() is done, or the node ends: free it. */
     void (*done)(void *user);
 };
@@ -144,5 +146,7 @@ void cv_meeting_renamed(struct cv_meeting *m);
 bool cv_meeting_attempt(struct cv_meeting *m, const uint8_t attempt[8],
                         enum cv_attempt_state state, const char *reason);
 bool cv_meeting_conn(struct cv_meeting *m, struct cv_conn *conn);
+bool cv_meeting_attempt_mark(struct cv_meeting *m, const uint8_t attempt[8],
+                             const struct cv_mark *mark);
 void cv_meeting_end(struct cv_meeting *m); /* the node ends: `done` at once */
 #endif

@@ -140,6 +140,7 @@ static void on_peer_member(void *user, struct cv_peer *p)
     m->node->counters.admitted++;
     cv_neighbour_set_reach(n, CV_REACH_MEMBER);
     cv_conn_path(cv_peer_conn(p), &n->path);
+    cv_meeting_mark(m, CV_MARK_MEMBER, &n->node, NULL, "");
     cv_info(m->node->log, "meeting: joined, peer=%s, role=%s",
             cv_key_short(&n->node, key), cv_role_name(n->role));
     m->events->member(m->user, n);
@@ -185,12 +186,32 @@ static void on_peer_datagram(void *user, struct cv_peer *p,
         n->meeting->events->datagram(n->meeting->user, n, data);
 }
 
+static void mark_path(struct cv_neighbour *n, const struct cv_path_info *path)
+{
+    struct cv_mark mark = {
+        .kind = CV_MARK_SWITCHED,
+        .at = cv_meeting_now(n->meeting),
+        .node = n->node,
+        .path = path->kind,
+        .addr = path->remote,
+        .rtt = path->rtt,
+        .text = "",
+    };
+
+    if (n->meeting->events->mark == NULL ||
+        (path->kind == n->path.kind &&
+         cv_addr_equal(&path->remote, &n->path.remote)))
+        return;
+    n->meeting->events->mark(n->meeting->user, &mark);
+}
+
 static void on_peer_path(void *user, struct cv_peer *p,
                          const struct cv_path_info *path)
 {
     struct cv_neighbour *n = user;
 
     (void)p;
+    mark_path(n, path);
     n->path = *path;
     if (path->kind != CV_PATH_NONE && !path->silent) {
         n->silent_at = n->recall_at = CV_NEVER;

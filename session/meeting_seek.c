@@ -44,6 +44,7 @@ void cv_neighbour_fail(struct cv_neighbour *n, const char *reason)
             cv_key_short(&n->node, key), reason);
     cv_text_clean(n->failure, sizeof n->failure, reason, strlen(reason));
     memcpy(m->failure, n->failure, sizeof m->failure);
+    cv_meeting_mark(m, CV_MARK_FAILED, &n->node, NULL, n->failure);
     cv_neighbour_stop_calling(n);
     if (n->peer == NULL)
         cv_neighbour_set_reach(n, CV_REACH_NONE);
@@ -66,6 +67,7 @@ static void knock(struct cv_neighbour *n)
         return;
     }
     if (err == CV_OK) {
+        cv_meeting_mark(m, CV_MARK_KNOCK, &n->node, &own, "");
         n->called_out = true;
         memcpy(n->out, contact.attempt, sizeof n->out);
         n->give_up = cv_meeting_now(m) + CV_MEETING_ATTEMPT;
@@ -203,6 +205,8 @@ static void on_pointer(void *user, const struct cv_pointer_info *p)
     if (n == NULL)
         return;
     fresh = !n->pointer || p->seq > n->seq; /* it lives */
+    if (fresh)
+        cv_meeting_mark(m, CV_MARK_POINTER, &n->node, &p->candidates, "");
     n->pointer = true;
     n->seq = p->seq;
     n->identity_known = true;
@@ -237,6 +241,7 @@ static void on_knock(void *user, const struct cv_knock_info *k)
 
     if (m->state != MEETING_OPEN || m->grants.n == 0 || m->node->net == NULL)
         return;
+    cv_meeting_mark(m, CV_MARK_KNOCKED, &k->contact.node, &k->contact.peer, "");
     own_candidates(m, &own);
     if (!k->has_grant && !ours &&
         (!cv_meeting_may_admit(m) ||
@@ -283,6 +288,7 @@ static void on_answer(void *user, const struct cv_answer_info *a)
     if (m->state != MEETING_OPEN || n == NULL || !n->called_out ||
         memcmp(n->out, a->contact.attempt, sizeof n->out) != 0)
         return;
+    cv_meeting_mark(m, CV_MARK_ANSWER, &n->node, &a->contact.peer, "");
     switch (a->verdict) {
     case CV_VERDICT_OK:
     case CV_VERDICT_ASK:
@@ -378,6 +384,10 @@ bool cv_meeting_attempt(struct cv_meeting *m, const uint8_t attempt[8],
 
 void cv_meeting_candidates(struct cv_meeting *m)
 {
+    struct cv_candidates own;
+
+    own_candidates(m, &own);
+    cv_meeting_mark(m, CV_MARK_GATHERED, NULL, &own, "");
     m->publish_due = true;
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
         if (n->recall_at != CV_NEVER)

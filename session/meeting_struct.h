@@ -52,6 +52,11 @@ void cv_meeting_wake(struct cv_meeting *m);
 /* Tell the owner that something is different. */
 void cv_meeting_changed(struct cv_meeting *m);
 
+/* Tell whoever measures.  NULL: about ourselves; about nobody's addresses. */
+void cv_meeting_mark(struct cv_meeting *m, enum cv_mark_kind kind,
+                     const struct cv_key *node,
+                     const struct cv_candidates *candidates, const char *text);
+
 /* --- meeting_known.c --- */
 
 /* The only place that moves a neighbour nearer or further. */

@@ -39,6 +39,20 @@ const char *cv_node_dht_state(const struct cv_node *node)
     return "disconnected";
 }
 
+bool cv_node_is_ready(const struct cv_node *node)
+{
+    return node->net != NULL && node->gathered &&
+           cv_dht_state(node->dht) == CV_DHT_CONNECTED;
+}
+
+int cv_node_host(const struct cv_node *node, const struct cv_keypair *session,
+                 struct cv_grants *out)
+{
+    return cv_grants_issue(
+        out, NULL, &session->pub, session, &node->identity.pub, CV_ROLE_HOST,
+        CV_GRANT_ADMIT, cv_node_unix_s(node) + CV_GRANT_LIFETIME_S, node->rng);
+}
+
 int cv_node_add_meeting(struct cv_node *node, struct cv_meeting *m)
 {
     if (node->n_meetings == CV_NODE_MEETINGS)
@@ -65,6 +79,7 @@ static void on_candidates(void *user, const struct cv_candidates *own)
     struct cv_node *node = user;
 
     (void)own;
+    node->gathered = true;
     for (unsigned i = 0; i < node->n_meetings; i++)
         cv_meeting_candidates(node->meetings[i]);
 }
@@ -87,6 +102,16 @@ static void on_attempt(void *user, const uint8_t attempt[8],
             return;
 }
 
+static void on_mark(void *user, const uint8_t attempt[8],
+                    const struct cv_mark *mark)
+{
+    struct cv_node *node = user;
+
+    for (unsigned i = 0; i < node->n_meetings; i++)
+        if (cv_meeting_attempt_mark(node->meetings[i], attempt, mark))
+            return;
+}
+
 static void on_conn(void *user, struct cv_conn *conn)
 {
     struct cv_node *node = user;
@@ -106,6 +131,7 @@ static const struct cv_net_events net_events = {
     .candidates = on_candidates,
     .network_changed = on_network_changed,
     .attempt = on_attempt,
+    .mark = on_mark,
     .conn = on_conn,
 };
 

@@ -36,6 +36,7 @@ struct cv_node {
     struct cv_net *net; /* NULL: no usable network at the moment */
     struct cv_net_config net_config;
     char *stun[CV_NET_STUN_SERVERS];
+    bool gathered; /* our addresses were told at least once */
     struct cv_dht *dht;
     struct cv_timer *timer; /* renewal of the certificate, retry of the net */
     struct cv_meeting *meetings[CV_NODE_MEETINGS];
@@ -46,7 +47,13 @@ struct cv_node {
 
 uint64_t cv_node_unix_s(const struct cv_node *node);
 uint32_t cv_node_next_id(struct cv_node *node);
+/* Is all there that dialling wants: addresses of ours, and a DHT? */
+bool cv_node_is_ready(const struct cv_node *node);
 const char *cv_node_dht_state(const struct cv_node *node);
+/* Make us the host of a session that lives as long as this process. */
+CV_MUST_USE int cv_node_host(const struct cv_node *node,
+                             const struct cv_keypair *session,
+                             struct cv_grants *out);
 /* CV_ERR_LIMIT. */
 CV_MUST_USE int cv_node_add_meeting(struct cv_node *node, struct cv_meeting *m);
 void cv_node_remove_meeting(struct cv_node *node, struct cv_meeting *m);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "transport/conn.h"
+#include "transport/mark.h"
 
 struct cv_net;
 
@@ -41,6 +42,9 @@ struct cv_net_events {
     void (*network_changed)(void *user);
     void (*attempt)(void *user, const uint8_t attempt[8],
                     enum cv_attempt_state state, const char *reason);
+    /* A milestone of an attempt, told from where it happens; may be NULL. */
+    void (*mark)(void *user, const uint8_t attempt[8],
+                 const struct cv_mark *mark);
     /* Handshake confirmed with the pinned node key.  Set its events now. */
     void (*conn)(void *user, struct cv_conn *conn);
 };

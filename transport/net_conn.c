@@ -76,6 +76,7 @@ static void on_confirmed(void *user, struct cv_conn *conn)
     cv_info(net->log, "net: connected, peer=%s path=%s role=%s",
             cv_net_link_name(l, name), cv_path_kind_name(best ? best->kind : 0),
             l->contact.knocked ? "client" : "server");
+    cv_net_mark(l, CV_MARK_CONFIRMED, NULL, best);
     l->handed = true;
     close_others(l);
     net->events->conn(net->user, conn);
@@ -180,6 +181,7 @@ void cv_net_start_handshake(struct cv_net_link *l, cv_time now)
     struct cv_quic_config config = quic_config(l);
     int err;
 
+    cv_net_mark(l, CV_MARK_HANDSHAKE, NULL, NULL);
     l->connect_at = CV_NEVER;
     l->handshake_by = CV_NEVER; /* QUIC has its own */
     err = cv_quic_connect(&l->conn, l->net->quic, &config, now);

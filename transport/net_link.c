@@ -37,11 +37,38 @@ void cv_net_fail(struct cv_net_link *l, const char *reason)
     snprintf(l->reason, sizeof l->reason, "%s", reason);
 }
 
+void cv_net_mark(const struct cv_net_link *l, enum cv_mark_kind kind,
+                 const struct cv_path_addr *addr, const struct cv_path *path)
+{
+    struct cv_mark m = {
+        .kind = kind,
+        .at = cv_loop_now(l->net->loop),
+        .node = l->contact.node,
+        .n = l->sent,
+        .text = "",
+    };
+
+    if (!l->net->events->mark)
+        return;
+    if (path) {
+        addr = &path->addr;
+        m.rtt = path->srtt;
+    }
+    if (addr) {
+        m.addr = addr->remote;
+        m.path = path ? path->kind
+                      : cv_local_path_kind(&l->net->local, &addr->remote);
+    }
+    l->net->events->mark(l->net->user, l->contact.attempt, &m);
+}
+
 static int on_send(void *user, const struct cv_path_addr *to, unsigned ttl,
                    const uint8_t *data, size_t len, size_t segment)
 {
     struct cv_net_link *l = user;
 
+    if (!l->confirmed && l->sent++ == 0)
+        cv_net_mark(l, CV_MARK_CHECK, to, NULL);
     return cv_net_send(l->net, to, ttl, data, len, segment);
 }
 
@@ -88,6 +115,7 @@ static void on_reached(void *user)
     struct cv_net_link *old = connected(l->net, &l->contact);
     cv_time now = cv_loop_now(l->net->loop);
 
+    cv_net_mark(l, CV_MARK_PATH, NULL, cv_pathset_best(&l->attempt->paths));
     l->connect_at = now;
     l->handshake_by = now + HANDSHAKE_TIME;
     if (old && old != l) /* it was given the same addresses */
@@ -192,6 +220,10 @@ void cv_net_link_step(struct cv_net_link *l, cv_time now)
 {
     if (cv_attempt_deadline(l->attempt) <= now)
         cv_attempt_step(l->attempt, now);
+    if (l->attempt->heard && !l->heard) {
+        l->heard = true;
+        cv_net_mark(l, CV_MARK_HEARD, NULL, NULL);
+    }
     if (l->attempt->phase == CV_ATTEMPT_REACHED && !l->reached) {
         l->reached = true;
         l->net->events->attempt(l->net->user, l->contact.attempt,

@@ -28,6 +28,8 @@ struct cv_net_link {
     struct cv_attempt *attempt;
     struct cv_conn *conn; /* NULL until the handshake starts */
     cv_time begun;
+    unsigned sent;        /* packets, until the handshake is confirmed */
+    bool heard;           /* the mark was told */
     cv_time connect_at;   /* when the client starts the handshake */
     cv_time handshake_by; /* without a handshake by then it failed */
     bool reached;         /* the owner was told */
@@ -106,6 +108,9 @@ bool cv_net_are_rivals(const struct cv_net_link *a,
 /* Does the attempt of `a` stand against its rival `b`?  That of the smaller
  * node key does. */
 bool cv_net_stands(const struct cv_net_link *a, const struct cv_net_link *b);
+/* Tell whoever measures: `addr` and `path` may be NULL. */
+void cv_net_mark(const struct cv_net_link *l, enum cv_mark_kind kind,
+                 const struct cv_path_addr *addr, const struct cv_path *path);
 /* The path that packets take changed; NULL: none works. */
 void cv_net_path_changed(struct cv_net_link *l, const struct cv_path *path);
 /* End it without an event; the other side is told. */

@@ -7,3 +7,5 @@ covim_test(e2e/covim SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_covim.c
 add_executable(example_echo ${CMAKE_SOURCE_DIR}/docs/examples/echo.c)
 target_link_libraries(example_echo PRIVATE covim_flags libcovim)
 covim_script_test(e2e/echo SCRIPT ${CMAKE_CURRENT_LIST_DIR}/echo.sh TIMEOUT 90)
+covim_script_test(e2e/echo_cli SCRIPT ${CMAKE_CURRENT_LIST_DIR}/echo_cli.sh
+                  TIMEOUT 120)
