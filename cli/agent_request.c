@@ -97,6 +97,7 @@ static void req_hello(struct cv_agent *a, const struct cv_rpc_id *id,
                  CV_NAME_MAX_TEXT - 1, why);
     why[0] = '\0';
     cv_json_get_bool(params, "lan", &a->options->lan);
+    cv_json_get_bool(params, "port_mapping", &a->options->port_mapping);
     if (cv_json_copy(params, "log", level, sizeof(level)))
         cv_log_level_parse(level, &a->log->level);
     if (take_servers(&a->options->bootstrap,

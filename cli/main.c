@@ -17,6 +17,9 @@ static const char node_help[] =
     "  --stun HOST:PORT        ask there for our public address; also "
     "COVIM_STUN\n"
     "  --no-lan                do not look for peers on the LAN\n"
+    "  --no-port-mapping       do not ask the gateway for a port (PCP, "
+    "NAT-PMP, UPnP);\n"
+    "                          also COVIM_NO_PORT_MAPPING=1\n"
     "  --name NAME             what others see (else COVIM_NAME, USER)\n"
     "  --data-dir DIR          identity and sessions (else "
     "$XDG_DATA_HOME/covim)\n"
@@ -94,7 +97,7 @@ static int run_stun(struct cv_options *o, struct cv_log *log)
     return cv_stun_run(o, log);
 }
 
-#define NODE_OPTIONS "bsLndpPgA"
+#define NODE_OPTIONS "bsLmndpPgA"
 
 static const struct command commands[] = {
     {"agent", "", "serve an editor on standard input and output",

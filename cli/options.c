@@ -104,6 +104,7 @@ int cv_options_init(struct cv_options *o)
 
     memset(o, 0, sizeof(*o));
     o->lan = true;
+    o->port_mapping = getenv("COVIM_NO_PORT_MAPPING") == NULL;
     o->log_level = CV_LOG_WARN;
     o->admission = CV_ADMIT_ASK;
     o->role = CV_ROLE_EDITOR;
@@ -170,6 +171,9 @@ static int take(struct cv_options *o, int letter, const char *value)
     case 'L':
         o->lan = false;
         break;
+    case 'm':
+        o->port_mapping = false;
+        break;
     case 'n':
         snprintf(o->name, sizeof(o->name), "%s", value);
         break;
@@ -235,6 +239,7 @@ int cv_options_parse(struct cv_options *o, int argc, char **argv,
         {"stun", required_argument, NULL, 's'},
         {"listen", required_argument, NULL, 'l'},
         {"no-lan", no_argument, NULL, 'L'},
+        {"no-port-mapping", no_argument, NULL, 'm'},
         {"name", required_argument, NULL, 'n'},
         {"data-dir", required_argument, NULL, 'd'},
         {"port", required_argument, NULL, 'p'},
@@ -288,6 +293,7 @@ void cv_options_node(const struct cv_options *o, struct cv_loop *loop,
     config->stun = (const char *const *)o->stun.item;
     config->n_stun = o->stun.n;
     config->lan = o->lan;
+    config->port_mapping = o->port_mapping;
     config->port = o->port;
     config->dht_port = o->dht_port;
 }

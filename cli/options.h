@@ -29,6 +29,7 @@ struct cv_options {
     struct cv_servers bootstrap;
     struct cv_servers stun;
     bool lan;
+    bool port_mapping;
     char name[CV_NAME_MAX_TEXT];
     char *data_dir; /* NULL: the user's */
     uint16_t port, dht_port;
@@ -52,7 +53,8 @@ struct cv_options {
     char **argv;
 };
 
-/* Defaults, then the environment (COVIM_BOOTSTRAP, COVIM_STUN, COVIM_NAME). */
+/* Defaults, then the environment (COVIM_BOOTSTRAP, COVIM_STUN, COVIM_NAME,
+ * COVIM_NO_PORT_MAPPING). */
 CV_MUST_USE int cv_options_init(struct cv_options *o);
 void cv_options_fini(struct cv_options *o);
 /* Parse the options of one command.  `allowed`: its short names. CV_ERR_INVALID

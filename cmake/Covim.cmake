@@ -95,7 +95,7 @@ function(covim_script_test test)
     endif()
     set_tests_properties(${test} PROPERTIES TIMEOUT ${arg_TIMEOUT}
         SKIP_RETURN_CODE 77
-        ENVIRONMENT "COVIM_BUILD=${CMAKE_BINARY_DIR};${arg_ENV}")
+        ENVIRONMENT "COVIM_BUILD=${CMAKE_BINARY_DIR};COVIM_NO_PORT_MAPPING=1;${arg_ENV}")
     if(arg_SERIAL)
         set_tests_properties(${test} PROPERTIES RUN_SERIAL TRUE)
     endif()

@@ -114,6 +114,7 @@ int covim_node_new(covim_node **out, const struct covim_config *config,
         .stun = config->stun,
         .n_stun = config->n_stun,
         .lan = config->lan,
+        .port_mapping = config->port_mapping,
         .port = config->port,
         .dht_port = config->dht_port,
     };

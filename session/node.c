@@ -222,6 +222,7 @@ static int open_net(struct cv_node *node, const struct cv_node_config *config,
         .rng = node->rng,
         .node = &node->key,
         .port = config->port,
+        .port_mapping = config->port_mapping,
         .stun = (const char *const *)node->stun,
         .n_stun = n,
     };

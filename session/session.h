@@ -27,6 +27,7 @@ struct cv_node_config {
     const char *const *stun; /* "HOST:PORT"[n] */
     unsigned n_stun;
     bool lan;          /* find peers on the LAN by multicast */
+    bool port_mapping; /* ask the gateway for a port: PCP, NAT-PMP, UPnP */
     uint16_t port;     /* of our UDP socket; 0: any */
     uint16_t dht_port; /* 0: any */
 };

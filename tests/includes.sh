@@ -33,6 +33,7 @@ rules='
     # in the protocol of the document format.
     only("jansson", "cli/(rpc|json[a-z_]*)[.]c|session/presence[.]c")
     only("sqlite3", "session/store[.]c")
+    only("miniupnpc/", "transport/upnp[.]c")
 '
 
 # Not libraries: the language, POSIX and Linux.
@@ -274,6 +275,7 @@ must_fail session/quic.c '#include <ngtcp2/ngtcp2.h>' 'only .*quic'
 must_fail discovery/finder.c '#include <opendht/opendht_c.h>' 'only .*dht'
 must_fail session/session.c '#include <jansson.h>' 'only .*json'
 must_fail session/session.c '#include <sqlite3.h>' 'only .*store'
+must_fail transport/x.c '#include <miniupnpc/miniupnpc.h>' 'only .*upnp'
 must_fail transport/x.c '#include <curl/curl.h>' 'of no known library'
 must_fail transport/path.c '#include "transport/quic_impl.h"' \
     'through transport/quic_impl.h'

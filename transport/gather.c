@@ -121,6 +121,24 @@ void cv_gather_reflexive(struct cv_gather *g, const struct cv_addr *mapped,
     *p = (struct cv_gather_peer){.peer = *peer, .mapped = *mapped, .at = now};
 }
 
+static bool set_mapped(struct cv_addr *at, const struct cv_addr *to)
+{
+    struct cv_addr was = *at;
+
+    *at = to ? *to : (struct cv_addr){0};
+    return !cv_addr_equal(&was, at);
+}
+
+void cv_gather_mapped(struct cv_gather *g, const struct cv_addr *udp,
+                      const struct cv_addr *tcp, cv_time now)
+{
+    bool news = set_mapped(&g->mapped, udp);
+
+    news = set_mapped(&g->mapped_tcp, tcp) || news;
+    if (news)
+        soon(g, now);
+}
+
 static struct cv_gather_source *find_open(struct cv_gather *g,
                                           const struct cv_stun *m)
 {
@@ -247,10 +265,13 @@ static struct verdict judge(const struct cv_gather *g, enum cv_family family)
     return v;
 }
 
-static bool has(const struct cv_candidates *c, const struct cv_addr *a)
+/* A TCP address is another one than the same of UDP. */
+static bool has(const struct cv_candidates *c, enum cv_candidate_type type,
+                const struct cv_addr *a)
 {
     for (unsigned i = 0; i < c->n; i++)
-        if (cv_addr_equal(&c->c[i].addr, a))
+        if (cv_addr_equal(&c->c[i].addr, a) &&
+            (c->c[i].type == CV_CANDIDATE_TCP) == (type == CV_CANDIDATE_TCP))
             return true;
     return false;
 }
@@ -258,7 +279,7 @@ static bool has(const struct cv_candidates *c, const struct cv_addr *a)
 static void add(struct cv_candidates *c, enum cv_candidate_type type,
                 const struct cv_addr *a)
 {
-    if (c->n == CV_CANDIDATES_MAX || has(c, a))
+    if (c->n == CV_CANDIDATES_MAX || has(c, type, a))
         return;
     c->c[c->n].type = (uint8_t)type;
     c->c[c->n].pref = (uint8_t)(200 - 10 * c->n);
@@ -306,7 +327,7 @@ static bool all_failed(const struct cv_gather *g)
     return any;
 }
 
-/* IPv6 global, reflexive, then addresses of the LAN. */
+/* IPv6 global, mapped, reflexive, then addresses of the LAN. */
 static void collect(struct cv_gather *g, struct cv_candidates *c)
 {
     struct verdict v4 = judge(g, CV_FAMILY_IPV4);
@@ -319,6 +340,8 @@ static void collect(struct cv_gather *g, struct cv_candidates *c)
         c->nat |= CV_NAT_IPV6;
     if (g->local.ipv4)
         add_hosts(g, c, CV_FAMILY_IPV4, true, HOSTS_V4_MAX);
+    if (g->local.ipv4 && g->mapped.family != CV_FAMILY_NONE)
+        add(c, CV_CANDIDATE_MAPPED, &g->mapped);
     c->nat |= v4.mapping;
     if (v4.mapped.family != CV_FAMILY_NONE) {
         if (is_host(g, &v4.mapped))
@@ -335,12 +358,13 @@ static void collect(struct cv_gather *g, struct cv_candidates *c)
         add_hosts(g, c, CV_FAMILY_IPV4, false, HOSTS_V4_MAX);
     if (g->local.ipv6)
         add_hosts(g, c, CV_FAMILY_IPV6, false, 1);
+    if (g->mapped_tcp.family != CV_FAMILY_NONE)
+        add(c, CV_CANDIDATE_TCP, &g->mapped_tcp);
     if (all_failed(g))
         c->nat |= CV_NAT_UDP_BLOCKED;
 }
 
-/* Has every source had its say? */
-static bool settled(const struct cv_gather *g)
+bool cv_gather_settled(const struct cv_gather *g)
 {
     for (unsigned s = 0; s < g->n_servers; s++)
         for (unsigned k = 0; k < CV_GATHER_ADDRS; k++) {
@@ -367,7 +391,7 @@ cv_time cv_gather_deadline(const struct cv_gather *g)
     for (unsigned i = 0; i < CV_GATHER_PEERS; i++)
         if (g->peer[i].mapped.family != CV_FAMILY_NONE)
             at = cv_time_min(at, g->peer[i].at + CV_GATHER_PEER_LIFE);
-    if (!g->told && settled(g))
+    if (!g->told && cv_gather_settled(g))
         at = cv_time_min(at, g->started);
     return at;
 }
@@ -414,7 +438,7 @@ void cv_gather_step(struct cv_gather *g, cv_time now)
             memset(&g->peer[i], 0, sizeof g->peer[i]);
             soon(g, now);
         }
-    if (now < g->tell_at && (g->told || !settled(g)))
+    if (now < g->tell_at && (g->told || !cv_gather_settled(g)))
         return;
     g->tell_at = CV_NEVER;
     collect(g, &c);

@@ -61,6 +61,7 @@ struct cv_gather {
     unsigned n_servers; /* configured, resolved or not */
     struct cv_gather_source source[CV_GATHER_SERVERS][CV_GATHER_ADDRS];
     struct cv_gather_peer peer[CV_GATHER_PEERS];
+    struct cv_addr mapped, mapped_tcp; /* by the gateway; family NONE: none */
     struct cv_candidates own;
     bool told; /* `changed` was called at least once */
     cv_time tell_at;
@@ -87,6 +88,10 @@ void cv_gather_refresh(struct cv_gather *g, cv_time now);
 /* An authenticated check of ours was answered. */
 void cv_gather_reflexive(struct cv_gather *g, const struct cv_addr *mapped,
                          const struct cv_addr *peer, cv_time now);
+/* The gateway maps these public addresses to our ports (portmap.h); NULL: it
+ * does not. */
+void cv_gather_mapped(struct cv_gather *g, const struct cv_addr *udp,
+                      const struct cv_addr *tcp, cv_time now);
 /* A STUN message that is not an attempt's; true when it was ours. */
 bool cv_gather_input(struct cv_gather *g, const struct cv_path_addr *from,
                      const struct cv_stun *m, cv_time now);
@@ -94,6 +99,8 @@ bool cv_gather_input(struct cv_gather *g, const struct cv_path_addr *from,
 cv_time cv_gather_deadline(const struct cv_gather *g);
 void cv_gather_step(struct cv_gather *g, cv_time now);
 
+/* Has every source had its say, or failed to? */
+bool cv_gather_settled(const struct cv_gather *g);
 /* Current candidates, best first. */
 const struct cv_candidates *cv_gather_own(const struct cv_gather *g);
 /* A sentence: addresses by kind, NAT, servers that answer. */

@@ -86,7 +86,8 @@ bool cv_local_same_nat(const struct cv_local *local,
     if (local->reflexive.family == CV_FAMILY_NONE)
         return false;
     for (unsigned i = 0; i < peer->n; i++)
-        if (peer->c[i].type == CV_CANDIDATE_SRFLX &&
+        if ((peer->c[i].type == CV_CANDIDATE_SRFLX ||
+             peer->c[i].type == CV_CANDIDATE_MAPPED) &&
             cv_addr_same_ip(&peer->c[i].addr, &local->reflexive))
             return true;
     return false;

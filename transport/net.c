@@ -76,6 +76,17 @@ static void on_candidates(void *user, const struct cv_candidates *own)
     net->events->candidates(net->user, own);
 }
 
+static void on_mapping(void *user)
+{
+    struct cv_net *net = user;
+    const struct cv_portmap *pm = cv_portmapper_state(net->portmapper);
+
+    cv_gather_mapped(&net->gather, cv_portmap_public(pm, CV_PORTMAP_UDP),
+                     cv_portmap_public(pm, CV_PORTMAP_TCP),
+                     cv_loop_now(net->loop));
+    cv_timer_set(net->timer, 0);
+}
+
 static void on_resolved(void *user, int err, const struct cv_addr *addrs,
                         unsigned n);
 
@@ -92,6 +103,8 @@ static void recheck(struct cv_net *net, cv_time now)
 static void start_anew(struct cv_net *net, cv_time now)
 {
     cv_gather_network_changed(&net->gather, &net->local, now);
+    if (net->portmapper)
+        cv_portmapper_network(net->portmapper, &net->local);
     for (struct cv_net_link *l = net->links; l; l = l->next)
         if (!l->gone && !l->failed)
             cv_attempt_network_changed(l->attempt, now);
@@ -226,6 +239,10 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
                    net->n_servers, on_gather_send, on_candidates, net, now);
     net->resolve_at = now;
     cv_timer_set(net->timer, now);
+    if (config->port_mapping &&
+        cv_portmapper_new(&net->portmapper, net->loop, net->log, net->rng,
+                          on_mapping, net) == CV_OK)
+        cv_portmapper_network(net->portmapper, &net->local);
     *out = net;
     return CV_OK;
 fail:
@@ -243,6 +260,7 @@ static void destroy(struct cv_net *net)
     }
     for (unsigned i = 0; i < net->n_servers; i++)
         cv_resolve_cancel(net->server[i].resolve);
+    cv_portmapper_free(net->portmapper);
     cv_netif_watch_free(net->watch);
     cv_quic_ctx_free(net->quic);
     cv_timer_free(net->timer);

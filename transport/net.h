@@ -25,6 +25,7 @@ struct cv_net_config {
     const struct cv_keypair *node; /* kept: N */
     uint16_t port;                 /* of UDP; 0: any */
     bool answer_stun;              /* answer unauthenticated Binding requests */
+    bool port_mapping;             /* ask the gateway for a port (portmap.h) */
     const char *const *stun;       /* "HOST:PORT"[n_stun], copied */
     unsigned n_stun;
 };

@@ -10,6 +10,7 @@
 #include "transport/gather.h"
 #include "transport/net.h"
 #include "transport/netif.h"
+#include "transport/portmapper.h"
 #include "transport/quic.h"
 #include "transport/route.h"
 #include "transport/stunserver.h"
@@ -68,6 +69,7 @@ struct cv_net {
     struct cv_udp *udp;
     struct cv_timer *timer;
     struct cv_netif_watch *watch;
+    struct cv_portmapper *portmapper; /* NULL: not wanted */
     struct cv_quic_ctx *quic;
     struct cv_gather gather;
     struct cv_local local; /* what attempts look at */

@@ -68,6 +68,7 @@ struct covim_config {
     const char *const *stun; /* "HOST:PORT"[n] */
     unsigned n_stun;
     bool lan;          /* find peers on the LAN by multicast */
+    bool port_mapping; /* ask the gateway for a port: PCP, NAT-PMP, UPnP */
     uint16_t port;     /* of UDP; 0: any */
     uint16_t dht_port; /* 0: any */
     /* Lines of the log up to `log_level` (0 errors … 4 packets); may be NULL.

@@ -371,6 +371,33 @@ TEST(only_sensible_addresses_of_others_are_tried)
     CHECK(!cv_local_may_send(&local, &a, false));
 }
 
+TEST(a_mapped_address_is_told_when_it_comes_and_goes)
+{
+    struct cv_addr udp = cv_addr_ipv4(0x08080404, 4444), other = udp;
+
+    start(0);
+    run(now);
+    CHECK(cv_gather_settled(&g));
+    cv_gather_mapped(&g, &udp, &udp, now);
+    run(now + CV_SECOND);
+    CHECK_EQ(n_told, 2);
+    CHECK(names(&told, CV_CANDIDATE_MAPPED, "8.8.4.4:4444"));
+    CHECK(names(&told, CV_CANDIDATE_TCP, "8.8.4.4:4444"));
+    CHECK_EQ(told.c[0].type, CV_CANDIDATE_MAPPED); /* before the LAN's */
+    cv_gather_mapped(&g, &udp, &udp, now);
+    run(now + CV_SECOND);
+    CHECK_EQ(n_told, 2);
+    other.port++;
+    cv_gather_mapped(&g, &other, NULL, now);
+    run(now + CV_SECOND);
+    CHECK_EQ(n_told, 3);
+    CHECK(names(&told, CV_CANDIDATE_MAPPED, "8.8.4.4:4445"));
+    CHECK(!names(&told, CV_CANDIDATE_TCP, "8.8.4.4:4444"));
+    cv_gather_mapped(&g, NULL, NULL, now);
+    run(now + CV_SECOND);
+    CHECK_EQ(told.n, 1);
+}
+
 RUN_TESTS(T(without_servers_the_interfaces_are_told_at_once),
           T(a_server_is_asked_three_times_and_again_every_25_seconds),
           T(the_only_server_is_believed), T(of_two_servers_one_is_not_enough),
@@ -380,5 +407,6 @@ RUN_TESTS(T(without_servers_the_interfaces_are_told_at_once),
           T(answers_from_elsewhere_and_to_other_questions_are_ignored),
           T(a_public_host_has_no_reflexive_candidate),
           T(a_changed_network_is_asked_about_afresh),
+          T(a_mapped_address_is_told_when_it_comes_and_goes),
           T(interfaces_are_filtered_unless_alone),
           T(only_sensible_addresses_of_others_are_tried))

@@ -1,4 +1,4 @@
-foreach(name stun checks gather pathset stunserver)
+foreach(name stun checks gather pathset stunserver pcp portmap)
     covim_test(unit/${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c
                LINK covim_transport)
 endforeach()

@@ -83,6 +83,9 @@ function! s:hello_params() abort
     if exists('g:covim_lan')
         let l:params.lan = g:covim_lan ? v:true : v:false
     endif
+    if exists('g:covim_port_mapping')
+        let l:params.port_mapping = g:covim_port_mapping ? v:true : v:false
+    endif
     if exists('g:covim_log')
         let l:params.log = g:covim_log
     endif
