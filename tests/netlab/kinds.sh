@@ -1,54 +1,80 @@
 #!/usr/bin/env bash
-# Each kind of NAT of lab.sh is what it says (RFC 5780's mapping and filtering
-# tests), seen from a host behind it:
+# Each kind of NAT is what README.md says, as seen from a host behind it by the
+# tests of RFC 5780, for UDP and for TCP; and no kind passes for another.
 #
-#     pub (20.0.0.1, STUN on two ports) ── wan ── router KIND ── host
+#     p (two addresses, the prober's server) ── ten routers ── NAT ── host
 set -euo pipefail
 # shellcheck source=tests/netlab/lab.sh
 . "$(dirname "$0")/lab.sh"
 
 probe=$COVIM_BUILD/tests/natprobe
-covim=$COVIM_BUILD/cli/covim
-work=$(mktemp -d)
+failed=0
+
+fail() {
+    echo "FAIL: $*"
+    failed=1
+}
+
+# What a host is to find: mapping/filtering/ports/strays.
+want='
+none       none           -              eim/eif/not/answered         eim/eif/not/answered
+full       fullcone       -              eim/eif/preserved/silent     eim/eif/preserved/silent
+addr       restricted     -              eim/adf/preserved/silent     eim/adf/preserved/silent
+port       portrestricted -              eim/apdf/preserved/silent    eim/apdf/preserved/silent
+sym        symmetric      -              apdm/apdf/random/silent      apdm/apdf/random/silent
+seq        symmetric-seq  -              apdm/apdf/sequential/silent  apdm/apdf/sequential/silent
+cgn        cgn            -              eim/apdf/preserved/silent    eim/apdf/preserved/silent
+noudp      udpblocked     -              blocked                      eim/apdf/preserved/silent
+web        tcp443only     -              blocked                      443only
+fullacc    fullcone       strays=accept  eim/eif/preserved/accept     eim/eif/preserved/reject
+addracc    restricted     strays=accept  eim/adf/preserved/accept     eim/adf/preserved/reject
+portacc    portrestricted strays=accept  eim/apdf/preserved/accept    eim/apdf/preserved/reject
+cgnacc     cgn            strays=accept  eim/apdf/preserved/accept    eim/apdf/preserved/reject
+symacc     symmetric      strays=accept  apdm/apdf/random/refused     apdm/apdf/random/refused
+portrej    portrestricted strays=reject  eim/apdf/preserved/reject    eim/apdf/preserved/reject
+symrej     symmetric      strays=reject  apdm/apdf/random/refused     apdm/apdf/random/refused
+'
 
 lab_begin
-trap 'lab_end; rm -rf "$work"' EXIT
-lab_public pub 20.0.0.1
-lab_spawn pub "$work/stun.log" "$covim" stun \
-    --listen 20.0.0.1:3478 --listen 20.0.0.1:3479
-lab_router cone 20.0.0.11 192.168.1 portrestricted
-lab_router sym 20.0.0.12 192.168.2 symmetric
-lab_host a cone 192.168.1.2
-lab_host b sym 192.168.2.2
-lab_wait 5 lab_in a "$probe" map 20.0.0.1:3478
+lab_net 'public p addresses=2'
+lab_spawn p "$lab_dir/serve.log" "$probe" serve "${lab_ip[p]}" "${lab_ip[p]%.1}.2"
+lab_wait 5 grep -q serving "$lab_dir/serve.log"
+while read -r name kind option _; do
+    [ -n "$name" ] || continue
+    lab_net "side $name $kind ${option#-}"
+done <<<"$want"
 
-# mapping HOST: eim if both servers see one address, edm if not.
-mapping() {
-    lab_in "$1" "$probe" map 20.0.0.1:3478 20.0.0.1:3479 | sort -u |
-        awk 'END { print NR == 1 ? "eim" : "edm" }'
+# find HOST: in the background; to files.
+find_kind() {
+    lab_in "$1" "$probe" find "$(lab_own "$1")" "${lab_ip[p]}" \
+        "${lab_ip[p]%.1}.2" >"$lab_dir/$1.found" 2>&1
 }
 
-# filtered HOST: does a datagram from another port of pub get in?
-filtered() {
-    local mapped
-    lab_in "$1" "$probe" listen 20.0.0.1:3478 1000 >"$work/$1" &
-    local listener=$!
-    lab_wait 5 grep -q : "$work/$1"
-    mapped=$(head -n 1 "$work/$1")
-    lab_in pub "$probe" send "$mapped"
-    wait "$listener"
-    grep -q '^strays 0$' "$work/$1" && echo filtered || echo open
-}
+finders=()
+while read -r name _; do
+    [ -n "$name" ] || continue
+    # One after the other where the order of ports is looked at.
+    find_kind "$name" &
+    finders+=($!)
+done <<<"$want"
+wait "${finders[@]}" || fail "a prober"
 
-check() {
-    if [ "$2" != "$3" ]; then
-        echo "$1 is $2, not $3"
-        exit 1
-    fi
-    echo "$1 is $2"
-}
+while read -r name kind option udp tcp; do
+    [ -n "$name" ] || continue
+    found=$(tr '\n' ' ' <"$lab_dir/$name.found")
+    echo "$kind ${option#-}: $found"
+    [ "$found" = "udp $udp tcp $tcp " ] ||
+        fail "$kind ${option#-}: not udp $udp tcp $tcp"
+done <<<"$want"
 
-check "the mapping of portrestricted" "$(mapping a)" eim
-check "the mapping of symmetric" "$(mapping b)" edm
-check "portrestricted towards strays" "$(filtered a)" filtered
-check "symmetric towards strays" "$(filtered b)" filtered
+# The two NATs of a carrier's customer show in the routers on the way.
+routers() {
+    lab_in "$1" "$probe" hops "$(lab_own "$1")" "${lab_ip[p]}" |
+        sed 's/:0$//' | tr '\n' ' '
+}
+[[ "$(routers port)" =~ ^192\.168\.[0-9]+\.1\ 20\.255\.255\.1\  ]] ||
+    fail "one NAT: $(routers port)"
+[[ "$(routers cgn)" =~ ^192\.168\.[0-9]+\.1\ 100\.64\.[0-9]+\.1\ 20\.255 ]] ||
+    fail "two NATs: $(routers cgn)"
+
+[ $failed = 0 ] || exit 1
