@@ -49,6 +49,14 @@ struct cv_buffer *cv_place_buffer(struct cv_agent *a,
     return NULL;
 }
 
+struct cv_place *cv_place_of(struct cv_agent *a, const struct cv_buffer *b)
+{
+    for (size_t i = 0; i < CV_AGENT_SESSIONS; i++)
+        if (a->places[i].number && a->places[i].buffer == b)
+            return &a->places[i];
+    return NULL;
+}
+
 static void forget_knocks(struct cv_place *p)
 {
     for (size_t i = 0; i < CV_AGENT_KNOCKS; i++)

@@ -7,7 +7,7 @@
 
 #define PROTOCOL 1
 
-static enum cv_rpc_code code_of(int err)
+enum cv_rpc_code cv_agent_code(int err)
 {
     switch (err) {
     case CV_ERR_FORMAT:
@@ -112,8 +112,8 @@ static void req_hello(struct cv_agent *a, const struct cv_rpc_id *id,
         cv_options_node(a->options, a->loop, a->log, &config);
         err = cv_node_new(&a->node, &config, why, sizeof(why));
         if (err != CV_OK) {
-            cv_agent_error(a, id, code_of(err), why[0] ? why : cv_strerror(err),
-                           "");
+            cv_agent_error(a, id, cv_agent_code(err),
+                           why[0] ? why : cv_strerror(err), "");
             return;
         }
     } else {
@@ -195,8 +195,8 @@ static void req_share(struct cv_agent *a, const struct cv_rpc_id *id,
     cv_writer_fini(&text);
     if (err != CV_OK) {
         cv_place_clear(p);
-        cv_agent_error(a, id, code_of(err), why[0] ? why : cv_strerror(err),
-                       "");
+        cv_agent_error(a, id, cv_agent_code(err),
+                       why[0] ? why : cv_strerror(err), "");
         return;
     }
     cv_place_document(p, cv_session_document(p->session));
@@ -270,8 +270,8 @@ static void req_join(struct cv_agent *a, const struct cv_rpc_id *id,
                           sizeof(why));
     if (err != CV_OK) {
         cv_place_clear(p);
-        cv_agent_error(a, id, code_of(err), why[0] ? why : cv_strerror(err),
-                       "");
+        cv_agent_error(a, id, cv_agent_code(err),
+                       why[0] ? why : cv_strerror(err), "");
         return;
     }
     o = cv_rpc_result(a->rpc, id);
@@ -309,8 +309,8 @@ static void req_resume(struct cv_agent *a, const struct cv_rpc_id *id,
         if (p->session)
             cv_session_leave(p->session, NULL, NULL);
         cv_place_clear(p);
-        cv_agent_error(a, id, code_of(err), why[0] ? why : cv_strerror(err),
-                       "");
+        cv_agent_error(a, id, cv_agent_code(err),
+                       why[0] ? why : cv_strerror(err), "");
         return;
     }
     /* The events come later: what the editor has must not echo. */
@@ -382,7 +382,7 @@ static void req_answer(struct cv_agent *a, const struct cv_rpc_id *id,
         err = cv_session_reject(q->place->session, q->id, word);
     }
     if (err != CV_OK)
-        cv_agent_error(a, id, code_of(err),
+        cv_agent_error(a, id, cv_agent_code(err),
                        err == CV_ERR_NOTFOUND ? "that knock is over"
                                               : cv_strerror(err),
                        "");
@@ -485,7 +485,8 @@ static void req_undo(struct cv_agent *a, const struct cv_rpc_id *id,
 
     if (err != CV_OK) {
         cv_agent_error(a, id,
-                       err == CV_ERR_INVALID ? CV_RPC_NOT_FOUND : code_of(err),
+                       err == CV_ERR_INVALID ? CV_RPC_NOT_FOUND
+                                             : cv_agent_code(err),
                        err == CV_ERR_INVALID  ? "there is no such document"
                        : err == CV_ERR_DENIED ? "you may read this text, not "
                                                 "change it"
@@ -545,6 +546,10 @@ void cv_agent_request(struct cv_agent *a, const char *method,
         req_undo(a, id, params, CV_UNDO_BACK);
     else if (strcmp(method, "redo") == 0)
         req_undo(a, id, params, CV_UNDO_AGAIN);
+    else if (strcmp(method, "authors") == 0)
+        cv_agent_authors(a, id, params);
+    else if (strcmp(method, "revert") == 0)
+        cv_agent_revert(a, id, params);
     else if (strcmp(method, "leave") == 0)
         req_leave(a, id, params);
     else

@@ -1,6 +1,7 @@
-/* cli/agent_struct.h - what the three files of the agent share: agent.c (its
- * life, and leaving), agent_request.c (what the editor asks), agent_place.c
- * (the sessions, and what they say). */
+/* cli/agent_struct.h - what the four files of the agent share: agent.c (its
+ * life, and leaving), agent_request.c (what the editor asks),
+ * agent_authors.c (of it, who wrote what), agent_place.c (the sessions, and
+ * what they say). */
 #ifndef CV_CLI_AGENT_STRUCT_H
 #define CV_CLI_AGENT_STRUCT_H
 #include "cli/buffer.h"
@@ -67,8 +68,17 @@ void cv_agent_end(struct cv_agent *a);
 
 /* --- agent_request.c --- */
 
+enum cv_rpc_code cv_agent_code(int err);
+
 void cv_agent_request(struct cv_agent *a, const char *method,
                       const struct cv_rpc_id *id, const struct cv_json *params);
+
+/* --- agent_authors.c --- */
+
+void cv_agent_authors(struct cv_agent *a, const struct cv_rpc_id *id,
+                      const struct cv_json *params);
+void cv_agent_revert(struct cv_agent *a, const struct cv_rpc_id *id,
+                     const struct cv_json *params);
 
 /* --- agent_place.c --- */
 
@@ -81,6 +91,8 @@ struct cv_place *cv_place_find(struct cv_agent *a,
                                const struct cv_json *params);
 struct cv_buffer *cv_place_buffer(struct cv_agent *a,
                                   const struct cv_json *params);
+/* The place of that buffer. */
+struct cv_place *cv_place_of(struct cv_agent *a, const struct cv_buffer *b);
 /* A document is here; `user` is the place. */
 void cv_place_document(void *user, struct cv_document *d);
 void cv_place_put_key(struct cv_json_out *o, const struct cv_session *session);

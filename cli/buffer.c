@@ -331,6 +331,19 @@ struct cv_document *cv_buffer_document(const struct cv_buffer *b)
     return b->document;
 }
 
+uint64_t cv_buffer_erev(const struct cv_buffer *b)
+{
+    return cv_mirror_erev(b->mirror);
+}
+
+bool cv_buffer_is_current(const struct cv_buffer *b,
+                          const struct cv_json *params)
+{
+    uint64_t epoch;
+
+    return cv_json_get_uint(params, "epoch", &epoch) && epoch == b->epoch;
+}
+
 uint64_t cv_buffer_unsynced(const struct cv_buffer *b)
 {
     return cv_mirror_erev(b->mirror) - b->shared_erev;
@@ -401,13 +414,6 @@ void cv_buffer_resync(struct cv_buffer *b, const char *reason)
 }
 
 /* --- messages of the editor --- */
-
-static bool is_current(const struct cv_buffer *b, const struct cv_json *params)
-{
-    uint64_t epoch;
-
-    return cv_json_get_uint(params, "epoch", &epoch) && epoch == b->epoch;
-}
 
 /* Fill `c`; its lines are to be freed. */
 static int read_change(const struct cv_json *params, struct cv_mirror_change *c)
@@ -497,7 +503,7 @@ void cv_buffer_change(struct cv_buffer *b, const struct cv_json *params)
     uint64_t seq;
     int err, committed = CV_OK;
 
-    if (!is_current(b, params))
+    if (!cv_buffer_is_current(b, params))
         return;
     set_group(b, params);
     err = read_change(params, &c);
@@ -538,7 +544,7 @@ int cv_buffer_undo(struct cv_buffer *b, const struct cv_json *params,
     int err = CV_OK;
 
     memset(out, 0, sizeof(*out));
-    if (!is_current(b, params))
+    if (!cv_buffer_is_current(b, params))
         return CV_ERR_INVALID;
     cv_json_get_uint(params, "count", &count);
     b->kind = way == CV_UNDO_BACK ? "undo" : "redo";
@@ -559,11 +565,28 @@ int cv_buffer_undo(struct cv_buffer *b, const struct cv_json *params,
     return err == CV_ERR_NOTFOUND || err == CV_ERR_IO ? CV_OK : err;
 }
 
+int cv_buffer_revert(struct cv_buffer *b, const struct cv_key *who, bool dry,
+                     struct cv_reverted *out, size_t *line, size_t *column)
+{
+    uint64_t seq;
+    int err;
+
+    b->kind = "undo";
+    err = cv_document_revert(b->document, who, dry ? 0 : ALONE | ++b->alone,
+                             dry, out, &seq);
+    b->kind = "remote";
+    if (!dry && (err == CV_OK || err == CV_ERR_IO))
+        b->seq = seq;
+    cv_mirror_place(b->mirror, out->at, line, column);
+    return err == CV_ERR_IO ? CV_OK : err;
+}
+
 void cv_buffer_ack(struct cv_buffer *b, const struct cv_json *params)
 {
     uint64_t rev;
 
-    if (!is_current(b, params) || !cv_json_get_uint(params, "rev", &rev))
+    if (!cv_buffer_is_current(b, params) ||
+        !cv_json_get_uint(params, "rev", &rev))
         return;
     if (cv_mirror_ack(b->mirror, rev) != CV_OK)
         cv_buffer_resync(b, "editor and agent disagreed about the text");
@@ -577,7 +600,8 @@ void cv_buffer_cursor(struct cv_buffer *b, const struct cv_json *params)
     uint64_t rev;
     char mode[8];
 
-    if (!is_current(b, params) || !cv_json_get_uint(params, "rev", &rev))
+    if (!cv_buffer_is_current(b, params) ||
+        !cv_json_get_uint(params, "rev", &rev))
         return;
     cv_json_copy(params, "mode", mode, sizeof(mode));
     for (size_t i = 0; i < cv_json_count(list) && n < CV_PRESENCE_RANGES; i++) {
@@ -604,7 +628,8 @@ void cv_buffer_verify(struct cv_buffer *b, const struct cv_json *params)
     char hex[2 * CV_HASH_LEN + 1];
     uint64_t rev, erev;
 
-    if (!is_current(b, params) || !cv_json_get_uint(params, "rev", &rev) ||
+    if (!cv_buffer_is_current(b, params) ||
+        !cv_json_get_uint(params, "rev", &rev) ||
         !cv_json_get_uint(params, "erev", &erev) ||
         !cv_json_get_string(params, "sha256", &wanted))
         return;

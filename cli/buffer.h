@@ -31,6 +31,10 @@ void cv_buffer_free(struct cv_buffer *b); /* the document's events end */
 uint64_t cv_buffer_number(const struct cv_buffer *b);
 uint64_t cv_buffer_epoch(const struct cv_buffer *b);
 struct cv_document *cv_buffer_document(const struct cv_buffer *b);
+uint64_t cv_buffer_erev(const struct cv_buffer *b); /* changes received */
+/* Does a message speak of the current epoch? */
+bool cv_buffer_is_current(const struct cv_buffer *b,
+                          const struct cv_json *params);
 uint64_t cv_buffer_unsynced(const struct cv_buffer *b);
 
 /* Make the document's text `text`, as edits of our user.  CV_ERR_DENIED: a
@@ -56,6 +60,11 @@ CV_MUST_USE int cv_buffer_undo(struct cv_buffer *b,
                                const struct cv_json *params,
                                enum cv_undo_way way,
                                struct cv_buffer_undone *out);
+/* Take back what somebody else did: the editor gets it as edits of kind `undo`,
+ * and the user can undo it as one step.  Errors as cv_document_revert(). */
+CV_MUST_USE int cv_buffer_revert(struct cv_buffer *b, const struct cv_key *who,
+                                 bool dry, struct cv_reverted *out,
+                                 size_t *line, size_t *column);
 /* Start over: the editor gets the document's text. */
 void cv_buffer_resync(struct cv_buffer *b, const char *reason);
 #endif

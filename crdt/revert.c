@@ -151,6 +151,29 @@ void cv_revert_note(struct cv_revert *r, unsigned who, struct cv_bytes update,
     (void)!cv_update_deletes(update, note_range, &n);
 }
 
+struct asking {
+    const struct cv_doc *doc;
+    bool found;
+};
+
+static void ask_range(void *user, const struct cv_range *range)
+{
+    struct asking *a = user;
+    struct cv_span span;
+
+    a->found = a->found ||
+               cv_span_live(a->doc, (struct cv_id){range->client, range->clock},
+                            range->len, &span);
+}
+
+bool cv_revert_would_delete(const struct cv_doc *doc, struct cv_bytes update)
+{
+    struct asking a = {doc, false};
+
+    (void)!cv_update_deletes(update, ask_range, &a);
+    return a.found;
+}
+
 /* ---- using ---- */
 
 int cv_revert_change(const struct cv_revert *r, unsigned who,

@@ -23,6 +23,8 @@ void cv_revert_free(struct cv_revert *r);
  * Malformed updates note nothing; nor is it an error that memory is short. */
 void cv_revert_note(struct cv_revert *r, unsigned who, struct cv_bytes update,
                     bool (*theirs)(void *user, uint64_t client), void *user);
+/* Does an update delete text that is there?  False for a malformed one. */
+bool cv_revert_would_delete(const struct cv_doc *doc, struct cv_bytes update);
 /* Were deletions of this person forgotten for want of room? */
 bool cv_revert_forgot(const struct cv_revert *r, unsigned who);
 size_t cv_revert_held(const struct cv_revert *r);

@@ -5,9 +5,10 @@
  *
  *   sig_I("covim client 1" || S || u32 document || u64 client || N)
  *
- * The first valid claim for a client id stays.  That I is a member is for the
- * session to know; a claim says nothing of text that an editor forwards, only
- * that I once said "this is mine". */
+ * N is S itself for the text that a session began with, and then I is who
+ * shared it.  The first valid claim for a client id stays.  That I is a member
+ * is for the session to know; a claim says nothing of text that an editor
+ * forwards, only that I once said "this is mine". */
 #ifndef CV_SESSION_CLAIMS_H
 #define CV_SESSION_CLAIMS_H
 #include "base/key.h"

@@ -51,7 +51,7 @@ static int draw_client(struct cv_document *d, uint64_t *out)
     return CV_ERR_INTERNAL;
 }
 
-int cv_document_new_client(struct cv_document *d)
+static int new_client(struct cv_document *d)
 {
     uint64_t id;
     int err = draw_client(d, &id);
@@ -159,6 +159,7 @@ int cv_document_new(struct cv_document **out,
     cv_writer_init_heap(&d->update, CV_DOCUMENT_UPDATE_MAX);
     cv_writer_init_heap(&d->news, CV_DOCUMENT_UPDATE_MAX);
     cv_writer_init_heap(&d->message, CV_DOCUMENT_UPDATE_MAX + 64);
+    cv_writer_init_heap(&d->admitted, CV_DOCUMENT_UPDATE_MAX);
 
     err = cv_claims_new(&d->claims, &config->session, config->id);
     if (err == CV_OK)
@@ -187,12 +188,14 @@ void cv_document_free(struct cv_document *d)
     if (d->config.journal)
         cv_journal_set_source(d->config.journal, d->config.id, NULL, NULL);
     cv_people_free(d);
+    cv_authors_free(d);
     cv_claims_free(d->claims);
     cv_undo_free(d->undo);
     cv_doc_free(d->doc);
     cv_writer_fini(&d->update);
     cv_writer_fini(&d->news);
     cv_writer_fini(&d->message);
+    cv_writer_fini(&d->admitted);
     free(d);
 }
 
@@ -226,22 +229,6 @@ const struct cv_doc *cv_document_text(const struct cv_document *d)
 uint64_t cv_document_client(const struct cv_document *d)
 {
     return cv_doc_client(d->doc);
-}
-
-int cv_document_author(const struct cv_document *d, size_t at,
-                       struct cv_key *identity)
-{
-    const struct cv_claim *claim;
-    struct cv_id id;
-    int err = cv_doc_author(d->doc, at, &id);
-
-    if (err != CV_OK)
-        return err;
-    claim = cv_claims_find(d->claims, id.client);
-    if (!claim)
-        return CV_ERR_NOTFOUND;
-    *identity = claim->identity;
-    return CV_OK;
 }
 
 /* ---- what is kept ---- */
@@ -295,7 +282,7 @@ static int keep(struct cv_document *d, struct cv_bytes update)
 }
 
 /* Big updates are rare: do not hold their memory for ever. */
-static void trim(struct cv_writer *w)
+void cv_document_trim(struct cv_writer *w)
 {
     if (w->cap > CV_DOCUMENT_QUEUE_MAX) {
         size_t max = w->max;
@@ -317,7 +304,8 @@ static void make_claim(struct cv_document *d)
 
     if (d->claimed || !d->config.identity)
         return;
-    err = cv_claims_sign(d->claims, &claim, d->config.identity, &d->config.node,
+    err = cv_claims_sign(d->claims, &claim, d->config.identity,
+                         d->seeding ? &d->config.session : &d->config.node,
                          cv_doc_client(d->doc));
     if (err == CV_OK)
         err = cv_claims_add(d->claims, &claim);
@@ -421,8 +409,9 @@ static int finish(struct cv_document *d, bool *changed, bool counts)
     err = keep(d, cv_writer_bytes(&d->update));
     if (counts)
         d->commits++;
-    cv_links_update(d, cv_writer_bytes(&d->update), NULL);
-    trim(&d->update);
+    cv_links_update(d, cv_writer_bytes(&d->update), NULL,
+                    cv_doc_client(d->doc));
+    cv_document_trim(&d->update);
     return err;
 }
 
@@ -448,10 +437,9 @@ void cv_document_set_group(struct cv_document *d, uint64_t group)
     if (!d->undo &&
         cv_undo_new(&d->undo, d->doc, CV_DOCUMENT_UNDO_MAX) != CV_OK)
         return; /* without memory there is no undo yet */
+    cv_undo_limit_text(d->undo, CV_DOCUMENT_MAX);
     cv_undo_group(d->undo, group);
 }
-
-static void on_text(void *user, const struct cv_text_change *change);
 
 int cv_document_undo(struct cv_document *d, enum cv_undo_way way,
                      struct cv_undone *out, uint64_t *seq)
@@ -466,7 +454,7 @@ int cv_document_undo(struct cv_document *d, enum cv_undo_way way,
     if (err != CV_OK)
         return err;
     d->text_changed = false;
-    err = cv_undo_step(d->undo, way, on_text, d, out);
+    err = cv_undo_step(d->undo, way, cv_document_on_text, d, out);
     closed = cv_document_commit(d, seq);
     if (d->text_changed && d->events.text_done)
         d->events.text_done(d->user);
@@ -484,13 +472,20 @@ int cv_document_seed(struct cv_document *d, struct cv_bytes text)
     if (err != CV_OK)
         return err;
     err = cv_doc_insert(d->doc, cv_doc_text_bytes(d->doc), text.data, text.len);
+    d->seeding = true;
     closed = finish(d, &changed, false);
+    d->seeding = false;
+    /* What is written from now on has another client id, so that it can be
+     * told from what there was. */
+    d->all_noted = true;
+    if (changed)
+        cv_document_change_client(d);
     return err != CV_OK ? err : closed;
 }
 
 /* ---- remote updates ---- */
 
-static void on_text(void *user, const struct cv_text_change *change)
+void cv_document_on_text(void *user, const struct cv_text_change *change)
 {
     struct cv_document *d = user;
 
@@ -499,11 +494,20 @@ static void on_text(void *user, const struct cv_text_change *change)
         d->events.text(d->user, change);
 }
 
+void cv_document_change_client(struct cv_document *d)
+{
+    if (new_client(d) != CV_OK)
+        return;
+    cv_people_client_changed(d);
+    cv_links_client_changed(d);
+}
+
 int cv_document_take(struct cv_document *d, struct cv_bytes update,
-                     struct cv_document_link *from,
+                     struct cv_document_link *from, uint64_t by,
                      struct cv_doc_applied *applied)
 {
-    const struct cv_doc_observer observer = {.text = on_text, .user = d};
+    const struct cv_doc_observer observer = {.text = cv_document_on_text,
+                                             .user = d};
     int err;
 
     d->text_changed = false;
@@ -521,15 +525,12 @@ int cv_document_take(struct cv_document *d, struct cv_bytes update,
             cv_debug(d->config.log, "document: update not stored yet");
         /* A viewer could forge, so nobody takes text from one. */
         if (d->role >= CV_ROLE_EDITOR)
-            cv_links_update(d, cv_writer_bytes(&d->news), from);
+            cv_links_update(d, cv_writer_bytes(&d->news), from, by);
     }
-    trim(&d->news);
+    cv_document_trim(&d->news);
     if (applied->own_id) {
         cv_warn(d->config.log, "document: somebody writes under our client id");
-        if (cv_document_new_client(d) == CV_OK) {
-            cv_people_client_changed(d);
-            cv_links_client_changed(d);
-        }
+        cv_document_change_client(d);
     }
     return CV_OK;
 }
@@ -537,7 +538,7 @@ int cv_document_take(struct cv_document *d, struct cv_bytes update,
 int cv_document_replay(struct cv_document *d, struct cv_bytes update)
 {
     struct cv_doc_applied applied;
-    int err = cv_document_take(d, update, NULL, &applied);
+    int err = cv_document_take(d, update, NULL, 0, &applied);
 
     if (err == CV_OK && !cv_document_is_kept(d))
         err = CV_ERR_IO;

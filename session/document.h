@@ -90,6 +90,49 @@ void cv_document_set_group(struct cv_document *d, uint64_t group);
 CV_MUST_USE int cv_document_undo(struct cv_document *d, enum cv_undo_way way,
                                  struct cv_undone *out, uint64_t *seq);
 
+/* --- who wrote what (session/authors.c) --- */
+
+/* What others deleted, and may come back by a revert. */
+#define CV_DOCUMENT_REVERT_MAX (16u * 1024u * 1024u)
+
+struct cv_author {
+    bool known; /* somebody signed for it; else the rest is empty */
+    bool you;
+    struct cv_key identity;
+};
+
+/* The authors of the text [at, at + len), as far as somebody signed for it:
+ * fn() for each stretch, in order, until it returns false.  CV_ERR_INVALID:
+ * outside the text, or inside of a character. */
+CV_MUST_USE int cv_document_authors(
+    const struct cv_document *d, size_t at, size_t len,
+    bool (*fn)(void *user, const struct cv_author *who, size_t bytes),
+    void *user);
+/* Everybody who signed for a client id of this document, each once. */
+void cv_document_writers(const struct cv_document *d,
+                         void (*fn)(void *user, const struct cv_author *who),
+                         void *user);
+
+struct cv_reverted {
+    size_t removed, removed_bytes;   /* pieces of text that they wrote… */
+    size_t restored, restored_bytes; /* …and that they had deleted */
+    bool whole;    /* all that they deleted in this session was noted */
+    bool undoable; /* one step back takes it back */
+    size_t at;     /* start of the topmost change */
+};
+
+/* Delete what somebody wrote in this session and what is still there, and put
+ * back what they deleted, as far as that was noted: one local commit, and one
+ * group of ours.  What the session began with stays, and so does all text of
+ * others.  `dry`: only tell what it would do.
+ *
+ * Errors as cv_document_commit(), and CV_ERR_NOTFOUND: nothing is left of it;
+ * CV_ERR_INVALID: that is us; CV_ERR_LIMIT: the text would be too long. */
+CV_MUST_USE int cv_document_revert(struct cv_document *d,
+                                   const struct cv_key *who, uint64_t group,
+                                   bool dry, struct cv_reverted *out,
+                                   uint64_t *seq);
+
 /* Where our user is; n == 0: not in this text.  Sent at most every 50 ms. */
 void cv_document_set_cursor(struct cv_document *d, unsigned n,
                             const struct cv_presence_range *ranges,

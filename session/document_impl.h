@@ -16,6 +16,9 @@
  *   67 part       u8 0 more follow, 1 the last, 2 forget them; bytes: a piece
  *                 of one longer message
  *   68 claim      n times: session/claims.h
+ *   69 by         varuint client id of the replica that made the next update
+ *                 (0: not known), which is passed on; without it, it is the
+ *                 sender's own
  * Other kinds are ignored.
  *
  * Each side begins with who, step1, its claims and its awareness; answers a
@@ -43,6 +46,7 @@ struct cv_document_config {
     struct cv_key session;             /* S, for claims */
     const struct cv_keypair *identity; /* kept; NULL: no claims are made */
     struct cv_key node;                /* N of this process */
+    struct cv_key sharer;              /* I of who began the session */
     enum cv_role role;                 /* ours */
     const char *name;                  /* ours; copied */
     const struct cv_rng *rng;          /* kept; client ids */
@@ -82,10 +86,6 @@ uint64_t cv_document_client(const struct cv_document *d);
 /* Local commits so far, and how many of them are kept and shared. */
 void cv_document_counts(const struct cv_document *d, uint64_t *commits,
                         uint64_t *kept, uint64_t *shared);
-/* Who wrote the character that begins at `at`, as far as somebody signed for
- * it.  CV_ERR_NOTFOUND: nobody did; CV_ERR_INVALID: outside the text. */
-CV_MUST_USE int cv_document_author(const struct cv_document *d, size_t at,
-                                   struct cv_key *identity);
 
 /* Timers, those of the journal included. */
 cv_time cv_document_deadline(const struct cv_document *d);
@@ -96,8 +96,9 @@ void cv_document_step(struct cv_document *d, cv_time now);
 struct cv_document_link;
 
 struct cv_document_link_config {
-    uint32_t member;   /* id as in struct cv_member */
-    enum cv_role role; /* theirs */
+    uint32_t member;              /* id as in struct cv_member */
+    struct cv_key identity, node; /* theirs, proved; zeros: nobody's */
+    enum cv_role role;            /* theirs */
     /* Take one message whole (CV_OK) or not at all (CV_ERR_AGAIN: then
      * cv_document_link_writable() when there is room).  Any other error: the
      * link is dead, nothing more is sent, the session frees it soon.  Must not

@@ -1,11 +1,13 @@
 /* session/document_struct.h - the inside of a document; for session/document.c,
- * session/sync.c and session/people.c only.
+ * session/sync.c, session/people.c and session/authors.c only.
  *
  * document.c: the replica, local edits, the journal.  sync.c: links.
- * people.c: cursors.  All timers meet in cv_document_deadline(). */
+ * people.c: cursors.  authors.c: who wrote what.  All timers meet in
+ * cv_document_deadline(). */
 #ifndef CV_SESSION_DOCUMENT_STRUCT_H
 #define CV_SESSION_DOCUMENT_STRUCT_H
 #include "crdt/awareness.h"
+#include "crdt/revert.h"
 #include "session/claims.h"
 #include "session/document_impl.h"
 #include "session/presence.h"
@@ -16,6 +18,9 @@
 #define CV_DOCUMENT_OTHER_MAX (1u << 20)
 /* Messages on a link whose ack is awaited; more are remembered coarsely. */
 #define CV_DOCUMENT_AWAITED 256
+/* Clients whose units updates of a link wait for; with more it is settled when
+ * nothing waits at all. */
+#define CV_DOCUMENT_NEEDS 32
 
 /* Kinds of messages, as in document_impl.h. */
 enum cv_document_message {
@@ -26,6 +31,7 @@ enum cv_document_message {
     CV_MESSAGE_ASK = 66,
     CV_MESSAGE_PART = 67,
     CV_MESSAGE_CLAIM = 68,
+    CV_MESSAGE_BY = 69,
 };
 
 enum cv_document_part {
@@ -45,6 +51,7 @@ enum cv_outgoing_kind {
     OUTGOING_STEP1,
     OUTGOING_STEP2,  /* counted: the peer will ack it */
     OUTGOING_UPDATE, /* the same */
+    OUTGOING_BY,     /* belongs to the update behind it */
     OUTGOING_OTHER,
 };
 
@@ -82,6 +89,8 @@ struct cv_document_link {
     bool awareness_owed; /* cursors changed while the stream was full */
 
     uint64_t client; /* of the peer's replica; 0: not told yet */
+    bool passed_on;  /* the next update was made by… */
+    uint64_t by;     /* …this replica; 0: nobody knows */
     struct cv_writer parts;
 
     uint64_t sent; /* counted messages handed to the stream */
@@ -94,6 +103,12 @@ struct cv_document_link {
 
     uint64_t received; /* counted messages that came and were applied */
     uint64_t received_acked;
+    /* Updates of it are not integrated before these units are known. */
+    struct {
+        uint64_t client, end;
+    } needs[CV_DOCUMENT_NEEDS];
+    unsigned n_needs;
+    bool needs_all; /* there were more */
     cv_time ack_due;
     cv_time repair_due; /* CV_NEVER: nothing happened since the last */
     /* A step1 that came while the answer to the last still waits. */
@@ -130,6 +145,14 @@ struct cv_document {
 
     struct cv_claims *claims;
     bool claimed; /* our present client id */
+    bool seeding; /* the text that the session begins with */
+
+    struct cv_writer admitted; /* scratch */
+    bool held; /* text was left for its author to bring, since… */
+    struct cv_revert *revert; /* NULL: nothing was deleted yet */
+    bool all_noted;           /* all deletions, since the session began */
+    struct cv_key deleters[CV_REVERT_PEOPLE];
+    unsigned n_deleters;
 
     struct cv_awareness *awareness;
     struct cv_person *people;
@@ -145,25 +168,31 @@ struct cv_document {
 /* --- document.c --- */
 cv_time cv_document_now(const struct cv_document *d);
 void cv_document_wake(const struct cv_document *d);
-/* Draw a new client id. */
-int cv_document_new_client(struct cv_document *d);
 /* A neighbour confirmed the first `seq` local commits. */
 void cv_document_note_shared(struct cv_document *d, uint64_t seq);
-/* Apply what came from `from` (NULL: not from a link), keep it, pass it on.
+/* Apply what came from `from` (NULL: not from a link) and was made by replica
+ * `by` (0: not known), keep it, pass it on.
  * Observers are told nothing yet but the text changes. */
 CV_MUST_USE int cv_document_take(struct cv_document *d, struct cv_bytes update,
-                                 struct cv_document_link *from,
+                                 struct cv_document_link *from, uint64_t by,
                                  struct cv_doc_applied *applied);
 /* CV_OK: new, valid, and stored. Else as cv_claims_add(). */
 CV_MUST_USE int cv_document_take_claim(struct cv_document *d,
                                        const struct cv_claim *claim);
+/* struct cv_document: tell the observer of a change. */
+void cv_document_on_text(void *user, const struct cv_text_change *change);
+/* Draw a new client id, and tell everybody. */
+void cv_document_change_client(struct cv_document *d);
+/* Give back the memory of a scratch writer that has become large. */
+void cv_document_trim(struct cv_writer *w);
 /* Is everything that was applied in the journal? */
 bool cv_document_is_kept(const struct cv_document *d);
 
 /* --- sync.c --- */
-/* Pass an update to all neighbours in step except `from`. */
+/* Pass an update to all neighbours in step except `from`.  `by`: the replica
+ * that made it, 0 when that is not known. */
 void cv_links_update(struct cv_document *d, struct cv_bytes update,
-                     const struct cv_document_link *from);
+                     const struct cv_document_link *from, uint64_t by);
 /* Pass a small message on; with `awareness` it may be dropped for a slow one,
  * which gets the newest later. */
 void cv_links_send(struct cv_document *d, struct cv_bytes message,
@@ -176,6 +205,26 @@ void cv_links_step(struct cv_document *d, cv_time now);
 /* The link whose peer has this replica, or NULL. */
 const struct cv_document_link *cv_links_owner(const struct cv_document *d,
                                               uint64_t client);
+
+/* Updates of others may come, that were left for somebody who is gone. */
+void cv_links_ask_again(struct cv_document *d);
+
+/* --- authors.c --- */
+/* Point `*update` to what of it may be taken from this neighbour: not what
+ * somebody else signed for who is connected to us, too.  CV_ERR_FORMAT,
+ * CV_ERR_NOMEM. */
+CV_MUST_USE int cv_authors_admit(struct cv_document *d,
+                                 const struct cv_document_link *from,
+                                 struct cv_bytes *update);
+/* May this claim be believed, as far as the neighbours show? */
+bool cv_authors_believe(struct cv_document *d,
+                        const struct cv_document_link *from,
+                        const struct cv_claim *claim);
+/* An update is about to be applied: note what it deletes of others' text.
+ * `by`: the replica that made it, 0 when that is not known. */
+void cv_authors_note(struct cv_document *d, const struct cv_document_link *from,
+                     uint64_t by, struct cv_bytes update);
+void cv_authors_free(struct cv_document *d);
 
 /* --- people.c --- */
 CV_MUST_USE int cv_people_new(struct cv_document *d);

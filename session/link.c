@@ -47,6 +47,8 @@ static int attach(struct cv_link *l, struct cv_document *document)
 {
     struct cv_document_link_config config = {
         .member = l->config.member,
+        .identity = l->config.identity,
+        .node = l->config.node,
         .role = l->config.role,
         .send = send_message,
         .user = l,

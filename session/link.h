@@ -19,7 +19,8 @@ struct cv_link;
 struct cv_link_config {
     struct cv_stream *stream; /* taken */
     uint32_t member;
-    enum cv_role role; /* theirs */
+    struct cv_key identity, node; /* theirs */
+    enum cv_role role;            /* theirs */
     /* The document with that id, or NULL: the link then ends. */
     struct cv_document *(*document)(void *user, uint32_t id);
     /* Final: freed when this returns.  CV_OK: the stream was ended by the

@@ -81,6 +81,57 @@ static bool differs(const struct cv_member *a, const struct cv_member *b)
            more - less > 10 + less / 2;
 }
 
+/* Names outlive the process: text of who is not here has an author, too. */
+static void keep_name(struct cv_session *s, const struct cv_member *m)
+{
+    const struct cv_bytes key = CV_BYTES(m->identity.b, CV_KEY_LEN);
+    struct cv_bytes old = cv_journal_get(s->journal, CV_FACT_PEER, key);
+    size_t len = strlen(m->name);
+
+    if (len > 0 && (old.len != len || memcmp(old.data, m->name, len) != 0))
+        cv_session_remember(s, CV_FACT_PEER, key, CV_BYTES(m->name, len));
+}
+
+void cv_session_hear(struct cv_session *s, const struct cv_control *c)
+{
+    for (unsigned i = 0; i < c->u.members.n; i++) {
+        const struct cv_control_member *m = &c->u.members.m[i];
+        unsigned k = 0;
+
+        while (k < s->n_heard && k < CV_SESSION_HEARD &&
+               !cv_key_equal(&s->heard[k].identity, &m->identity))
+            k++;
+        if (k == s->n_heard || k == CV_SESSION_HEARD)
+            k = s->n_heard++ % CV_SESSION_HEARD;
+        s->heard[k].identity = m->identity;
+        memcpy(s->heard[k].name, m->name, sizeof s->heard[k].name);
+    }
+}
+
+bool cv_session_name_of(const struct cv_session *s,
+                        const struct cv_key *identity,
+                        char out[CV_NAME_MAX_TEXT])
+{
+    struct cv_bytes stored;
+
+    out[0] = '\0';
+    if (cv_key_equal(identity, &s->node->identity.pub))
+        (void)snprintf(out, CV_NAME_MAX_TEXT, "%s", s->node->name);
+    for (const struct cv_neighbour *n = cv_meeting_neighbours(s->meeting);
+         out[0] == '\0' && n != NULL; n = n->next)
+        if (n->user != NULL && cv_key_equal(&n->identity, identity))
+            memcpy(out, n->name, CV_NAME_MAX_TEXT);
+    stored = cv_journal_get(s->journal, CV_FACT_PEER,
+                            CV_BYTES(identity->b, CV_KEY_LEN));
+    if (out[0] == '\0' && stored.len > 0)
+        cv_text_clean(out, CV_NAME_MAX_TEXT, stored.data, stored.len);
+    for (unsigned i = 0;
+         out[0] == '\0' && i < s->n_heard && i < CV_SESSION_HEARD; i++)
+        if (cv_key_equal(&s->heard[i].identity, identity))
+            memcpy(out, s->heard[i].name, CV_NAME_MAX_TEXT);
+    return out[0] != '\0';
+}
+
 static void tell_members(struct cv_session *s)
 {
     for (struct cv_neighbour *n = cv_meeting_neighbours(s->meeting); n != NULL;
@@ -97,6 +148,7 @@ static void tell_members(struct cv_session *s)
             continue;
         seat->told = true;
         seat->member = now;
+        keep_name(s, &now);
         if (s->events->member != NULL)
             s->events->member(s->user, &now);
     }
@@ -187,6 +239,21 @@ void cv_session_have_text(void *user)
     cv_session_wake(s);
 }
 
+/* Who began the session: the first that was granted anything. */
+static struct cv_key sharer_of(const struct cv_session *s)
+{
+    struct cv_bytes b =
+        cv_journal_get(s->journal, CV_FACT_GRANTS, CV_BYTES("", 0));
+    struct cv_grants grants = {.n = 0};
+    struct cv_reader r;
+
+    cv_reader_init(&r, b.data, b.len);
+    if (b.len > 0)
+        grants = cv_get_grants(&r);
+    return r.err == CV_OK && grants.n > 0 ? grants.chain[0].subject
+                                          : (struct cv_key){{0}};
+}
+
 int cv_session_open_document(struct cv_session *s, uint32_t id,
                              const struct cv_document_meta *meta,
                              enum cv_role role)
@@ -197,6 +264,7 @@ int cv_session_open_document(struct cv_session *s, uint32_t id,
         .session = s->key,
         .identity = &s->node->identity,
         .node = s->node->key.pub,
+        .sharer = sharer_of(s),
         .role = role,
         .name = s->node->name,
         .rng = s->node->rng,

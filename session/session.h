@@ -149,6 +149,12 @@ struct cv_document *cv_session_document(const struct cv_session *session);
 void cv_session_members(const struct cv_session *session,
                         void (*fn)(void *user, const struct cv_member *m),
                         void *user);
+/* What somebody calls himself: a member who is or was connected, also before
+ * we started, or who another member told of.  False: not known, `out` is
+ * empty. */
+bool cv_session_name_of(const struct cv_session *session,
+                        const struct cv_key *identity,
+                        char out[CV_NAME_MAX_TEXT]);
 /* CV_ERR_NOTFOUND: no such knock (any more); CV_ERR_DENIED: we may not admit.
  */
 CV_MUST_USE int cv_session_accept(struct cv_session *session, uint32_t knock,

@@ -42,6 +42,8 @@ static int make_link(struct seat *seat, struct cv_stream *stream, bool ours)
     struct cv_link_config config = {
         .stream = stream,
         .member = seat->neighbour->id,
+        .identity = seat->neighbour->identity,
+        .node = seat->neighbour->node,
         .role = seat->neighbour->role,
         .document = link_document,
         .end = on_link_end,
@@ -195,6 +197,8 @@ static void on_control(void *user, struct cv_neighbour *n,
 {
     if (c->type == CV_CONTROL_FILE_LIST && n->user != NULL)
         on_files(n->user, c);
+    if (c->type == CV_CONTROL_MEMBER_LIST)
+        cv_session_hear(user, c);
     cv_session_wake(user);
 }
 

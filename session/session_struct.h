@@ -11,6 +11,9 @@
 /* The journal has the text, not only the name of the document. */
 #define CV_SESSION_FACT_TEXT CV_LITERAL("text")
 
+/* Names that members told of others. */
+#define CV_SESSION_HEARD 64
+
 enum life {
     SESSION_LIVES,
     SESSION_DRAINS, /* leaving: the last edits are on their way */
@@ -51,6 +54,11 @@ struct cv_session {
     bool told;
     char stage[CV_STAGE_TEXT];
     char hint[CV_HINT_TEXT];
+    struct {
+        struct cv_key identity;
+        char name[CV_NAME_MAX_TEXT];
+    } heard[CV_SESSION_HEARD]; /* the oldest is overwritten */
+    unsigned n_heard;          /* ever */
 };
 
 cv_time cv_session_now(const struct cv_session *s);
@@ -64,6 +72,8 @@ void cv_session_trouble(void *user, int err, const char *text);
 /* What cannot be written now waits in the journal, which says so itself. */
 void cv_session_remember(struct cv_session *s, enum cv_journal_fact type,
                          struct cv_bytes key, struct cv_bytes value);
+/* A member listed who is there. */
+void cv_session_hear(struct cv_session *s, const struct cv_control *c);
 /* struct cv_session, grants: these are ours now. */
 void cv_session_keep_grants(void *user, const struct cv_grants *g);
 CV_MUST_USE int cv_session_open_document(struct cv_session *s, uint32_t id,

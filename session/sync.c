@@ -1,4 +1,6 @@
 #include "crdt/sync.h"
+#include "crdt/authors.h"
+#include "crdt/update.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -102,6 +104,7 @@ static void account(struct cv_document_link *l, const struct cv_outgoing *o,
         l->step2s = in ? l->step2s + 1 : l->step2s - 1;
         break;
     case OUTGOING_UPDATE:
+    case OUTGOING_BY:
         break;
     case OUTGOING_OTHER:
         l->other_queued =
@@ -272,13 +275,46 @@ static void lag_behind(struct cv_document_link *l)
 
 /* ---- to all ---- */
 
+/* Inserts tell who made them, deletes do not: before an update that is passed
+ * on and deletes something goes the replica that made it. */
+static size_t put_by(const struct cv_document *d, uint8_t space[16],
+                     struct cv_bytes update, uint64_t by)
+{
+    struct cv_writer w;
+
+    /* Ours end with the deletes, and those with a length that is not 0, or
+     * with their number, 0. */
+    if (by == cv_doc_client(d->doc) || !update.len ||
+        update.data[update.len - 1] == 0)
+        return 0;
+    cv_writer_init(&w, space, 16);
+    cv_put_varuint(&w, CV_MESSAGE_BY);
+    cv_put_varuint(&w, by);
+    return w.len;
+}
+
+static int send_update(struct cv_document_link *l, struct cv_bytes by,
+                       struct cv_bytes message)
+{
+    int err = CV_OK;
+
+    if (by.len)
+        err = enqueue(l, by, OUTGOING_BY, 0);
+    if (err == CV_OK)
+        err = enqueue(l, message, OUTGOING_UPDATE, l->d->commits);
+    return err;
+}
+
 void cv_links_update(struct cv_document *d, struct cv_bytes update,
-                     const struct cv_document_link *from)
+                     const struct cv_document_link *from, uint64_t by)
 {
     struct cv_writer *w = &d->message;
+    uint8_t maker[16];
+    size_t maker_len;
 
     if (!d->n_links)
         return;
+    maker_len = put_by(d, maker, update, by);
     cv_writer_reset(w);
     cv_put_varuint(w, CV_MESSAGE_SYNC);
     if (cv_sync_put_update(w, update) != CV_OK) {
@@ -301,7 +337,7 @@ void cv_links_update(struct cv_document *d, struct cv_bytes update,
             lag_behind(l);
             continue;
         }
-        if (enqueue(l, cv_writer_bytes(w), OUTGOING_UPDATE, d->commits) !=
+        if (send_update(l, CV_BYTES(maker, maker_len), cv_writer_bytes(w)) !=
             CV_OK)
             lag_behind(l);
         note_traffic(l);
@@ -349,7 +385,7 @@ static void drop_updates(struct cv_document_link *l)
     while (*at) {
         struct cv_outgoing *o = *at;
 
-        if (!is_counted(o->kind)) {
+        if (!is_counted(o->kind) && o->kind != OUTGOING_BY) {
             at = &o->next;
             continue;
         }
@@ -407,6 +443,89 @@ static int on_step1(struct cv_document_link *l, struct cv_bytes vector)
     return CV_OK;
 }
 
+/* Until which units are known is an update of this link not integrated? */
+static void add_need(struct cv_document_link *l, uint64_t client, uint64_t end)
+{
+    unsigned i;
+
+    if (cv_doc_clock(l->d->doc, client) >= end)
+        return;
+    for (i = 0; i < l->n_needs && l->needs[i].client != client; i++)
+        ;
+    if (i == CV_DOCUMENT_NEEDS) {
+        l->needs_all = true;
+        return;
+    }
+    if (i == l->n_needs) {
+        l->needs[l->n_needs].client = client;
+        l->needs[l->n_needs++].end = 0;
+    }
+    if (l->needs[i].end < end)
+        l->needs[i].end = end;
+}
+
+static void need_units(void *user, uint64_t client, uint64_t clock,
+                       uint64_t end)
+{
+    (void)clock;
+    add_need(user, client, end);
+}
+
+static void need_deleted(void *user, const struct cv_range *range)
+{
+    add_need(user, range->client, range->clock + range->len);
+}
+
+/* Is all that this link brought integrated?  What others brought may wait for
+ * ever, and that is no matter of this link. */
+static bool is_settled(struct cv_document_link *l)
+{
+    unsigned kept = 0;
+
+    if (!cv_doc_waiting(l->d->doc)) {
+        l->n_needs = 0;
+        l->needs_all = false;
+    }
+    for (unsigned i = 0; i < l->n_needs; i++)
+        if (cv_doc_clock(l->d->doc, l->needs[i].client) < l->needs[i].end)
+            l->needs[kept++] = l->needs[i];
+    l->n_needs = kept;
+    return kept == 0 && !l->needs_all;
+}
+
+/* What an update of this link waits for, if it does. */
+static void note_needs(struct cv_document_link *l, struct cv_bytes update)
+{
+    if (cv_doc_waiting(l->d->doc) &&
+        (cv_update_clients(update, need_units, l) != CV_OK ||
+         cv_update_deletes(update, need_deleted, l) != CV_OK))
+        l->needs_all = true;
+    if (!is_settled(l))
+        /* Something is missing; not at once, for it may be under way. */
+        l->repair_due =
+            cv_time_min(l->repair_due, cv_document_now(l->d) + CV_SECOND);
+}
+
+/* Take what may be taken of an update. */
+static int apply_update(struct cv_document_link *l, struct cv_bytes update,
+                        bool step2, struct cv_doc_applied *applied)
+{
+    struct cv_document *d = l->d;
+    uint64_t by = step2 ? 0 : l->passed_on ? l->by : l->client;
+    int err;
+
+    l->passed_on = false;
+    err = cv_authors_admit(d, l, &update);
+    if (err == CV_OK) {
+        cv_authors_note(d, l, by, update);
+        err = cv_document_take(d, update, l, by, applied);
+    }
+    if (err == CV_OK)
+        note_needs(l, update);
+    cv_document_trim(&d->admitted);
+    return err;
+}
+
 static int on_update(struct cv_document_link *l, struct cv_bytes update,
                      bool step2)
 {
@@ -417,7 +536,7 @@ static int on_update(struct cv_document_link *l, struct cv_bytes update,
 
     if (!may_write(l))
         return CV_ERR_DENIED;
-    err = cv_document_take(d, update, l, &applied);
+    err = apply_update(l, update, step2, &applied);
     if (err == CV_ERR_FORMAT)
         return CV_ERR_PEER;
     if (err != CV_OK)
@@ -427,10 +546,6 @@ static int on_update(struct cv_document_link *l, struct cv_bytes update,
         l->ack_due = cv_document_now(d) + CV_DOCUMENT_ACK_DELAY;
     if (applied.news) /* else the answer to a repair asks for the next */
         note_traffic(l);
-    if (applied.waiting)
-        /* Something is missing; not at once, for it may be under way. */
-        l->repair_due =
-            cv_time_min(l->repair_due, cv_document_now(d) + CV_SECOND);
     first_text = step2 && !d->in_step_told;
     if (first_text)
         d->in_step_told = true;
@@ -477,6 +592,13 @@ static int on_who(struct cv_document_link *l, uint64_t client)
     return CV_OK;
 }
 
+static int on_by(struct cv_document_link *l, uint64_t client)
+{
+    l->passed_on = true;
+    l->by = client;
+    return CV_OK;
+}
+
 static int on_ack(struct cv_document_link *l, uint64_t count)
 {
     uint64_t seq = 0;
@@ -512,6 +634,8 @@ static int on_claims(struct cv_document_link *l, struct cv_bytes body)
 
         if (r.err != CV_OK)
             return CV_ERR_PEER;
+        if (!cv_authors_believe(d, l, &claim))
+            continue;
         switch (cv_document_take_claim(d, &claim)) {
         case CV_OK:
             cv_put_claim(w, &claim);
@@ -583,13 +707,16 @@ static int on_message(struct cv_document_link *l, struct cv_bytes message)
         if (err == CV_OK)
             cv_people_notify(l->d);
         return err;
+    case CV_MESSAGE_BY:
     case CV_MESSAGE_WHO:
     case CV_MESSAGE_ACK:
         cv_reader_init(&r, body.data, body.len);
         number = cv_get_varuint(&r);
         if (r.err != CV_OK)
             return CV_ERR_PEER;
-        return kind == CV_MESSAGE_WHO ? on_who(l, number) : on_ack(l, number);
+        return kind == CV_MESSAGE_BY    ? on_by(l, number)
+               : kind == CV_MESSAGE_WHO ? on_who(l, number)
+                                        : on_ack(l, number);
     case CV_MESSAGE_ASK:
         return send_step1(l);
     case CV_MESSAGE_CLAIM:
@@ -623,7 +750,7 @@ static void send_acks(struct cv_document_link *l, cv_time now)
     if (now < l->ack_due)
         return;
     /* Only what is integrated and in the journal is confirmed. */
-    if (!cv_document_is_kept(l->d) || cv_doc_waiting(l->d->doc) ||
+    if (!cv_document_is_kept(l->d) || !is_settled(l) ||
         l->other_queued > ACKS_QUEUED) {
         l->ack_due = now + CV_SECOND;
         return;
@@ -746,12 +873,28 @@ void cv_document_link_free(struct cv_document_link *l)
     free(l->asked);
     cv_writer_fini(&l->parts);
     free(l);
+    cv_links_ask_again(d);
+    cv_document_wake(d);
+}
+
+void cv_links_ask_again(struct cv_document *d)
+{
+    if (!d->held)
+        return;
+    d->held = false;
+    for (unsigned i = 0; i < d->n_links; i++)
+        d->links[i]->repair_due = cv_time_min(d->links[i]->repair_due,
+                                              cv_document_now(d) + CV_SECOND);
     cv_document_wake(d);
 }
 
 void cv_document_link_set_role(struct cv_document_link *l, enum cv_role role)
 {
+    bool wrote = may_write(l);
+
     l->role = role;
+    if (wrote && !may_write(l))
+        cv_links_ask_again(l->d);
 }
 
 size_t cv_document_link_queued(const struct cv_document_link *l)

@@ -12,3 +12,6 @@ target_link_options(unit_document_nomem PRIVATE -Wl,--wrap=malloc
 covim_test(unit/document_undo
            SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_document_undo.c
            LINK covim_session)
+covim_test(unit/document_authors
+           SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_document_authors.c
+           LINK covim_session)

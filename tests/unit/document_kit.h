@@ -21,8 +21,10 @@ struct node {
     struct cv_document *d;
     struct cv_journal *journal;
     struct cv_keypair identity;
+    struct cv_key key; /* of the process: another one each time */
     enum cv_role role;
-    char *shadow; /* the text after all changes that were told */
+    bool signs_not; /* it signs for nothing */
+    char *shadow;   /* the text after all changes that were told */
     size_t shadow_len;
     uint64_t kept, shared;
     unsigned presences, in_steps, texts;
@@ -133,8 +135,9 @@ static void kit_open(struct node *n, bool journalled)
         .id = 1,
         .meta = {.path = "a.c", .ft = "c", .ff = "unix", .fenc = "utf-8"},
         .session = n->w->session,
-        .identity = &n->identity,
-        .node = n->identity.pub,
+        .identity = n->signs_not ? NULL : &n->identity,
+        .sharer = n->w->nodes[0].identity.pub,
+        .node = n->key,
         .role = n->role,
         .name = "somebody",
         .rng = &n->w->rng,
@@ -144,6 +147,8 @@ static void kit_open(struct node *n, bool journalled)
     };
     char dir[128], why[256];
 
+    cv_random(&n->w->rng, n->key.b, sizeof(n->key.b));
+    c.node = n->key;
     if (journalled) {
         const struct cv_journal_config jc = {
             .dir = dir, .session = n->w->session, .mode = CV_JOURNAL_EITHER};
@@ -240,6 +245,8 @@ static void kit_up(struct wire *x)
         const struct node *other = &w->nodes[i ? x->a : x->b];
         const struct cv_document_link_config c = {
             .member = other->index + 1,
+            .identity = other->identity.pub,
+            .node = other->key,
             .role = other->role,
             .send = kit_send,
             .user = &x->end[i],
@@ -370,7 +377,7 @@ static int kit_edit(struct node *n, size_t at, size_t del, const char *text,
     return err;
 }
 
-static int kit_type(struct node *n, const char *text)
+static inline int kit_type(struct node *n, const char *text)
 {
     return kit_edit(n, cv_doc_text_bytes(cv_document_text(n->d)), 0, text,
                     strlen(text));
@@ -388,6 +395,31 @@ static bool kit_is(const struct node *n, const char *text)
                     got, len, text);
     free(got);
     return same;
+}
+
+/* Who wrote the byte at `at`, as `n` sees it; NULL: nobody knows. */
+static inline bool kit_first_author(void *user, const struct cv_author *who,
+                                    size_t bytes)
+{
+    (void)bytes;
+    *(struct cv_author *)user = *who;
+    return false;
+}
+
+static inline const struct node *kit_author(const struct node *n, size_t at)
+{
+    const struct cv_doc *doc = cv_document_text(n->d);
+    struct cv_author who = {0};
+
+    REQUIRE(cv_document_authors(n->d, at, cv_doc_text_bytes(doc) - at,
+                                kit_first_author, &who) == CV_OK);
+    for (unsigned i = 0; who.known && i < n->w->n_nodes; i++)
+        if (cv_key_equal(&who.identity, &n->w->nodes[i].identity.pub)) {
+            REQUIRE(who.you == (n == &n->w->nodes[i]));
+            return &n->w->nodes[i];
+        }
+    REQUIRE(!who.known);
+    return NULL;
 }
 
 /* All nodes have the same text, and their editors too. */

@@ -315,6 +315,80 @@ static bool undone(struct editor *e, uint64_t count, uint64_t line,
            (!count || (place[0] == line && place[1] == column));
 }
 
+/* The stretches of line `i` of an answer to `authors`, as text. */
+static const char *stretches(const struct cv_json *r, size_t i)
+{
+    static char text[256];
+    const struct cv_json *line = cv_json_at(cv_json_get(r, "lines"), i);
+    size_t at = 0;
+
+    text[0] = '\0';
+    for (size_t k = 0; k < cv_json_count(line); k++) {
+        uint64_t n;
+
+        REQUIRE(cv_json_uint(cv_json_at(line, k), &n));
+        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%llu",
+                               k ? " " : "", (unsigned long long)n);
+    }
+    return text;
+}
+
+TEST(authors_are_told_line_by_line_and_nobody_reverts_himself)
+{
+    static const struct {
+        const char *params;
+        long code;
+    } reverts[] = {
+        {"\"name\":\"ada\",\"dry\":true", -32602},
+        {"\"name\":\"bob\"", -32004},
+        {"\"name\":\"\"", -32004},
+        {"\"dry\":true", -32004},
+    };
+    char key[CV_KEYTEXT_MAX], about[64], request[256], name[33], print[32];
+    const struct cv_json *r, *who;
+    static struct editor e;
+    bool you = false;
+
+    open_dir();
+    start(&e);
+    hello(&e);
+    share(&e, key, about);
+    notify(&e, "change", about,
+           "\"rev\":0,\"lo\":1,\"tail\":1,\"lines\":[\"on\\u00e9e\",\"\"]");
+    snprintf(request, sizeof(request), "{%s,\"lo\":1,\"hi\":99}", about);
+    ask(&e, "authors", request);
+    r = await(&e, NULL);
+    CHECK_EQ(number(r, "erev"), 1);
+    CHECK_EQ(number(r, "lo"), 1);
+    CHECK_EQ(cv_json_count(cv_json_get(r, "lines")), 4);
+    CHECK(strcmp(stretches(r, 0), "5 1") == 0);
+    CHECK(strcmp(stretches(r, 1), "") == 0);
+    CHECK(strcmp(stretches(r, 2), "3 1") == 0);
+    CHECK(strcmp(stretches(r, 3), "") == 0);
+    who = cv_json_at(cv_json_get(r, "people"), 0);
+    CHECK(cv_json_get_bool(who, "you", &you) && you);
+    CHECK(cv_json_copy(who, "name", name, sizeof(name)));
+    CHECK(strcmp(name, "ada") == 0);
+    CHECK(cv_json_copy(who, "fingerprint", print, sizeof(print)));
+    CHECK_EQ(strlen(print), 23);
+    /* Without lines: who wrote here at all. */
+    snprintf(request, sizeof(request), "{%s}", about);
+    ask(&e, "authors", request);
+    r = await(&e, NULL);
+    CHECK(!cv_json_get(r, "lines"));
+    CHECK_EQ(cv_json_count(cv_json_get(r, "people")), 1);
+
+    for (size_t i = 0; i < sizeof(reverts) / sizeof(reverts[0]); i++) {
+        snprintf(request, sizeof(request), "{%s,%s}", about, reverts[i].params);
+        ask(&e, "revert", request);
+        CHECK_EQ(error_code(&e), reverts[i].code);
+    }
+    ask(&e, "authors", "{\"doc\":99,\"epoch\":1}");
+    CHECK_EQ(error_code(&e), -32004);
+    CHECK_EQ(stop(&e, 0), 0);
+    close_dir();
+}
+
 TEST(changes_of_one_group_are_undone_and_redone_together)
 {
     char key[CV_KEYTEXT_MAX], about[64], request[128];
@@ -491,6 +565,7 @@ TEST(an_open_identity_is_refused_with_what_to_do)
 
 RUN_TESTS(T(what_is_wrong_is_said_with_its_code),
           T(a_change_is_kept_and_a_wrong_hash_brings_the_text_back),
+          T(authors_are_told_line_by_line_and_nobody_reverts_himself),
           T(changes_of_one_group_are_undone_and_redone_together),
           T(impossible_changes_bring_the_text_back),
           T(after_kill_9_a_buffer_is_taken_up_with_what_it_holds),
