@@ -12,6 +12,7 @@ build_packages=(gcc cmake ninja-build pkg-config git ca-certificates
 demo_packages=(vim tmux)
 test_packages=(vim neovim tmux libcmocka-dev zlib1g-dev clang
     libclang-rt-14-dev iproute2 nftables conntrack dhtnode procps
+    miniupnpd-nftables
     util-linux mandoc clang-format python3 python3-cryptography)
 
 say() {

@@ -241,7 +241,7 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
     cv_timer_set(net->timer, now);
     if (config->port_mapping &&
         cv_portmapper_new(&net->portmapper, net->loop, net->log, net->rng,
-                          on_mapping, net) == CV_OK)
+                          CV_PORTMAP_ALL, on_mapping, net) == CV_OK)
         cv_portmapper_network(net->portmapper, &net->local);
     *out = net;
     return CV_OK;

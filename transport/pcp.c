@@ -179,7 +179,7 @@ const char *cv_pcp_result_text(uint8_t version, uint16_t result)
         "it does not know mappings",
         "it wants an option that we do not know",
         "it found an option malformed",
-        "it has no network itself",
+        "it has no public address itself, or no network",
         "it has no room for more mappings",
         "it does not map this protocol",
         "we have too many mappings",
@@ -191,7 +191,7 @@ const char *cv_pcp_result_text(uint8_t version, uint16_t result)
         "success",
         "it speaks another version",
         "it does not allow mappings",
-        "it has no network itself",
+        "it has no public address itself, or no network",
         "it has no room for more mappings",
         "it does not know mappings",
     };

@@ -30,9 +30,9 @@ enum cv_pcp_kind {
 /* Results that mean something of their own (RFC 6887, 7.4; RFC 6886, 3.5). */
 #define CV_PCP_SUCCESS           0
 #define CV_PCP_UNSUPP_VERSION    1
-#define CV_PCP_NOT_AUTHORIZED    2  /* NAT-PMP, too */
-#define CV_PCP_ADDRESS_MISMATCH  12 /* a NAT between us and the gateway */
-#define CV_NATPMP_NETWORK_FAILED 3  /* the gateway has no address itself */
+#define CV_PCP_NOT_AUTHORIZED    2 /* NAT-PMP, too */
+#define CV_PCP_NETWORK_FAILED    7 /* the gateway has no address itself */
+#define CV_NATPMP_NETWORK_FAILED 3
 
 struct cv_pcp_answer {
     uint8_t version; /* 2: PCP; 0: NAT-PMP */

@@ -44,16 +44,17 @@ static cv_time jitter(const struct cv_portmap *pm, cv_time base)
 static bool is_refused(const struct cv_portmap *pm, enum cv_portmap_way way,
                        cv_time now)
 {
-    return now < pm->refused_until[way];
+    return !(pm->ways & 1u << way) || now < pm->refused_until[way];
 }
 
 void cv_portmap_init(struct cv_portmap *pm, const struct cv_rng *rng,
-                     struct cv_log *log, const struct cv_portmap_events *events,
-                     void *user)
+                     struct cv_log *log, unsigned ways,
+                     const struct cv_portmap_events *events, void *user)
 {
     memset(pm, 0, sizeof *pm);
     pm->rng = rng;
     pm->log = log;
+    pm->ways = ways;
     pm->events = events;
     pm->user = user;
     pm->give_up = pm->address_next = CV_NEVER;
@@ -77,16 +78,15 @@ static void lease_forget(struct cv_portmap_lease *l, cv_time next)
 static void race(struct cv_portmap *pm, cv_time now)
 {
     pm->way = CV_PORTMAP_NO_WAY;
-    pm->upnp_ready = false;
+    pm->upnp_ready = pm->no_address = false;
     pm->give_up = now + CV_PORTMAP_PATIENCE;
     pm->address_next = now + CV_PORTMAP_STAGGER;
     pm->address_tries = 0;
     for (unsigned i = 0; i < CV_PORTMAP_PORTS; i++)
         lease_forget(&pm->lease[i], now);
-    pm->refused_until[CV_PORTMAP_UPNP] =
-        pm->events->upnp_find != NULL ? 0 : CV_NEVER;
+    pm->refused_until[CV_PORTMAP_UPNP] = 0;
     set_state(pm, CV_PORTMAP_ASKING);
-    if (pm->events->upnp_find != NULL)
+    if (pm->ways & 1u << CV_PORTMAP_UPNP)
         pm->events->upnp_find(pm->user);
 }
 
@@ -583,6 +583,9 @@ void cv_portmap_input(struct cv_portmap *pm, const struct cv_addr *from,
         cv_debug(pm->log, "portmap: the gateway has lost its state");
         ask_again(pm, CV_PORTMAP_RECOVER, now);
     }
+    if (a.result ==
+        (a.version == 2 ? CV_PCP_NETWORK_FAILED : CV_NATPMP_NETWORK_FAILED))
+        pm->no_address = true;
     switch (a.kind) {
     case CV_PCP_ANNOUNCE:
         return; /* the clock was all that it has to say */
@@ -641,14 +644,17 @@ static bool is_asked(const struct cv_portmap *pm, enum cv_portmap_port port,
            (port == CV_PORTMAP_UDP && !is_refused(pm, CV_PORTMAP_PCP, now));
 }
 
-static cv_time later(cv_time a, cv_time b)
+/* `at`, or when the refusal of this way is over. */
+static cv_time way_time(const struct cv_portmap *pm, enum cv_portmap_way way,
+                        cv_time at)
 {
-    return a > b ? a : b;
+    if (!(pm->ways & 1u << way))
+        return CV_NEVER;
+    return at > pm->refused_until[way] ? at : pm->refused_until[way];
 }
 
 cv_time cv_portmap_deadline(const struct cv_portmap *pm)
 {
-    const cv_time *refused = pm->refused_until;
     cv_time at = pm->give_up;
 
     if (pm->state == CV_PORTMAP_OFF)
@@ -661,10 +667,10 @@ cv_time cv_portmap_deadline(const struct cv_portmap *pm)
     if (pm->way != CV_PORTMAP_NO_WAY)
         return at;
     at = cv_time_min(
-        at, later(pm->lease[CV_PORTMAP_UDP].next, refused[CV_PORTMAP_PCP]));
-    at = cv_time_min(at, later(pm->address_next, refused[CV_PORTMAP_NATPMP]));
+        at, way_time(pm, CV_PORTMAP_PCP, pm->lease[CV_PORTMAP_UDP].next));
+    at = cv_time_min(at, way_time(pm, CV_PORTMAP_NATPMP, pm->address_next));
     if (pm->upnp_ready)
-        at = cv_time_min(at, refused[CV_PORTMAP_UPNP]);
+        at = cv_time_min(at, way_time(pm, CV_PORTMAP_UPNP, 0));
     return at;
 }
 
@@ -729,7 +735,8 @@ bool cv_portmap_is_inside(const struct cv_portmap *pm)
 {
     const struct cv_addr *a = &pm->lease[CV_PORTMAP_UDP].mapped;
 
-    return a->family != CV_FAMILY_NONE && cv_addr_kind(a) != CV_ADDR_GLOBAL;
+    return a->family != CV_FAMILY_NONE ? cv_addr_kind(a) != CV_ADDR_GLOBAL
+                                       : pm->no_address;
 }
 
 void cv_portmap_describe(const struct cv_portmap *pm, char *out, size_t len)
@@ -756,7 +763,11 @@ void cv_portmap_describe(const struct cv_portmap *pm, char *out, size_t len)
                            way);
         return;
     case CV_PORTMAP_REFUSED:
-        if (pm->reason[0] != '\0')
+        if (pm->no_address)
+            (void)snprintf(out, len,
+                           "the gateway maps no port, for it has no public "
+                           "address itself: there is a second NAT");
+        else if (pm->reason[0] != '\0')
             (void)snprintf(out, len, "the gateway maps no port (%s)",
                            pm->reason);
         else

@@ -44,6 +44,9 @@ enum cv_portmap_way {
     CV_PORTMAP_WAYS,
 };
 
+#define CV_PORTMAP_ALL                                                         \
+    (1u << CV_PORTMAP_PCP | 1u << CV_PORTMAP_NATPMP | 1u << CV_PORTMAP_UPNP)
+
 enum cv_portmap_state {
     CV_PORTMAP_OFF,     /* there is no gateway to ask */
     CV_PORTMAP_ASKING,  /* nobody has answered yet */
@@ -80,8 +83,7 @@ struct cv_portmap_events {
     /* To the gateway's port CV_PCP_PORT. */
     void (*send)(void *user, const uint8_t *data, size_t len);
     /* UPnP: look for the gateway, then cv_portmap_upnp_found(); map, then
-     * cv_portmap_upnp_mapped(); forget a mapping, without an answer.  May be
-     * NULL: there is none. */
+     * cv_portmap_upnp_mapped(); forget a mapping, without an answer. */
     void (*upnp_find)(void *user);
     void (*upnp_map)(void *user, enum cv_portmap_port port, uint16_t internal,
                      uint16_t external, uint32_t lifetime);
@@ -95,6 +97,7 @@ struct cv_portmap {
     struct cv_log *log;       /* kept, may be NULL */
     const struct cv_portmap_events *events;
     void *user;
+    unsigned ways; /* that are tried, as bits */
     enum cv_portmap_state state;
     enum cv_portmap_way way;
     struct cv_addr gateway, client; /* IPv4; the gateway's port is 5351 */
@@ -107,13 +110,15 @@ struct cv_portmap {
     unsigned address_tries;
     struct cv_addr address; /* NAT-PMP's answer */
     bool upnp_ready;
-    uint64_t junk; /* packets that were not believed */
+    bool no_address; /* the gateway says that it has no public one itself */
+    uint64_t junk;   /* packets that were not believed */
 };
 
-/* Nothing is asked before cv_portmap_network(). */
+/* Nothing is asked before cv_portmap_network().  `ways`: CV_PORTMAP_ALL, or
+ * some of its bits. */
 void cv_portmap_init(struct cv_portmap *pm, const struct cv_rng *rng,
-                     struct cv_log *log, const struct cv_portmap_events *events,
-                     void *user);
+                     struct cv_log *log, unsigned ways,
+                     const struct cv_portmap_events *events, void *user);
 /* The default gateway and our address towards it, both IPv4; family NONE: there
  * is none.  What the last one gave is forgotten, not given back. */
 void cv_portmap_network(struct cv_portmap *pm, const struct cv_addr *gateway,
@@ -144,7 +149,7 @@ const struct cv_addr *cv_portmap_public(const struct cv_portmap *pm,
                                         enum cv_portmap_port port);
 /* Has it had its say: a mapping, a no, or PATIENCE of silence? */
 bool cv_portmap_settled(const struct cv_portmap *pm);
-/* The gateway's outside address is private: there is a second NAT. */
+/* The gateway has no public address itself: there is a second NAT. */
 bool cv_portmap_is_inside(const struct cv_portmap *pm);
 const char *cv_portmap_way_name(enum cv_portmap_way way);
 /* A sentence: who maps, or why nobody does.  No addresses. */

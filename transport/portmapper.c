@@ -44,11 +44,14 @@ static void on_send(void *user, const uint8_t *data, size_t len)
 {
     struct cv_portmapper *p = user;
 
-    /* A gateway that does not listen says so (ECONNREFUSED) now and then: the
-     * machine says it again in time, as for any other loss. */
-    if (p->fd >= 0 && send(p->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+    /* The first error may be the answer to an earlier packet, at a time when
+     * the gateway did not listen (ECONNREFUSED). */
+    for (unsigned i = 0; p->fd >= 0 && i < 2; i++) {
+        if (send(p->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+            return;
         cv_debug(p->log, "portmap: cannot send to the gateway: %s",
                  strerror(errno));
+    }
 }
 
 static void on_upnp_found(void *user, bool found)
@@ -270,7 +273,7 @@ const struct cv_portmap *cv_portmapper_state(const struct cv_portmapper *p)
 
 int cv_portmapper_new(struct cv_portmapper **out, struct cv_loop *loop,
                       struct cv_log *log, const struct cv_rng *rng,
-                      cv_loop_fn changed, void *user)
+                      unsigned ways, cv_loop_fn changed, void *user)
 {
     struct cv_portmapper *p = calloc(1, sizeof *p);
     int err;
@@ -282,7 +285,7 @@ int cv_portmapper_new(struct cv_portmapper **out, struct cv_loop *loop,
     p->changed = changed;
     p->user = user;
     p->fd = p->news_fd = -1;
-    cv_portmap_init(&p->pm, rng, log, &events, p);
+    cv_portmap_init(&p->pm, rng, log, ways, &events, p);
     err = cv_timer_new(&p->timer, loop, on_timer, p);
     if (err != CV_OK) {
         free(p);

@@ -8,11 +8,12 @@
 
 struct cv_portmapper;
 
-/* `changed`, from the loop: a mapping or the state is another. */
+/* `ways`: as for cv_portmap_init().  `changed`, from the loop: a mapping or the
+ * state is another. */
 CV_MUST_USE int cv_portmapper_new(struct cv_portmapper **out,
                                   struct cv_loop *loop, struct cv_log *log,
-                                  const struct cv_rng *rng, cv_loop_fn changed,
-                                  void *user);
+                                  const struct cv_rng *rng, unsigned ways,
+                                  cv_loop_fn changed, void *user);
 /* Gives the mappings back; may take CV_UPNP_LEAVE where UPnP mapped. */
 void cv_portmapper_free(struct cv_portmapper *p);
 /* The network is this one now; asks its default gateway for local->port.  Where

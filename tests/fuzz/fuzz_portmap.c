@@ -95,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cv_time now = CV_HOUR;
 
     last_len = 0;
-    cv_portmap_init(&pm, &rng, NULL, &events, NULL);
+    cv_portmap_init(&pm, &rng, NULL, CV_PORTMAP_ALL, &events, NULL);
     cv_portmap_want(&pm, CV_PORTMAP_UDP, 40000, now);
     cv_portmap_want(&pm, CV_PORTMAP_TCP, 40000, now);
     cv_portmap_network(&pm, &gateway, &client, now);

@@ -187,7 +187,7 @@ static void start(bool pcp, bool natpmp)
     client = cv_addr_ipv4(0xc0a80102, 0);
     n_sent = n_changed = n_finds = n_unmaps = 0;
     memset(n_upnp_maps, 0, sizeof n_upnp_maps);
-    cv_portmap_init(&pm, &rng, NULL, &events, NULL);
+    cv_portmap_init(&pm, &rng, NULL, CV_PORTMAP_ALL, &events, NULL);
     cv_portmap_want(&pm, CV_PORTMAP_UDP, INTERNAL, now);
     run(now);
     cv_portmap_network(&pm, &gateway, &client, now);
@@ -493,6 +493,21 @@ TEST(a_private_outside_is_a_second_nat)
     CHECK(cv_portmap_is_inside(&pm));
 }
 
+TEST(a_gateway_that_says_it_has_no_address_is_behind_a_second_nat)
+{
+    char text[CV_PORTMAP_TEXT];
+
+    start(true, true);
+    cv_portmap_upnp_found(&pm, false, now);
+    gw.pcp_result = 8;
+    gw.natpmp_result = CV_NATPMP_NETWORK_FAILED;
+    run(now + CV_SECOND);
+    CHECK_EQ(pm.state, CV_PORTMAP_REFUSED);
+    CHECK(cv_portmap_is_inside(&pm));
+    cv_portmap_describe(&pm, text, sizeof text);
+    CHECK(strstr(text, "second NAT") != NULL);
+}
+
 TEST(leases_are_bounded)
 {
     start(true, false);
@@ -589,11 +604,24 @@ TEST(a_new_outside_address_is_told)
     CHECK(is_mapped());
 }
 
+TEST(a_way_that_is_switched_off_is_not_tried)
+{
+    start(true, true);
+    n_sent = n_finds = 0;
+    cv_portmap_init(&pm, &rng, NULL, 1u << CV_PORTMAP_NATPMP, &events, NULL);
+    cv_portmap_want(&pm, CV_PORTMAP_UDP, INTERNAL, now);
+    cv_portmap_network(&pm, &gateway, &client, now);
+    run(now + CV_SECOND);
+    CHECK_EQ(pm.way, CV_PORTMAP_NATPMP);
+    CHECK_EQ(count(2, 60), 0);
+    CHECK_EQ(n_finds, 0);
+}
+
 TEST(every_state_has_a_sentence)
 {
     char text[CV_PORTMAP_TEXT];
 
-    cv_portmap_init(&pm, &rng, NULL, &events, NULL);
+    cv_portmap_init(&pm, &rng, NULL, CV_PORTMAP_ALL, &events, NULL);
     cv_portmap_describe(&pm, text, sizeof text);
     CHECK(strstr(text, "no gateway") != NULL);
     start(true, false);
@@ -620,9 +648,12 @@ RUN_TESTS(T(pcp_answers_first_and_wins),
           T(a_refusal_makes_room_for_the_next_way),
           T(a_refusal_lasts_as_long_as_it_says),
           T(only_the_gateway_is_believed), T(useless_addresses_are_refused),
-          T(a_private_outside_is_a_second_nat), T(leases_are_bounded),
-          T(tcp_is_mapped_when_asked_for),
+          T(a_private_outside_is_a_second_nat),
+          T(a_gateway_that_says_it_has_no_address_is_behind_a_second_nat),
+          T(leases_are_bounded), T(tcp_is_mapped_when_asked_for),
           T(a_refused_tcp_port_does_not_cost_the_udp_one),
           T(everything_is_given_back_at_the_end),
           T(another_network_begins_anew), T(a_new_outside_address_is_told),
+          T(a_way_that_is_switched_off_is_not_tried),
+          T(a_way_that_is_switched_off_is_not_tried),
           T(every_state_has_a_sentence))
