@@ -47,6 +47,9 @@ struct cv_contact {
     uint8_t attempt[8];     /* STUN USERNAME of the checks */
     uint8_t shared[32];     /* X25519 result; keys of the checks derive from
                                it */
+    /* The knock is carried by hand (a token): the one that knocked waits for
+     * minutes until the other side begins. */
+    bool by_hand;
     struct cv_candidates peer;
     /* What the connection is for, by its owner: a newer connection replaces
      * an older one to the same node only within one realm. */

@@ -114,10 +114,14 @@ static bool add_target(struct cv_attempt *at, const struct cv_candidate *c,
                                     .type = c->type,
                                     .named = true,
                                     .next = now};
+    if (at->holds && path->kind != CV_PATH_LAN)
+        t->plan = CV_PLAN_PUNCH; /* there may be a NAT here, too */
     if (at->joiner && t->plan == CV_PLAN_PUNCH) {
         t->full_at = at->started + full_after(at);
         if (at->answered)
             t->full_at = cv_time_min(t->full_at, now + CV_ATTEMPT_ANSWER);
+        if (at->holds)
+            t->full_at = CV_NEVER;
         if (at->heard || t->full_at < now)
             t->full_at = now;
     } else {
@@ -186,7 +190,8 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
     at->events = events;
     at->user = user;
     at->started = at->paced_until = now;
-    at->fail_at = now + CV_ATTEMPT_TIME;
+    at->holds = contact->knocked && contact->by_hand;
+    at->fail_at = now + (at->holds ? CV_ATTEMPT_BY_HAND : CV_ATTEMPT_TIME);
     cv_checks_init(&at->checks, rng, contact->attempt, contact->shared,
                    contact->knocked);
     cv_pathset_init(&at->paths, &at->checks, local, log, on_send,
@@ -202,6 +207,9 @@ void cv_attempt_fini(struct cv_attempt *at)
 /* The other end is known to be checking: full TTL from `when` on. */
 static void go_full(struct cv_attempt *at, cv_time when)
 {
+    if (at->holds)
+        at->fail_at = when + CV_ATTEMPT_TIME;
+    at->holds = false;
     for (unsigned i = 0; i < at->n; i++) {
         struct cv_attempt_target *t = &at->target[i];
 
@@ -247,17 +255,18 @@ static void send_check(struct cv_attempt *at, struct cv_attempt_target *t,
                        cv_time now)
 {
     bool opener = t->plan == CV_PLAN_PUNCH && now < t->full_at &&
-                  t->openers < CV_ATTEMPT_OPENERS;
+                  (at->holds || t->openers < CV_ATTEMPT_OPENERS);
     unsigned ttl = 0;
 
     if (opener) {
-        ttl = at->low_ttl ? opener_ttl[t->openers] : 0;
+        ttl = at->low_ttl ? opener_ttl[t->openers % CV_ATTEMPT_OPENERS] : 0;
         t->openers++;
     } else {
         t->full++;
     }
     cv_pathset_check(&at->paths, t->path, ttl, now);
-    t->sent++;
+    if (!at->holds || !opener)
+        t->sent++; /* those of the hold have a limit of their own */
 }
 
 /* When the next check to `t` is due after one that was just sent. */
@@ -266,6 +275,9 @@ static cv_time next_check(const struct cv_attempt *at,
 {
     cv_time gap;
 
+    if (at->holds && t->plan == CV_PLAN_PUNCH)
+        return now + (t->openers < 3 ? 50 * CV_MILLISECOND
+                                     : CV_ATTEMPT_BY_HAND_EVERY);
     if (t->sent >= CV_ATTEMPT_BUDGET)
         return CV_NEVER;
     if (t->full == 0) {

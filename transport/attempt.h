@@ -15,6 +15,11 @@
  *          for a rendezvous that is late.
  * One check in 20 ms, 22 to an address before it answered.
  *
+ * A joiner whose knock is carried by hand does not know when the sharer begins.
+ * Until it hears of it, it sends openers only, one every 15 s to each address
+ * beyond the LAN, for as long as the token is good: its NAT stays open for the
+ * sharer's first check, and nothing reaches whoever else is at that address.
+ *
  * Owns the path set below the connection that comes of it, and goes on
  * answering the peer's checks as long as the connection lives.
  *
@@ -43,6 +48,9 @@
 /* How long better or second paths are still looked for once one is proved. */
 #define CV_ATTEMPT_AFTER  (2 * CV_SECOND)
 #define CV_ATTEMPT_REASON 320
+/* By hand: as long as a token is good; NATs forget in 30 s (RFC 4787, 4.3). */
+#define CV_ATTEMPT_BY_HAND       (15 * CV_MINUTE)
+#define CV_ATTEMPT_BY_HAND_EVERY (15 * CV_SECOND)
 
 enum cv_attempt_phase {
     CV_ATTEMPT_LOOKING, /* checks are out, no path yet */
@@ -84,6 +92,7 @@ struct cv_attempt_events {
 struct cv_attempt {
     enum cv_attempt_phase phase;
     bool joiner;
+    bool holds;   /* by hand, and nothing was heard yet: openers only */
     bool low_ttl; /* openers have a low TTL; tests switch it off */
     struct cv_checks checks;
     struct cv_pathset paths;

@@ -94,7 +94,8 @@ struct sim {
     cv_time delay, jitter; /* one way through the core */
     double loss;
     cv_time lan_delay;
-    bool lan; /* both hosts are in one LAN */
+    bool by_hand; /* the knock is a token */
+    bool lan;     /* both hosts are in one LAN */
     bool (*drop)(struct sim *sim, unsigned from, const struct cv_addr *to);
     struct cv_rng_seeded seed;
     struct cv_rng rng;
@@ -422,7 +423,8 @@ static inline void sim_start(struct sim *sim, unsigned i,
                              const struct cv_candidates *peer, bool low_ttl)
 {
     struct sim_host *h = &sim->host[i];
-    struct cv_contact contact = {.knocked = i == 0, .peer = *peer};
+    struct cv_contact contact = {
+        .knocked = i == 0, .by_hand = sim->by_hand, .peer = *peer};
 
     memset(contact.attempt, 0x5a, sizeof contact.attempt);
     memset(contact.shared, 0xa5, sizeof contact.shared);

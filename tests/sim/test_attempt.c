@@ -195,6 +195,39 @@ TEST(each_side_learns_how_the_other_sees_it)
     CHECK(cv_addr_equal(&r.seen_as[0], &outside));
 }
 
+/* A token is carried for minutes: the joiner holds its NAT open, and the first
+ * checks of the sharer find it so. */
+TEST(a_knock_carried_by_hand_is_waited_for)
+{
+    static const enum sim_nat_kind kinds[] = {SIM_NONE, SIM_ADDRESS, SIM_PORT};
+
+    for (unsigned a = 0; a < 3; a++)
+        for (unsigned b = 0; b < 3; b++)
+            for (cv_time wait = CV_SECOND; wait < 14 * CV_MINUTE;
+                 wait = wait * 5 + 3 * CV_SECOND) {
+                struct sim *sim = sim_new(7, kinds[a], kinds[b]);
+                struct cv_candidates j, c;
+                cv_time added;
+
+                sim->by_hand = true;
+                sim->nat[0].lets_strays_in = sim->nat[1].lets_strays_in = true;
+                j = sim_candidates(sim, 0);
+                c = sim_candidates(sim, 1);
+                sim_start(sim, 0, &c, true);
+                sim_run(sim, sim->now + wait, false);
+                CHECK(!sim->host[0].lost);
+                /* Three at once, and then one in 15 s to each. */
+                CHECK(sim->host[0].sent <=
+                      c.n * (4 + (unsigned)(wait / CV_ATTEMPT_BY_HAND_EVERY)));
+                added = sim->now;
+                sim_start(sim, 1, &j, true);
+                sim_run(sim, added + 10 * CV_SECOND, true);
+                CHECK(sim->host[0].reached && sim->host[1].reached);
+                CHECK(sim->now - added <= 250 * CV_MILLISECOND);
+                sim_free(sim);
+            }
+}
+
 TEST(hopeless_pairs_end_with_a_reason_and_within_budget)
 {
     struct setup s = {.joiner = SIM_SYMMETRIC,
@@ -215,4 +248,5 @@ RUN_TESTS(T(every_pair_that_punching_can_join_is_joined),
           T(gateways_that_let_strays_in_need_low_ttl_openers),
           T(one_lan_is_found_and_preferred),
           T(each_side_learns_how_the_other_sees_it),
+          T(a_knock_carried_by_hand_is_waited_for),
           T(hopeless_pairs_end_with_a_reason_and_within_budget))
