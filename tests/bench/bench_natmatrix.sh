@@ -1,0 +1,245 @@
+#!/usr/bin/env bash
+# Every kind of NAT with every other one: is there a direct path, which, and
+# how soon does the first byte come back?  See --help.
+set -euo pipefail
+
+kinds=(none fullcone restricted portrestricted symmetric symmetric-seq cgn
+    udpblocked tcp443only)
+
+usage() {
+    cat <<TEXT
+Usage: scripts/bench.sh natmatrix [OPTION…] [CELL…]
+
+Two hosts, a network of every kind before either, 25 ms between them and
+whatever else is public (RTT 50 ms); eight DHT nodes; two public hosts that run
+"covim stun", one of them with two addresses.  Both peers' nodes are up before
+the clock starts.  One side serves ("covim echo"), the other dials; both ways.
+
+  CELL is KIND:KIND, or KIND for that kind with every other one; all without.
+  Kinds: ${kinds[*]}
+
+  --quick          the main pairs, twice each way, in under a minute
+  --runs N         runs each way and cell                            (10)
+  --strays HOW     drop, accept or reject: what gateways do with stray
+                   packets; all: drop for every cell, the others for pairs of
+                   none, cones and cgn, and those with udpblocked    (drop)
+  --one-way        only the first kind dials
+  --option OPTION  one more for each router, e.g. hairpin=yes (repeat)
+  --segment SET    of the public segment, e.g. loss=0.05 (repeat)
+  --timeout S      of one dial                                       (40)
+  --keep DIR       leave all logs there
+
+Metrics of each case "A x B" (with ", accept" or ", reject" if that is how
+strays fare): direct_share and connected_share of the runs; echo_ms (median)
+and echo_p95_ms from the dial to the first byte echoed; direct_ms (median) to
+the first path proved; packets (median) that both sent to get there, checks and
+handshake; told_ms (median) from the peer's answer to the word that there is no
+way, where there is none.  Needs root, nft, dhtnode, /dev/net/tun.
+TEXT
+}
+
+runs=10 strays=drop ways=2 timeout=40 keep= quick= options=() segment=()
+cells=()
+number() {
+    [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || {
+        echo "$1 takes a number, not \"${2:-}\"" >&2
+        exit 2
+    }
+}
+is_kind() {
+    [[ " ${kinds[*]} " = *" $1 "* ]]
+}
+while [ $# -gt 0 ]; do
+    case $1 in
+    --help | -h)
+        usage
+        exit 0
+        ;;
+    --runs | --timeout)
+        number "$1" "${2:-}"
+        declare "${1#--}=$2"
+        shift
+        ;;
+    --strays)
+        strays=${2:-}
+        case $strays in drop | accept | reject | all) ;; *)
+            echo "--strays takes drop, accept, reject or all" >&2
+            exit 2
+            ;;
+        esac
+        shift
+        ;;
+    --option)
+        options+=("${2:?--option takes one}")
+        shift
+        ;;
+    --segment)
+        segment+=("${2:?--segment takes KEY=VALUE}")
+        shift
+        ;;
+    --keep)
+        keep=${2:?--keep takes a folder}
+        shift
+        ;;
+    --one-way) ways=1 ;;
+    --quick) quick=yes runs=2 ;;
+    *:*)
+        if ! is_kind "${1%%:*}" || ! is_kind "${1#*:}"; then
+            echo "no such cell: $1; kinds: ${kinds[*]}" >&2
+            exit 2
+        fi
+        cells+=("$1")
+        ;;
+    *)
+        is_kind "$1" || {
+            usage >&2
+            exit 2
+        }
+        for kind in "${kinds[@]}"; do cells+=("$1:$kind"); done
+        ;;
+    esac
+    shift
+done
+if [ -n "$quick" ] && [ ${#cells[@]} = 0 ]; then
+    cells=(none:portrestricted portrestricted:portrestricted
+        fullcone:symmetric portrestricted:symmetric cgn:restricted
+        portrestricted:symmetric-seq)
+fi
+if [ ${#cells[@]} = 0 ]; then
+    for ((i = 0; i < ${#kinds[@]}; i++)); do
+        for ((k = i; k < ${#kinds[@]}; k++)); do
+            cells+=("${kinds[i]}:${kinds[k]}")
+        done
+    done
+fi
+
+# shellcheck source=tests/netlab/lab.sh
+. "$COVIM_TOP/tests/netlab/lab.sh"
+covim=$COVIM_BUILD/cli/covim
+work=${keep:-$(mktemp -d)}
+mkdir -p "$work"
+results=$work/results.jsonl
+: >"$results"
+
+say() {
+    echo "$*" >&2
+}
+
+# --- the lab: one for all cells with the same strays ---
+
+# Servers, DHT nodes, and everybody's options for them.
+lab_world() {
+    local i
+    mkfifo "$lab_dir/never"
+    exec 9<>"$lab_dir/never" # a dhtnode ends when its input does
+    lab_net 'public p addresses=2; public q'
+    lab_spawn p "$work/stun-p.log" "$covim" stun \
+        --listen "${lab_ip[p]}:3478" --listen "${lab_ip[p]%.1}.2:3478"
+    lab_spawn q "$work/stun-q.log" "$covim" stun --listen "${lab_ip[q]}:3478"
+    for i in 1 2 3 4 5 6 7 8; do
+        lab_net "public d$i"
+        ip netns exec "$lab_id-d$i" dhtnode -p 4222 -b "${lab_ip[d1]}:4222" \
+            <&9 >"$work/dht-$i.log" 2>&1 &
+        lab_pids+=($!)
+    done
+    world=(--no-lan --bootstrap "${lab_ip[d1]}:4222,${lab_ip[d2]}:4222"
+        --stun "${lab_ip[p]}:3478,${lab_ip[p]%.1}.2:3478,${lab_ip[q]}:3478")
+    sleep 2 # the DHT nodes find each other
+}
+
+# The host of side a or b behind a kind, in $side; made when first wanted.
+declare -A side_of=()
+find_side() { # a|b KIND STRAYS
+    side=${side_of[$1-$2]-}
+    [ -z "$side" ] || return 0
+    side=$1${#side_of[@]}
+    side_of[$1-$2]=$side
+    lab_net "side $side $2 strays=$3 ${options[*]}"
+}
+
+# --- one run ---
+
+by_token() {
+    case $1 in udpblocked | tcp443only) return 0 ;; esac
+    return 1
+}
+
+# serve NAME SPACE: in the background; its files begin with $work/NAME.
+serve() {
+    mkdir -m 700 "$lab_dir/$1-s"
+    lab_spawn "$2" "$work/$1.serve" timeout $((timeout + 30)) "$covim" echo \
+        serve "${world[@]}" --data-dir "$lab_dir/$1-s" --log debug
+}
+
+# dial NAME SPACE CASE WAY: when the server is found; its line to $results.
+dial() {
+    local name=$1 space=$2 case=$3 way=$4 key result packets
+    mkdir -m 700 "$lab_dir/$name-d"
+    lab_wait 15 grep -q '"event":"published"' "$work/$name.serve" || {
+        say "$name: the server was not published"
+        cat "$work/$name.serve" >&2
+        return 0
+    }
+    key=$(sed -n 's/.*"key":"\([^"]*\)".*/\1/p' "$work/$name.serve")
+    lab_in "$space" timeout $((timeout + 25)) "$covim" echo dial --warm --once \
+        --timeout "$timeout" "${world[@]}" --data-dir "$lab_dir/$name-d" \
+        --log debug "$key" >"$work/$name.dial" 2>"$work/$name.dial-log" || :
+    result=$(grep '"event":"result"' "$work/$name.dial" || echo '{}')
+    packets=$(sed -n 's/.*"event":"confirmed".*"packets":\([0-9]*\).*/\1/p' \
+        "$work/$name.serve" | tail -n 1)
+    printf '{"case":"%s","way":"%s","name":"%s","server_packets":%s,"dial":%s}\n' \
+        "$case" "$way" "$name" "${packets:-0}" "$result" >>"$results"
+}
+
+# cell A B STRAYS: `runs` each way; servers are started ahead.
+cell() {
+    local a=$1 b=$2 how=$3 case="$1 x $2" i n way ahead=3 total pids=() sides
+    [ "$how" = drop ] || case+=", $how"
+    if by_token "$a" || by_token "$b"; then
+        say "$case: not measured: tokens are needed"
+        return 0
+    fi
+    find_side a "$a" "$how"
+    sides=("$side")
+    find_side b "$b" "$how"
+    sides+=("$side")
+    total=$((runs * ways))
+    for ((i = -ahead; i < total; i++)); do
+        n=$((i + ahead)) # its server is started
+        if [ $n -lt $total ]; then
+            serve "$a-$b-$how-$n" "${sides[1 - n % ways]}"
+            pids[n]=$lab_pid
+        fi
+        [ $i -ge 0 ] || continue
+        way=$((i % ways))
+        dial "$a-$b-$how-$i" "${sides[way]}" "$case" "${sides[way]:0:1}"
+        kill "${pids[i]}" 2>/dev/null || :
+    done
+}
+
+wants_strays() { # A B: are they measured with accept and reject, too?
+    local kind
+    for kind in "$1" "$2"; do
+        case $kind in symmetric* | tcp443only) return 1 ;; esac
+    done
+}
+
+lab() { # STRAYS
+    local how=$1 pair
+    lab_begin delay=25 "${segment[@]}" >&2
+    trap 'lab_end' EXIT
+    lab_world
+    for pair in "${cells[@]}"; do
+        [ "$how" = drop ] || [ "$strays" != all ] ||
+            wants_strays "${pair%%:*}" "${pair#*:}" || continue
+        cell "${pair%%:*}" "${pair#*:}" "$how"
+        python3 "$COVIM_TOP/tests/bench/natmatrix.py" row "$results" >&2
+    done
+}
+
+case $strays in
+all) (lab drop) && (lab accept) && (lab reject) ;;
+*) (lab "$strays") ;;
+esac
+python3 "$COVIM_TOP/tests/bench/natmatrix.py" all "$results"
+[ -n "$keep" ] || rm -rf "$work"
