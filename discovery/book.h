@@ -4,7 +4,7 @@
  * newest of each node.  Owns no timer and no DHT. */
 #ifndef CV_DISCOVERY_BOOK_H
 #define CV_DISCOVERY_BOOK_H
-#include "discovery/bucket.h"
+#include "base/bucket.h"
 #include "discovery/pointer.h"
 
 #define CV_BOOK_NODES        64u  /* nodes kept */

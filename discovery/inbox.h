@@ -6,7 +6,7 @@
  * believed.  Owns no timer and no DHT. */
 #ifndef CV_DISCOVERY_INBOX_H
 #define CV_DISCOVERY_INBOX_H
-#include "discovery/bucket.h"
+#include "base/bucket.h"
 #include "discovery/knock.h"
 
 #define CV_OFFICES         3u        /* this epoch's and its neighbours' */

@@ -1,6 +1,6 @@
-/* discovery/bucket.h - a token bucket: so many a second, so many at once. */
-#ifndef CV_DISCOVERY_BUCKET_H
-#define CV_DISCOVERY_BUCKET_H
+/* base/bucket.h - a token bucket: so many a second, so many at once. */
+#ifndef CV_BASE_BUCKET_H
+#define CV_BASE_BUCKET_H
 #include "base/time.h"
 #include <stdbool.h>
 
