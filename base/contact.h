@@ -51,6 +51,9 @@ struct cv_contact {
      * minutes until the other side begins. */
     bool by_hand;
     struct cv_candidates peer;
+    /* Somebody whom we let in, or who may let us in: worth a birthday (many
+     * packets to the address that the record names; docs/protocol.md, 5). */
+    bool trusted;
     /* What the connection is for, by its owner: a newer connection replaces
      * an older one to the same node only within one realm. */
     uint64_t realm;

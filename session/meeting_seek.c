@@ -72,6 +72,7 @@ static void knock(struct cv_neighbour *n)
         memcpy(n->out, contact.attempt, sizeof n->out);
         n->give_up = cv_meeting_now(m) + CV_MEETING_ATTEMPT;
         contact.realm = m->realm;
+        contact.trusted = true; /* its grant is in its pointer */
         err = cv_net_connect(m->node->net, &contact);
     }
     if (err != CV_OK) {
@@ -238,6 +239,7 @@ static void on_knock(void *user, const struct cv_knock_info *k)
     char key[9];
 
     contact.realm = m->realm;
+    contact.trusted = k->has_grant || ours || m->config.open;
 
     if (m->state != MEETING_OPEN || m->grants.n == 0 || m->node->net == NULL)
         return;

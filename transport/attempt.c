@@ -1,5 +1,4 @@
-#include "transport/attempt.h"
-#include <assert.h>
+#include "transport/attempt_impl.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -59,13 +58,35 @@ static enum cv_attempt_plan plan_for(const struct cv_candidate *c)
     return CV_PLAN_PUNCH;
 }
 
-static cv_time full_after(const struct cv_attempt *at)
+/* Do we take another port for every destination? */
+static bool is_hard(const struct cv_attempt *at)
 {
     uint16_t mapping = at->local->nat & CV_NAT_MAPPING_MASK;
 
-    return mapping == CV_NAT_MAPPING_SEQ || mapping == CV_NAT_MAPPING_RANDOM
-               ? CV_ATTEMPT_FULL_EDM
-               : CV_ATTEMPT_FULL;
+    return mapping == CV_NAT_MAPPING_SEQ || mapping == CV_NAT_MAPPING_RANDOM;
+}
+
+static cv_time full_after(const struct cv_attempt *at)
+{
+    if (at->peer_nat & CV_NAT_DROPS_STRAYS)
+        return CV_ATTEMPT_FULL_SAFE;
+    return is_hard(at) ? CV_ATTEMPT_FULL_EDM : CV_ATTEMPT_FULL;
+}
+
+static cv_time full_after_answer(const struct cv_attempt *at)
+{
+    return is_hard(at) ? 0 : CV_ATTEMPT_ANSWER;
+}
+
+/* Of a NAT that counts, the mapping before the newest one only says by how
+ * much. */
+static bool is_used_up(const struct cv_attempt *at,
+                       const struct cv_candidate *c)
+{
+    return (at->peer_nat & CV_NAT_MAPPING_MASK) == CV_NAT_MAPPING_SEQ &&
+           c->type == CV_CANDIDATE_SRFLX &&
+           cv_addr_same_ip(&c->addr, &at->peer_last) &&
+           !cv_addr_equal(&c->addr, &at->peer_last);
 }
 
 /* Room for one more target: that of a peer's former address, which does not
@@ -91,7 +112,7 @@ static bool add_target(struct cv_attempt *at, const struct cv_candidate *c,
     char text[CV_ADDR_TEXT];
     struct cv_path *path;
 
-    if (c->type == CV_CANDIDATE_TCP)
+    if (c->type == CV_CANDIDATE_TCP || is_used_up(at, c))
         return false;
     if (!cv_local_may_send(at->local, &c->addr, same_nat)) {
         cv_debug(at->log, "attempt: candidate not tried, addr=%s",
@@ -119,7 +140,7 @@ static bool add_target(struct cv_attempt *at, const struct cv_candidate *c,
     if (at->joiner && t->plan == CV_PLAN_PUNCH) {
         t->full_at = at->started + full_after(at);
         if (at->answered)
-            t->full_at = cv_time_min(t->full_at, now + CV_ATTEMPT_ANSWER);
+            t->full_at = cv_time_min(t->full_at, now + full_after_answer(at));
         if (at->holds)
             t->full_at = CV_NEVER;
         if (at->heard || t->full_at < now)
@@ -145,6 +166,7 @@ static bool add_candidates(struct cv_attempt *at,
     unsigned n = peer->n < CV_CANDIDATES_MAX ? peer->n : CV_CANDIDATES_MAX;
 
     at->peer_nat = peer->nat;
+    cv_attempt_hard_news(at, peer);
     for (unsigned i = 0; i < at->n; i++)
         at->target[i].named = false;
     /* Best tier first, then the peer's preference: the first one is sent to at
@@ -184,6 +206,7 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
     at->phase = CV_ATTEMPT_LOOKING;
     at->joiner = contact->knocked;
     at->low_ttl = true;
+    at->trusted = contact->trusted;
     at->local = local;
     at->log = log;
     at->send = send;
@@ -191,7 +214,11 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
     at->user = user;
     at->started = at->paced_until = now;
     at->holds = contact->knocked && contact->by_hand;
-    at->fail_at = now + (at->holds ? CV_ATTEMPT_BY_HAND : CV_ATTEMPT_TIME);
+    at->peer_at = at->joiner ? CV_NEVER : now;
+    at->fail_at = now + (at->holds    ? CV_ATTEMPT_BY_HAND
+                         : at->joiner ? CV_ATTEMPT_TIME
+                                      : CV_ATTEMPT_DECIDE);
+    at->prune_at = CV_NEVER;
     cv_checks_init(&at->checks, rng, contact->attempt, contact->shared,
                    contact->knocked);
     cv_pathset_init(&at->paths, &at->checks, local, log, on_send,
@@ -201,14 +228,25 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
 
 void cv_attempt_fini(struct cv_attempt *at)
 {
+    cv_attempt_hard_end(at);
     cv_checks_fini(&at->checks);
+}
+
+bool cv_attempt_spend(struct cv_attempt *at, size_t len)
+{
+    if (at->phase != CV_ATTEMPT_LOOKING)
+        return true;
+    if (at->spent + len > CV_ATTEMPT_BYTES)
+        return false;
+    at->spent += len;
+    return true;
 }
 
 /* The other end is known to be checking: full TTL from `when` on. */
 static void go_full(struct cv_attempt *at, cv_time when)
 {
     if (at->holds)
-        at->fail_at = when + CV_ATTEMPT_TIME;
+        at->fail_at = when + CV_ATTEMPT_DECIDE;
     at->holds = false;
     for (unsigned i = 0; i < at->n; i++) {
         struct cv_attempt_target *t = &at->target[i];
@@ -231,23 +269,36 @@ static void spend_rest(struct cv_attempt *at, cv_time now)
     }
 }
 
+/* When the other side is there, one of the plans works soon or none does. */
+static void peer_is_there(struct cv_attempt *at, cv_time now)
+{
+    if (at->peer_at != CV_NEVER)
+        return;
+    at->peer_at = now;
+    at->fail_at = now + CV_ATTEMPT_DECIDE;
+}
+
 void cv_attempt_candidates(struct cv_attempt *at,
                            const struct cv_candidates *peer, cv_time now)
 {
     bool first = !at->answered;
+    bool any;
 
     at->answered = true;
-    if (add_candidates(at, peer, now) && at->phase == CV_ATTEMPT_REACHED)
+    any = add_candidates(at, peer, now);
+    if (any && at->phase == CV_ATTEMPT_REACHED)
         at->reached_at = now; /* look for better paths again */
-    if (at->phase == CV_ATTEMPT_LOOKING) {
-        if (at->renewed < CV_ATTEMPT_RENEWED) {
-            at->renewed++;
-            at->fail_at = now + CV_ATTEMPT_TIME;
-        }
-        if (first && at->joiner) {
-            go_full(at, now + CV_ATTEMPT_ANSWER);
-            spend_rest(at, now);
-        }
+    if (at->phase != CV_ATTEMPT_LOOKING)
+        return;
+    peer_is_there(at, now);
+    if (any && at->renewed < CV_ATTEMPT_RENEWED) {
+        at->renewed++;
+        if (at->fail_at < now + CV_ATTEMPT_NEWS)
+            at->fail_at = now + CV_ATTEMPT_NEWS;
+    }
+    if (first && at->joiner) {
+        go_full(at, now + full_after_answer(at));
+        spend_rest(at, now);
     }
 }
 
@@ -264,9 +315,13 @@ static void send_check(struct cv_attempt *at, struct cv_attempt_target *t,
     } else {
         t->full++;
     }
-    cv_pathset_check(&at->paths, t->path, ttl, now);
-    if (!at->holds || !opener)
-        t->sent++; /* those of the hold have a limit of their own */
+    if (at->holds && opener) { /* they have a limit of their own */
+        cv_pathset_check(&at->paths, t->path, ttl, now);
+        return;
+    }
+    t->sent++;
+    if (cv_attempt_spend(at, CV_CHECK_MAX))
+        cv_pathset_check(&at->paths, t->path, ttl, now);
 }
 
 /* When the next check to `t` is due after one that was just sent. */
@@ -313,58 +368,13 @@ static bool wants_more(const struct cv_attempt *at,
            now < at->reached_at + CV_ATTEMPT_AFTER;
 }
 
-static void explain(const struct cv_attempt *at, char *out, size_t len)
-{
-    uint16_t map = at->peer_nat & CV_NAT_MAPPING_MASK;
-    uint16_t own = at->local->nat & CV_NAT_MAPPING_MASK;
-
-    if (at->n == 0)
-        snprintf(out, len,
-                 "no direct path: the other side named no address that can be "
-                 "reached from here (%u skipped); give both sides a STUN "
-                 "server (--stun HOST:PORT) or put them in one network",
-                 at->skipped);
-    else if (at->heard)
-        snprintf(out, len,
-                 "no direct path: the other side's packets arrive here, but "
-                 "ours do not get back; look for a firewall here that drops "
-                 "outgoing UDP, or one there that drops incoming UDP");
-    else if (at->local->nat & CV_NAT_UDP_BLOCKED)
-        snprintf(out, len,
-                 "no direct path: UDP seems to be blocked here, no STUN server "
-                 "answers; try another network");
-    else if (own == CV_NAT_MAPPING_SEQ || own == CV_NAT_MAPPING_RANDOM)
-        snprintf(
-            out, len,
-            "no direct path: this computer is behind a NAT that uses "
-            "another port for every destination; try from another network, "
-            "forward UDP port %u, or use IPv6",
-            (unsigned)at->local->port);
-    else if (map == CV_NAT_MAPPING_SEQ || map == CV_NAT_MAPPING_RANDOM)
-        snprintf(out, len,
-                 "no direct path: the other side is behind a NAT that uses "
-                 "another port for every destination; try from another network "
-                 "there, forward a UDP port, or use IPv6");
-    else if (at->peer_nat & CV_NAT_UDP_BLOCKED)
-        snprintf(out, len,
-                 "no direct path: UDP seems to be blocked on the other side; "
-                 "try another network there");
-    else
-        snprintf(out, len,
-                 "no direct path: nothing came back from %u address%s in %d "
-                 "s; check that both sides are online and that no firewall "
-                 "blocks UDP, and give both sides a STUN server "
-                 "(--stun HOST:PORT)",
-                 at->n, at->n == 1 ? "" : "es",
-                 (int)(CV_ATTEMPT_TIME / CV_SECOND));
-}
-
 /* After something came of the path set's own: was it the first path? */
 static void note_reached(struct cv_attempt *at, cv_time now)
 {
     if (at->phase != CV_ATTEMPT_REACHED || at->reached_at > 0)
         return;
     at->reached_at = now;
+    cv_attempt_hard_reached(at, now);
     if (at->events->reached)
         at->events->reached(at->user);
 }
@@ -386,6 +396,8 @@ int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,
         if (err != CV_OK)
             return err;
         (void)at->send(at->user, from, 0, buf, w.len, w.len);
+        at->heard_from = from->remote;
+        peer_is_there(at, now);
         if (!at->heard) {
             at->heard = true;
             go_full(at, now);
@@ -395,8 +407,13 @@ int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,
         cv_pathset_requested(&at->paths, from, m->raw.len, w.len, now);
         break;
     case CV_CHECK_RESPONSE:
+        /* A guess has hit: now it is a path. */
+        if (!cv_pathset_find(&at->paths, from))
+            (void)cv_pathset_candidate(&at->paths, from, now);
         cv_pathset_answered(&at->paths, from, check.rtt, now);
-        if (check.mapped.family != CV_FAMILY_NONE && at->events->reflexive)
+        /* Other sockets have other mappings. */
+        if (check.mapped.family != CV_FAMILY_NONE && from->socket == 0 &&
+            from->carrier == CV_CARRIER_UDP && at->events->reflexive)
             at->events->reflexive(at->user, &check.mapped, &from->remote);
         break;
     }
@@ -417,6 +434,15 @@ void cv_attempt_network_changed(struct cv_attempt *at, cv_time now)
         spend_rest(at, now);
 }
 
+/* Two NATs that nothing joins are not waited for so long. */
+static cv_time fail_at(const struct cv_attempt *at)
+{
+    if (at->peer_at != CV_NEVER && !at->heard &&
+        cv_plan_for(at->local->nat, at->peer_nat).hopeless)
+        return cv_time_min(at->fail_at, at->peer_at + CV_ATTEMPT_HOPELESS);
+    return at->fail_at;
+}
+
 cv_time cv_attempt_deadline(const struct cv_attempt *at)
 {
     cv_time due = cv_pathset_deadline(&at->paths);
@@ -424,7 +450,8 @@ cv_time cv_attempt_deadline(const struct cv_attempt *at)
     if (at->phase == CV_ATTEMPT_LOST)
         return CV_NEVER;
     if (at->phase == CV_ATTEMPT_LOOKING)
-        due = cv_time_min(due, at->fail_at);
+        due = cv_time_min(due, fail_at(at));
+    due = cv_time_min(due, cv_attempt_hard_deadline(at));
     for (unsigned i = 0; i < at->n; i++) {
         const struct cv_attempt_target *t = &at->target[i];
         cv_time next = t->next > at->paced_until ? t->next : at->paced_until;
@@ -443,6 +470,7 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
         return;
     cv_pathset_step(&at->paths, now);
     note_reached(at, now);
+    cv_attempt_hard_step(at, now);
     /* The one that has waited longest goes first. */
     while (now >= at->paced_until) {
         struct cv_attempt_target *first = NULL;
@@ -463,8 +491,8 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
         first->next = next_check(at, first, now);
         at->paced_until = now + CV_ATTEMPT_PACE;
     }
-    if (at->phase == CV_ATTEMPT_LOOKING && now >= at->fail_at) {
-        explain(at, reason, sizeof reason);
+    if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at)) {
+        cv_attempt_explain(at, reason, sizeof reason);
         cv_debug(at->log, "attempt: lost, heard=%d targets=%u skipped=%u",
                  at->heard, at->n, at->skipped);
         at->phase = CV_ATTEMPT_LOST;

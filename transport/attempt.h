@@ -1,19 +1,26 @@
 /* transport/attempt.h - reach one peer: which of its addresses to check, when,
- * with what TTL, until a path is proved or there is a reason to give up.
+ * with what TTL, from which socket, until a path is proved or there is a
+ * reason to give up.
  *
  * Plans (docs/protocol.md, 5):
  *   dial   P0, P5: LAN, IPv6 and open addresses. Both ends check at once:
  *          every 100 ms x 3, 200 ms x 10, 500 ms x 4.
  *   punch  P1: addresses behind a NAT. The joiner sends openers with TTL 3,
  *          5 and 8, which open its own NAT and die before the other's, and
- *          goes to full TTL on the first authenticated check, 300 ms after
- *          the answer, or 3 s after the knock (600 ms when our own NAT is
- *          known to map by destination, for then only our packets can lead);
- *          the sharer has been told by the knock and checks at full TTL at
- *          once: 50 ms x 6, 200 ms x 10.
- *   Both   after that the rest of the budget, 3, 6 and 10 s into the attempt,
+ *          goes to full TTL on the first authenticated check, 100 ms after
+ *          the answer (at once when its own NAT maps by destination, for then
+ *          only its packets can lead), or 3 s after the knock (600 ms; 150 ms
+ *          when the other NAT is known to drop strays); the sharer has been
+ *          told by the knock and checks at full TTL at once: 50 ms x 6, 200 ms
+ *          x 10.
+ *   predict, birthday  P2, P3: one NAT maps by destination (transport/plan.h).
+ *          P2 as soon as the peer is known to be there, P3 a little later, when
+ *          punching has had its chance, and if the peer is trusted or was heard
+ *          from the address in question.
+ *   All    after that the rest of the budget, 3, 6 and 10 s into the attempt,
  *          for a rendezvous that is late.
- * One check in 20 ms, 22 to an address before it answered.
+ * One check in 20 ms, 22 to an address before it answered, 18 kB in all; only
+ * a birthday is beyond that.
  *
  * A joiner whose knock is carried by hand does not know when the sharer begins.
  * Until it hears of it, it sends openers only, one every 15 s to each address
@@ -21,30 +28,46 @@
  * sharer's first check, and nothing reaches whoever else is at that address.
  *
  * Owns the path set below the connection that comes of it, and goes on
- * answering the peer's checks as long as the connection lives.
+ * answering the peer's checks as long as the connection lives; and the sockets
+ * that it opened, of which only those with a path stay.
  *
  * Pure: time, packets and events in; packets with a TTL, events and a deadline
  * out. */
 #ifndef CV_TRANSPORT_ATTEMPT_H
 #define CV_TRANSPORT_ATTEMPT_H
 #include "base/contact.h"
+#include "transport/birthday.h"
 #include "transport/checks.h"
 #include "transport/local.h"
 #include "transport/pathset.h"
+#include "transport/predict.h"
 
-#define CV_ATTEMPT_BUDGET  22 /* checks to one address before an answer */
+#define CV_ATTEMPT_BUDGET  22    /* checks to one address before an answer */
+#define CV_ATTEMPT_BYTES   18000 /* of checks, to all of them */
 #define CV_ATTEMPT_PACE    (20 * CV_MILLISECOND)
 #define CV_ATTEMPT_OPENERS 5 /* 0, 50, 100 ms; 1.1 and 2.1 s */
 /* Full TTL after the knock, if nothing was heard.  Earlier than the knock
  * arrives (one in ten takes 1.4 s) it would poison a gateway that lets strays
  * in: sim/attempt, 0 of 25 at 600 ms, 25 of 25 at 3 s. */
-#define CV_ATTEMPT_FULL     (3 * CV_SECOND)
-#define CV_ATTEMPT_FULL_EDM (600 * CV_MILLISECOND)
-#define CV_ATTEMPT_ANSWER   (300 * CV_MILLISECOND) /* after the answer */
-/* Then there is no path.  News (candidates) add as much again, up to three
- * times. */
-#define CV_ATTEMPT_TIME    (15 * CV_SECOND)
-#define CV_ATTEMPT_RENEWED 3
+#define CV_ATTEMPT_FULL      (3 * CV_SECOND)
+#define CV_ATTEMPT_FULL_EDM  (600 * CV_MILLISECOND)
+#define CV_ATTEMPT_FULL_SAFE (150 * CV_MILLISECOND)
+#define CV_ATTEMPT_ANSWER    (100 * CV_MILLISECOND) /* after the answer */
+/* Then there is no path: of a joiner that gets no answer; after the other side
+ * is known to be there; and when the two NATs leave no hope.  New candidates
+ * add a little, up to three times. */
+#define CV_ATTEMPT_TIME     (15 * CV_SECOND)
+#define CV_ATTEMPT_DECIDE   (7 * CV_SECOND)
+#define CV_ATTEMPT_HOPELESS (4 * CV_SECOND)
+#define CV_ATTEMPT_NEWS     (4 * CV_SECOND)
+#define CV_ATTEMPT_RENEWED  3
+/* A birthday begins so long after the other side is known to be there: the
+ * knock has just come, or the answer, which took its time. */
+#define CV_ATTEMPT_BIRTHDAY_KNOCK  (200 * CV_MILLISECOND)
+#define CV_ATTEMPT_BIRTHDAY_ANSWER (75 * CV_MILLISECOND)
+#define CV_ATTEMPT_SOCKETS         (CV_PREDICT_SOCKETS + CV_BIRTHDAY_SOCKETS)
+/* Sockets without a path are closed so often once there is one. */
+#define CV_ATTEMPT_PRUNE (5 * CV_SECOND)
 /* How long better or second paths are still looked for once one is proved. */
 #define CV_ATTEMPT_AFTER  (2 * CV_SECOND)
 #define CV_ATTEMPT_REASON 320
@@ -87,6 +110,12 @@ struct cv_attempt_events {
     /* The peer sees us at `mapped`. */
     void (*reflexive)(void *user, const struct cv_addr *mapped,
                       const struct cv_addr *peer);
+    /* A further UDP socket, and its end.  NULL: plans that need them are not
+     * tried. */
+    cv_socket_open_fn open;
+    cv_socket_close_fn close;
+    /* Begin a birthday now?  True counts as one.  NULL: never. */
+    bool (*may_burst)(void *user, bool *gentle);
 };
 
 struct cv_attempt {
@@ -110,6 +139,21 @@ struct cv_attempt {
     unsigned skipped;  /* candidates that the rules forbid */
     bool heard;        /* an authenticated request came */
     bool answered;     /* the rendezvous answered: news after the first */
+    bool trusted;      /* as cv_contact */
+    size_t spent;      /* bytes of checks before any path */
+
+    /* Plans for hard NATs. */
+    cv_time peer_at;             /* the peer is there since; CV_NEVER */
+    struct cv_addr peer_outside; /* its NAT's address, or family NONE */
+    struct cv_addr peer_last;    /* its newest mapping, or family NONE */
+    int peer_step;
+    struct cv_predict predict;
+    struct cv_birthday birthday;
+    bool birthday_refused; /* there was no leave for it */
+    struct cv_addr heard_from;
+    uint16_t socket[CV_ATTEMPT_SOCKETS]; /* 0: not open */
+    unsigned n_sockets;
+    cv_time prune_at;
 };
 
 /* Start; nothing is sent before the first step.  Pointers are kept, `contact`

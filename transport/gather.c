@@ -5,8 +5,27 @@
 
 #define HOSTS_V4_MAX 3
 #define HOSTS_V6_MAX 2
-/* Ports that follow each other this closely are given out in sequence. */
-#define SEQUENTIAL 16
+#define SOURCES      (CV_GATHER_SERVERS * CV_GATHER_ADDRS + CV_GATHER_OTHERS)
+
+/* All that may be asked: the servers', then the further ones. */
+static struct cv_gather_source *source(struct cv_gather *g, unsigned i)
+{
+    const unsigned servers = CV_GATHER_SERVERS * CV_GATHER_ADDRS;
+
+    if (i < servers)
+        return &g->source[i / CV_GATHER_ADDRS][i % CV_GATHER_ADDRS];
+    return &g->other[i - servers];
+}
+
+static const struct cv_gather_source *source_of(const struct cv_gather *g,
+                                                unsigned i)
+{
+    const unsigned servers = CV_GATHER_SERVERS * CV_GATHER_ADDRS;
+
+    if (i < servers)
+        return &g->source[i / CV_GATHER_ADDRS][i % CV_GATHER_ADDRS];
+    return &g->other[i - servers];
+}
 
 void cv_gather_init(struct cv_gather *g, const struct cv_rng *rng,
                     struct cv_log *log, const struct cv_local *local,
@@ -26,9 +45,43 @@ void cv_gather_init(struct cv_gather *g, const struct cv_rng *rng,
         n_servers < CV_GATHER_SERVERS ? n_servers : CV_GATHER_SERVERS;
     g->started = now;
     g->tell_at = g->n_servers > 0 ? now + CV_GATHER_FIRST : now;
-    for (unsigned s = 0; s < CV_GATHER_SERVERS; s++)
-        for (unsigned k = 0; k < CV_GATHER_ADDRS; k++)
-            g->source[s][k].next = CV_NEVER;
+    g->kind_at = CV_NEVER;
+    for (unsigned i = 0; i < SOURCES; i++)
+        source(g, i)->next = CV_NEVER;
+}
+
+void cv_gather_sockets(struct cv_gather *g, cv_socket_open_fn open,
+                       cv_socket_close_fn close)
+{
+    g->open = open;
+    g->close = close;
+}
+
+static void end_kind(struct cv_gather *g)
+{
+    if (g->kind.socket != 0)
+        g->close(g->user, g->kind.socket);
+    g->kind = (struct cv_natkind){.state = CV_NATKIND_IDLE};
+}
+
+void cv_gather_fini(struct cv_gather *g)
+{
+    if (g->close)
+        end_kind(g);
+}
+
+/* Another network: nothing is known of its NAT. */
+static void forget_kind(struct cv_gather *g)
+{
+    cv_gather_fini(g);
+    memset(g->other, 0, sizeof g->other);
+    for (unsigned i = 0; i < CV_GATHER_OTHERS; i++)
+        g->other[i].next = CV_NEVER;
+    g->kind_server = g->kind_other = g->counted = (struct cv_addr){0};
+    g->kind_at = CV_NEVER;
+    g->kind_tested = false;
+    g->filter = CV_FILTER_UNKNOWN;
+    g->strays = CV_STRAYS_UNKNOWN;
 }
 
 void cv_gather_server(struct cv_gather *g, unsigned server,
@@ -62,6 +115,7 @@ void cv_gather_network_changed(struct cv_gather *g,
     g->local = *local;
     g->local.reflexive = reflexive; /* until the sources say otherwise */
     memset(g->peer, 0, sizeof g->peer);
+    forget_kind(g);
     for (unsigned s = 0; s < g->n_servers; s++)
         for (unsigned k = 0; k < CV_GATHER_ADDRS; k++) {
             struct cv_gather_source *src = &g->source[s][k];
@@ -74,6 +128,7 @@ void cv_gather_network_changed(struct cv_gather *g,
             src->next = now;
         }
     g->tell_at = now + (g->n_servers > 0 ? CV_GATHER_FIRST : CV_GATHER_SETTLE);
+    g->kind_at = g->tell_at + CV_GATHER_KIND;
 }
 
 void cv_gather_refresh(struct cv_gather *g, cv_time now)
@@ -142,14 +197,66 @@ void cv_gather_mapped(struct cv_gather *g, const struct cv_addr *udp,
 static struct cv_gather_source *find_open(struct cv_gather *g,
                                           const struct cv_stun *m)
 {
-    for (unsigned s = 0; s < g->n_servers; s++)
-        for (unsigned k = 0; k < CV_GATHER_ADDRS; k++) {
-            struct cv_gather_source *src = &g->source[s][k];
+    for (unsigned i = 0; i < SOURCES; i++) {
+        struct cv_gather_source *src = source(g, i);
 
-            if (src->open && memcmp(src->txid, m->txid, sizeof m->txid) == 0)
-                return src;
-        }
+        if (src->open && memcmp(src->txid, m->txid, sizeof m->txid) == 0)
+            return src;
+    }
     return NULL;
+}
+
+/* May a server name this as another address of its own?  It could be anybody's,
+ * and gets three small packets. */
+static bool may_ask(const struct cv_addr *server, const struct cv_addr *a)
+{
+    return a->family == CV_FAMILY_IPV4 && server->family == CV_FAMILY_IPV4 &&
+           a->port >= 1024 && cv_addr_kind(a) == cv_addr_kind(server) &&
+           !cv_addr_equal(a, server);
+}
+
+/* The first server that has a second address is asked there as well. */
+static void ask_other(struct cv_gather *g, const struct cv_gather_source *src,
+                      const struct cv_addr *other, cv_time now)
+{
+    struct cv_addr third = *other;
+
+    if (g->kind_server.family != CV_FAMILY_NONE || !may_ask(&src->addr, other))
+        return;
+    g->kind_server = src->addr;
+    g->kind_other = *other;
+    g->other[0] = (struct cv_gather_source){.addr = *other, .next = now};
+    third.port = src->addr.port;
+    if (!cv_addr_same_ip(other, &src->addr) && third.port != other->port)
+        g->other[1] = (struct cv_gather_source){.addr = third, .next = now};
+}
+
+static void kind_ended(struct cv_gather *g, cv_time now)
+{
+    char text[CV_ADDR_TEXT];
+
+    if (g->kind.state == CV_NATKIND_DONE) {
+        if (g->kind.all) {
+            g->filter = g->kind.filter;
+            g->strays = g->kind.strays;
+            cv_debug(g->log, "gather: filter=%d strays=%d", (int)g->filter,
+                     (int)g->strays);
+        }
+        g->counted = g->kind.mapped;
+        g->counted_at = now;
+        cv_debug(g->log, "gather: newest mapping %s",
+                 cv_addr_log(g->log, &g->counted, text));
+        soon(g, now);
+    }
+    g->kind_tested |= g->kind.all;
+    end_kind(g);
+    g->kind_at = now + CV_GATHER_COUNT;
+}
+
+static bool is_other(const struct cv_gather *g,
+                     const struct cv_gather_source *src)
+{
+    return src >= g->other && src < g->other + CV_GATHER_OTHERS;
 }
 
 bool cv_gather_input(struct cv_gather *g, const struct cv_path_addr *from,
@@ -160,8 +267,13 @@ bool cv_gather_input(struct cv_gather *g, const struct cv_path_addr *from,
 
     if (m->type != CV_STUN_SUCCESS && m->type != CV_STUN_ERROR)
         return false;
+    if (cv_natkind_input(&g->kind, from, m, now)) {
+        if (!cv_natkind_runs(&g->kind))
+            kind_ended(g, now);
+        return true;
+    }
     src = find_open(g, m);
-    if (!src || !cv_addr_equal(&from->remote, &src->addr))
+    if (!src || from->socket != 0 || !cv_addr_equal(&from->remote, &src->addr))
         return false;
     if (m->type == CV_STUN_ERROR || m->n_unknown > 0 ||
         m->mapped.family != src->addr.family || m->mapped.port == 0)
@@ -169,14 +281,16 @@ bool cv_gather_input(struct cv_gather *g, const struct cv_path_addr *from,
     src->open = false;
     src->failed = false;
     src->tries = 0;
-    src->next = now + CV_GATHER_REFRESH;
+    src->next = is_other(g, src) ? CV_NEVER : now + CV_GATHER_REFRESH;
     src->rtt = now - src->sent;
     if (!cv_addr_equal(&src->mapped, &m->mapped)) {
         cv_debug(g->log, "gather: server sees us at %s",
                  cv_addr_log(g->log, &m->mapped, text));
         src->mapped = m->mapped;
+        src->made = src->sent;
         soon(g, now);
     }
+    ask_other(g, src, &m->other, now);
     return true;
 }
 
@@ -207,61 +321,84 @@ static void ask(struct cv_gather *g, struct cv_gather_source *s, cv_time now)
 struct verdict {
     struct cv_addr mapped; /* to publish; family NONE: nothing agreed */
     uint16_t mapping;      /* CV_NAT_MAPPING_* */
+    int step;              /* of a NAT that counts */
 };
+
+struct seen {
+    struct cv_addr mapped, by;
+    cv_time made;
+};
+
+/* In the order in which the mappings were made. */
+static void add_seen(struct seen *list, unsigned *n, struct seen one)
+{
+    unsigned at = (*n)++;
+
+    for (; at > 0 && list[at - 1].made > one.made; at--)
+        list[at] = list[at - 1];
+    list[at] = one;
+}
+
+static unsigned collect_seen(const struct cv_gather *g, enum cv_family family,
+                             struct seen list[SOURCES + CV_GATHER_PEERS])
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < SOURCES; i++) {
+        const struct cv_gather_source *src = source_of(g, i);
+
+        if (src->mapped.family == family)
+            add_seen(list, &n,
+                     (struct seen){src->mapped, src->addr, src->made});
+    }
+    /* Peers are asked for what servers do not say: a stray of a peer's may
+     * have got in the way of our mapping towards it. */
+    for (unsigned i = 0; i < CV_GATHER_PEERS && n < 2; i++)
+        if (g->peer[i].mapped.family == family)
+            add_seen(list, &n,
+                     (struct seen){g->peer[i].mapped, g->peer[i].peer,
+                                   g->peer[i].at});
+    return n;
+}
 
 static struct verdict judge(const struct cv_gather *g, enum cv_family family)
 {
     struct verdict v = {.mapping = CV_NAT_MAPPING_UNKNOWN};
-    struct cv_addr seen[CV_GATHER_SERVERS + CV_GATHER_PEERS];
-    struct cv_addr by[CV_GATHER_SERVERS + CV_GATHER_PEERS];
-    unsigned n = 0, ips = 0, best_votes = 0;
-    bool differ = false, near = true;
-
-    for (unsigned s = 0; s < g->n_servers; s++) {
-        const struct cv_gather_source *src =
-            &g->source[s][family == CV_FAMILY_IPV4 ? 0 : 1];
-
-        if (src->mapped.family == family) {
-            by[n] = src->addr;
-            seen[n++] = src->mapped;
-        }
-    }
-    for (unsigned i = 0; i < CV_GATHER_PEERS; i++)
-        if (g->peer[i].mapped.family == family) {
-            by[n] = g->peer[i].peer;
-            seen[n++] = g->peer[i].mapped;
-        }
+    struct seen seen[SOURCES + CV_GATHER_PEERS];
+    struct cv_ports_seen ports = {.n = 0};
+    unsigned n = collect_seen(g, family, seen), ips = 0, best_votes = 0;
 
     for (unsigned i = 0; i < n; i++) {
         unsigned votes = 0;
         bool new_ip = true;
 
         for (unsigned k = 0; k < n; k++)
-            votes += cv_addr_same_ip(&seen[i], &seen[k]);
+            votes += cv_addr_same_ip(&seen[i].mapped, &seen[k].mapped);
         for (unsigned k = 0; k < i; k++)
-            new_ip &= !cv_addr_same_ip(&by[i], &by[k]);
+            new_ip &= !cv_addr_same_ip(&seen[i].by, &seen[k].by);
         ips += new_ip;
         if (votes > best_votes) {
             best_votes = votes;
-            v.mapped = seen[i];
+            v.mapped = seen[i].mapped;
         }
     }
     if (best_votes < 2 && !(best_votes == 1 && g->n_servers == 1 && n == 1))
         v.mapped = (struct cv_addr){0};
-    if (ips < 2 || v.mapped.family == CV_FAMILY_NONE)
+    if (v.mapped.family == CV_FAMILY_NONE)
         return v;
 
-    for (unsigned i = 0; i < n; i++) {
-        if (!cv_addr_same_ip(&seen[i], &v.mapped))
-            continue;
-        if (seen[i].port != v.mapped.port) {
-            differ = true;
-            near &= abs((int)seen[i].port - (int)v.mapped.port) <= SEQUENTIAL;
+    for (unsigned i = 0; i < n; i++)
+        if (cv_addr_same_ip(&seen[i].mapped, &v.mapped)) {
+            cv_ports_seen_add(&ports, seen[i].mapped.port);
+            if (seen[i].mapped.port != v.mapped.port)
+                v.mapped = seen[i].mapped; /* the newest */
         }
-    }
-    v.mapping = !differ ? CV_NAT_MAPPING_EIM
-                : near  ? CV_NAT_MAPPING_SEQ
-                        : CV_NAT_MAPPING_RANDOM;
+    v.mapping = cv_ports_seen_kind(&ports, &v.step);
+    if (v.mapping == CV_NAT_MAPPING_EIM && ips < 2)
+        v.mapping = CV_NAT_MAPPING_UNKNOWN; /* maybe one for each address */
+    if (v.mapping == CV_NAT_MAPPING_SEQ && g->counted.family == family &&
+        cv_addr_same_ip(&g->counted, &v.mapped))
+        v.mapped = g->counted;
     return v;
 }
 
@@ -349,6 +486,15 @@ static void collect(struct cv_gather *g, struct cv_candidates *c)
                      CV_NAT_MAPPING_EIM; /* no NAT at all */
         else
             add(c, CV_CANDIDATE_SRFLX, &v4.mapped);
+        if (v4.mapping == CV_NAT_MAPPING_SEQ) {
+            /* The one before, to say how it counts. */
+            struct cv_addr before = v4.mapped;
+
+            before.port = cv_predict_port(before.port, -v4.step, 1);
+            add(c, CV_CANDIDATE_SRFLX, &before);
+        }
+        if (v4.mapping == CV_NAT_MAPPING_EIM && g->strays == CV_STRAYS_DROPPED)
+            c->nat |= CV_NAT_DROPS_STRAYS;
         g->local.reflexive = v4.mapped;
         g->local.reflexive.port = 0;
     }
@@ -377,17 +523,36 @@ bool cv_gather_settled(const struct cv_gather *g)
                 src->mapped.family == CV_FAMILY_NONE)
                 return false;
         }
+    for (unsigned i = 0; i < CV_GATHER_OTHERS; i++)
+        if (g->other[i].next != CV_NEVER &&
+            g->other[i].mapped.family == CV_FAMILY_NONE)
+            return false;
     return true;
+}
+
+static bool counts(const struct cv_gather *g)
+{
+    return (g->own.nat & CV_NAT_MAPPING_MASK) == CV_NAT_MAPPING_SEQ;
+}
+
+/* When the filter is to be asked about, or the port of a NAT that counts. */
+static cv_time kind_due(const struct cv_gather *g)
+{
+    bool filter = !g->kind_tested && g->kind_server.family != CV_FAMILY_NONE;
+
+    if (!g->open || !g->told || cv_natkind_runs(&g->kind) ||
+        (!filter && !counts(g)))
+        return CV_NEVER;
+    return g->kind_at;
 }
 
 cv_time cv_gather_deadline(const struct cv_gather *g)
 {
-    cv_time at = g->tell_at;
+    cv_time at = cv_time_min(g->tell_at, cv_natkind_deadline(&g->kind));
 
-    for (unsigned s = 0; s < g->n_servers; s++)
-        for (unsigned k = 0; k < CV_GATHER_ADDRS; k++)
-            if (g->source[s][k].addr.family != CV_FAMILY_NONE)
-                at = cv_time_min(at, g->source[s][k].next);
+    at = cv_time_min(at, kind_due(g));
+    for (unsigned i = 0; i < SOURCES; i++)
+        at = cv_time_min(at, source_of(g, i)->next);
     for (unsigned i = 0; i < CV_GATHER_PEERS; i++)
         if (g->peer[i].mapped.family != CV_FAMILY_NONE)
             at = cv_time_min(at, g->peer[i].at + CV_GATHER_PEER_LIFE);
@@ -410,18 +575,66 @@ static void step_source(struct cv_gather *g, struct cv_gather_source *s,
     s->failed = true;
     s->mapped = (struct cv_addr){0};
     s->tries = 0;
-    s->next = now + CV_GATHER_REFRESH;
+    s->next = is_other(g, s) ? CV_NEVER : now + CV_GATHER_REFRESH;
 }
 
+/* Somebody to ask for one more mapping. */
+static const struct cv_addr *any_server(const struct cv_gather *g)
+{
+    for (unsigned i = 0; i < SOURCES; i++)
+        if (source_of(g, i)->mapped.family == CV_FAMILY_IPV4)
+            return &source_of(g, i)->addr;
+    return NULL;
+}
+
+static void start_kind(struct cv_gather *g, cv_time now)
+{
+    static const struct cv_addr none;
+    const struct cv_addr *server = any_server(g), *other = &none;
+    int socket;
+
+    g->kind_at = now + CV_GATHER_COUNT;
+    if (!g->kind_tested && g->kind_server.family != CV_FAMILY_NONE) {
+        server = &g->kind_server;
+        other = &g->kind_other;
+    }
+    socket = server ? g->open(g->user) : CV_ERR_NONET;
+    if (socket > 0)
+        cv_natkind_start(&g->kind, (uint16_t)socket, server, other, now);
+}
+
+static void step_kind(struct cv_gather *g, cv_time now)
+{
+    struct cv_path_addr to;
+    uint8_t buf[128];
+    struct cv_writer w;
+
+    if (kind_due(g) <= now)
+        start_kind(g, now);
+    cv_writer_init(&w, buf, sizeof buf);
+    if (cv_natkind_step(&g->kind, g->rng, now, &to, &w))
+        (void)g->send(g->user, &to, 0, buf, w.len, w.len);
+    if (g->kind.state == CV_NATKIND_DONE || g->kind.state == CV_NATKIND_FAILED)
+        kind_ended(g, now);
+}
+
+/* A port that was counted up is no news: who asks gets the newest. */
 static bool same_candidates(const struct cv_candidates *a,
                             const struct cv_candidates *b)
 {
+    bool seq = (a->nat & CV_NAT_MAPPING_MASK) == CV_NAT_MAPPING_SEQ;
+
     if (a->n != b->n || a->nat != b->nat)
         return false;
-    for (unsigned i = 0; i < a->n; i++)
-        if (a->c[i].type != b->c[i].type || a->c[i].pref != b->c[i].pref ||
-            !cv_addr_equal(&a->c[i].addr, &b->c[i].addr))
+    for (unsigned i = 0; i < a->n; i++) {
+        const struct cv_candidate *x = &a->c[i], *y = &b->c[i];
+
+        if (x->type != y->type || x->pref != y->pref ||
+            !(seq && x->type == CV_CANDIDATE_SRFLX
+                  ? cv_addr_same_ip(&x->addr, &y->addr)
+                  : cv_addr_equal(&x->addr, &y->addr)))
             return false;
+    }
     return true;
 }
 
@@ -429,9 +642,9 @@ void cv_gather_step(struct cv_gather *g, cv_time now)
 {
     struct cv_candidates c;
 
-    for (unsigned s = 0; s < g->n_servers; s++)
-        for (unsigned k = 0; k < CV_GATHER_ADDRS; k++)
-            step_source(g, &g->source[s][k], now);
+    for (unsigned i = 0; i < SOURCES; i++)
+        step_source(g, source(g, i), now);
+    step_kind(g, now);
     for (unsigned i = 0; i < CV_GATHER_PEERS; i++)
         if (g->peer[i].mapped.family != CV_FAMILY_NONE &&
             now - g->peer[i].at >= CV_GATHER_PEER_LIFE) {
@@ -442,8 +655,12 @@ void cv_gather_step(struct cv_gather *g, cv_time now)
         return;
     g->tell_at = CV_NEVER;
     collect(g, &c);
-    if (g->told && same_candidates(&c, &g->own))
+    if (g->told && same_candidates(&c, &g->own)) {
+        g->own = c;
         return;
+    }
+    if (!g->told)
+        g->kind_at = now + CV_GATHER_KIND;
     g->own = c;
     g->told = true;
     cv_debug(g->log, "gather: %u candidates, nat=%#x", c.n, c.nat);

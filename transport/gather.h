@@ -10,6 +10,12 @@
  * address is published all the same, because a peer behind an address-
  * restricted NAT needs it.
  *
+ * A server that has a second address (OTHER-ADDRESS) is asked there as well, so
+ * that one server is enough to know how the NAT maps, and is made to send
+ * strays, to know what the NAT does with those (transport/natkind.h); that
+ * begins a second later and delays nothing.  Of a NAT that counts, the newest
+ * port is looked up every 10 s.
+ *
  * Pure: interfaces, resolved names, packets and the time come in. */
 #ifndef CV_TRANSPORT_GATHER_H
 #define CV_TRANSPORT_GATHER_H
@@ -18,17 +24,24 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "transport/local.h"
+#include "transport/natkind.h"
 #include "transport/path.h"
+#include "transport/predict.h"
 #include "transport/stun.h"
 
 #define CV_GATHER_SERVERS 8
 #define CV_GATHER_ADDRS   2 /* of a server: one IPv4, one IPv6 */
+#define CV_GATHER_OTHERS  2 /* further addresses of one of the servers */
 #define CV_GATHER_PEERS   8 /* last peers that told us how they see us */
 #define CV_GATHER_TRIES   3 /* 250, 500, 1000 ms */
 #define CV_GATHER_RTO     (250 * CV_MILLISECOND)
 #define CV_GATHER_STAGGER (100 * CV_MILLISECOND)
 /* UDP mappings often die at 30 s (RFC 4787, 4.3, allows two minutes). */
-#define CV_GATHER_REFRESH   (25 * CV_SECOND)
+#define CV_GATHER_REFRESH (25 * CV_SECOND)
+/* Filters are asked about so long after the first candidates were told. */
+#define CV_GATHER_KIND (1 * CV_SECOND)
+/* A port that was counted up is good for so long. */
+#define CV_GATHER_COUNT     (10 * CV_SECOND)
 #define CV_GATHER_PEER_LIFE (5 * CV_MINUTE)
 /* The first candidates are told when all sources have spoken, at the latest
  * after this; later changes wait a little for more. */
@@ -43,6 +56,7 @@ struct cv_gather_source { /* one address of one server */
     bool open;      /* `txid` waits for an answer */
     cv_time sent, next;
     struct cv_addr mapped; /* what it says; family NONE: nothing yet */
+    cv_time made;          /* when that mapping was asked for first */
     cv_time rtt;
 };
 
@@ -60,8 +74,19 @@ struct cv_gather {
     struct cv_local local;
     unsigned n_servers; /* configured, resolved or not */
     struct cv_gather_source source[CV_GATHER_SERVERS][CV_GATHER_ADDRS];
+    struct cv_gather_source other[CV_GATHER_OTHERS]; /* asked once */
     struct cv_gather_peer peer[CV_GATHER_PEERS];
     struct cv_addr mapped, mapped_tcp; /* by the gateway; family NONE: none */
+    cv_socket_open_fn open; /* NULL: no filter is tested, no port counted */
+    cv_socket_close_fn close;
+    struct cv_natkind kind;
+    struct cv_addr kind_server, kind_other; /* family NONE: none has two */
+    cv_time kind_at;
+    bool kind_tested;
+    enum cv_natkind_filter filter;
+    enum cv_natkind_strays strays;
+    struct cv_addr counted; /* the newest mapping of a NAT that counts */
+    cv_time counted_at;
     struct cv_candidates own;
     bool told; /* `changed` was called at least once */
     cv_time tell_at;
@@ -75,6 +100,13 @@ void cv_gather_init(struct cv_gather *g, const struct cv_rng *rng,
                     void (*changed)(void *user,
                                     const struct cv_candidates *own),
                     void *user, cv_time now);
+
+/* How to open sockets for what the main one is not fit for; with the user of
+ * cv_gather_init(). */
+void cv_gather_sockets(struct cv_gather *g, cv_socket_open_fn open,
+                       cv_socket_close_fn close);
+/* Ends what runs on such a socket. */
+void cv_gather_fini(struct cv_gather *g);
 
 /* A server's name was resolved: the first address of each family counts. */
 void cv_gather_server(struct cv_gather *g, unsigned server,

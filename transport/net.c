@@ -69,6 +69,20 @@ static int on_gather_send(void *user, const struct cv_path_addr *to,
     return cv_net_send(net, to, ttl, data, len, segment);
 }
 
+static int on_gather_open(void *user)
+{
+    struct cv_net *net = user;
+
+    return cv_sockets_open(&net->sockets);
+}
+
+static void on_gather_close(void *user, uint16_t socket)
+{
+    struct cv_net *net = user;
+
+    cv_sockets_close(&net->sockets, socket);
+}
+
 static void on_candidates(void *user, const struct cv_candidates *own)
 {
     struct cv_net *net = user;
@@ -203,9 +217,12 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
     net->rng = config->rng;
     net->node = config->node;
     net->answer_stun = config->answer_stun;
+    net->birthday = config->birthday;
     net->events = events;
     net->user = user;
     cv_routes_init(&net->routes, net->rng);
+    cv_sockets_init(&net->sockets, net->loop, net->log, &cv_net_sockets_events,
+                    net);
     err = CV_ERR_FORMAT;
     for (unsigned i = 0; i < config->n_stun && i < CV_NET_STUN_SERVERS; i++) {
         struct cv_net_server *s = &net->server[net->n_servers];
@@ -237,6 +254,7 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
     now = cv_loop_now(net->loop);
     cv_gather_init(&net->gather, net->rng, net->log, &net->local,
                    net->n_servers, on_gather_send, on_candidates, net, now);
+    cv_gather_sockets(&net->gather, on_gather_open, on_gather_close);
     net->resolve_at = now;
     cv_timer_set(net->timer, now);
     if (config->port_mapping &&
@@ -264,6 +282,7 @@ static void destroy(struct cv_net *net)
     cv_netif_watch_free(net->watch);
     cv_quic_ctx_free(net->quic);
     cv_timer_free(net->timer);
+    cv_sockets_fini(&net->sockets);
     cv_udp_free(net->udp);
     cv_routes_fini(&net->routes);
     cv_stun_limit_fini(&net->limit);

@@ -18,6 +18,14 @@ struct cv_net;
 #define CV_NET_STUN_SERVERS 8
 #define CV_NET_ATTEMPTS     32 /* living at once */
 
+/* Plan P3 sends thousands of packets to join two networks that nothing else
+ * joins (transport/birthday.h); some routers fall over. */
+enum cv_net_birthday {
+    CV_NET_BIRTHDAY,
+    CV_NET_BIRTHDAY_GENTLE,
+    CV_NET_BIRTHDAY_OFF,
+};
+
 struct cv_net_config {
     struct cv_loop *loop;          /* kept */
     struct cv_log *log;            /* kept, may be NULL */
@@ -28,6 +36,7 @@ struct cv_net_config {
     bool port_mapping;             /* ask the gateway for a port (portmap.h) */
     const char *const *stun;       /* "HOST:PORT"[n_stun], copied */
     unsigned n_stun;
+    enum cv_net_birthday birthday;
 };
 
 enum cv_attempt_state {

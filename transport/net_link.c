@@ -187,12 +187,41 @@ static void on_reflexive(void *user, const struct cv_addr *mapped,
                         cv_loop_now(l->net->loop));
 }
 
+static int on_open(void *user)
+{
+    struct cv_net_link *l = user;
+
+    return cv_sockets_open(&l->net->sockets);
+}
+
+static void on_close(void *user, uint16_t socket)
+{
+    struct cv_net_link *l = user;
+
+    cv_sockets_close(&l->net->sockets, socket);
+}
+
+static bool on_may_burst(void *user, bool *gentle)
+{
+    struct cv_net_link *l = user;
+    cv_time now = cv_loop_now(l->net->loop);
+
+    if (l->net->birthday == CV_NET_BIRTHDAY_OFF || now < l->net->burst_after)
+        return false;
+    l->net->burst_after = now + CV_NET_BURST_PAUSE;
+    *gentle = l->net->birthday == CV_NET_BIRTHDAY_GENTLE;
+    return true;
+}
+
 static const struct cv_attempt_events attempt_events = {
     .reached = on_reached,
     .lost = on_lost,
     .path = on_path,
     .silent = on_silent,
     .reflexive = on_reflexive,
+    .open = on_open,
+    .close = on_close,
+    .may_burst = on_may_burst,
 };
 
 void cv_net_drop(struct cv_net_link *l)

@@ -155,6 +155,9 @@ void cv_net_input(struct cv_net *net, const struct cv_path_addr *via,
 int cv_net_send(struct cv_net *net, const struct cv_path_addr *to, unsigned ttl,
                 const uint8_t *data, size_t len, size_t segment)
 {
+    if (to->socket > 0)
+        return cv_sockets_send(&net->sockets, to->socket, &to->remote, ttl,
+                               data, len, segment);
     return cv_udp_send(net->udp, &to->remote, &to->local, ttl, data, len,
                        segment);
 }
@@ -165,6 +168,19 @@ static void on_packet(void *user, const struct cv_addr *from,
 {
     struct cv_path_addr via = {
         .carrier = CV_CARRIER_UDP, .remote = *from, .local = *local};
+
+    cv_net_input(user, &via, data, len);
+}
+
+static void on_socket_packet(void *user, uint16_t socket,
+                             const struct cv_addr *from,
+                             const struct cv_addr *local, const uint8_t *data,
+                             size_t len)
+{
+    struct cv_path_addr via = {.carrier = CV_CARRIER_UDP,
+                               .socket = socket,
+                               .remote = *from,
+                               .local = *local};
 
     cv_net_input(user, &via, data, len);
 }
@@ -189,6 +205,12 @@ static void on_writable(void *user)
 
 const struct cv_udp_events cv_net_udp_events = {
     .packet = on_packet,
+    .batch = on_batch,
+    .writable = on_writable,
+};
+
+const struct cv_sockets_events cv_net_sockets_events = {
+    .packet = on_socket_packet,
     .batch = on_batch,
     .writable = on_writable,
 };

@@ -13,10 +13,12 @@
 #include "transport/portmapper.h"
 #include "transport/quic.h"
 #include "transport/route.h"
+#include "transport/sockets.h"
 #include "transport/stunserver.h"
 #include "transport/udp.h"
 
-#define CV_NET_KNOCKERS 64 /* node keys whose attempts are counted */
+#define CV_NET_BURST_PAUSE (60 * CV_SECOND) /* between birthdays */
+#define CV_NET_KNOCKERS    64 /* node keys whose attempts are counted */
 /* Close codes. */
 #define CV_NET_LEAVING  0
 #define CV_NET_REPLACED 1 /* a newer connection stands */
@@ -67,6 +69,9 @@ struct cv_net {
     void *user;
 
     struct cv_udp *udp;
+    struct cv_sockets sockets; /* and further ones, for a while */
+    enum cv_net_birthday birthday;
+    cv_time burst_after; /* the next birthday */
     struct cv_timer *timer;
     struct cv_netif_watch *watch;
     struct cv_portmapper *portmapper; /* NULL: not wanted */
@@ -143,4 +148,5 @@ int cv_net_send(struct cv_net *net, const struct cv_path_addr *to, unsigned ttl,
                 const uint8_t *data, size_t len, size_t segment);
 
 extern const struct cv_udp_events cv_net_udp_events;
+extern const struct cv_sockets_events cv_net_sockets_events;
 #endif

@@ -21,7 +21,7 @@ enum cv_carrier {
 /* Where a packet goes, or where it came from. */
 struct cv_path_addr {
     uint8_t carrier;  /* enum cv_carrier */
-    uint8_t socket;   /* which of our UDP sockets; 0: the main one */
+    uint16_t socket;  /* which of our UDP sockets; 0: the main one */
     uint32_t channel; /* of a gate or TCP link; 0 for UDP */
     struct cv_addr remote;
     /* Our own end as the packet saw it, so that answers leave from there;
@@ -36,6 +36,11 @@ struct cv_path_addr {
 typedef int (*cv_path_send_fn)(void *user, const struct cv_path_addr *to,
                                unsigned ttl, const uint8_t *data, size_t len,
                                size_t segment);
+
+/* A further UDP socket with a port of its own, for cv_path_addr.socket; a
+ * negative CV_ERR_* when there is none to be had. */
+typedef int (*cv_socket_open_fn)(void *user);
+typedef void (*cv_socket_close_fn)(void *user, uint16_t socket);
 
 enum cv_path_state {
     CV_PATH_NEW,      /* an address we know of; nothing was sent yet */

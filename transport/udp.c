@@ -42,7 +42,7 @@ struct cv_udp {
     struct iovec iov[CV_UDP_BATCH];
     struct sockaddr_storage from[CV_UDP_BATCH];
     _Alignas(struct cmsghdr) char control[CV_UDP_BATCH][READ_CONTROL];
-    uint8_t *buffer;
+    uint8_t *buffer; /* made by the first read */
 };
 
 static void set_option(int fd, int level, int name, int value)
@@ -136,6 +136,13 @@ static void read_some(struct end *end)
 {
     struct cv_udp *udp = end->udp;
 
+    /* Of hundreds of sockets opened for a moment few are ever sent to. */
+    if (!udp->buffer)
+        udp->buffer = malloc((size_t)CV_UDP_BATCH * CV_UDP_MAX);
+    if (!udp->buffer) {
+        (void)recv(end->fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC); /* lost */
+        return;
+    }
     for (unsigned round = 0; round < CV_UDP_ROUNDS; round++) {
         int n;
 
@@ -223,8 +230,7 @@ static int make(struct cv_udp **out, struct cv_loop *loop, struct cv_log *log,
     udp->v4.fd = fd4;
     udp->v6.fd = fd6;
     udp->msg = calloc(CV_UDP_BATCH, sizeof *udp->msg);
-    udp->buffer = malloc((size_t)CV_UDP_BATCH * CV_UDP_MAX);
-    if (!udp->msg || !udp->buffer)
+    if (!udp->msg)
         goto fail;
     err = start(udp, &udp->v4);
     if (err == CV_OK)

@@ -4,7 +4,8 @@
  *   punchprobe joiner|sharer OUT IN MILLISECONDS [STUN ADDRESS:PORT…]
  *
  * With PUNCHPROBE_LATE in the environment the sharer learns of the joiner that
- * many milliseconds late, as by a slow knock.
+ * many milliseconds late, as by a slow knock, and the answer to that takes as
+ * long.
  *
  * OUT gets our record; IN is the other's, waited for.  The joiner sends a tick
  * every 20 ms on a stream and the sharer echoes it.  Prints, a line each:
@@ -33,7 +34,7 @@ static struct cv_loop *loop;
 static struct cv_net *net;
 static struct cv_keypair key;
 static struct record ours, theirs;
-static bool joiner, have_ours, started;
+static bool joiner, have_ours, started, answered;
 static cv_time late, found; /* PUNCHPROBE_LATE */
 static const char *out_path, *in_path;
 static struct cv_timer *timer;
@@ -152,6 +153,7 @@ static const struct cv_net_events net_events = {
 static void try_start(cv_time now)
 {
     struct cv_contact contact = {.knocked = joiner,
+                                 .trusted = true,
                                  .attempt = "netlab!",
                                  .shared = "a secret that the two know"};
     int fd = open(in_path, O_RDONLY | O_CLOEXEC);
@@ -169,8 +171,11 @@ static void try_start(cv_time now)
     contact.peer = theirs.own;
     if (cv_net_connect(net, &contact) != CV_OK)
         exit(1);
+    if (!started)
+        start = now;
+    else
+        answered = true;
     started = true;
-    start = now;
 }
 
 static void on_timer(void *user)
@@ -182,7 +187,8 @@ static void on_timer(void *user)
         cv_loop_stop(loop);
         return;
     }
-    if (have_ours && !started)
+    if (have_ours &&
+        (!started || (joiner && !answered && !conn && now - start > 2 * late)))
         try_start(now);
     if (stream && cv_stream_send(stream, CV_LITERAL("x")) == CV_OK)
         ticks++;

@@ -15,8 +15,11 @@
 #include <inttypes.h>
 
 #define SIM_CORE_HOPS 10 /* an opener of TTL 8 dies in there */
-#define SIM_MAPPINGS  256
+#define SIM_MAPPINGS  4096
 #define SIM_PACKETS   8192
+#define SIM_VICTIMS   64
+#define SIM_SOCKETS   320
+#define SIM_FIRST     45000 /* inner port of the first further socket */
 #define SIM_MTU       1500
 
 enum sim_nat_kind {
@@ -25,13 +28,14 @@ enum sim_nat_kind {
     SIM_ADDRESS,   /* EIM, address-dependent filter */
     SIM_PORT,      /* EIM, address- and port-dependent filter */
     SIM_SYMMETRIC, /* EDM with random ports, the strictest filter */
+    SIM_COUNTING,  /* the same with ports in sequence */
     SIM_KINDS,
 };
 
 static inline const char *sim_kind_name(enum sim_nat_kind k)
 {
-    static const char *const name[] = {"none", "full-cone", "address", "port",
-                                       "symmetric"};
+    static const char *const name[] = {"none", "full-cone", "address",
+                                       "port", "symmetric", "counting"};
 
     return name[k];
 }
@@ -40,9 +44,9 @@ struct sim_mapping {
     bool used;
     bool stray; /* made by an unsolicited packet; leads nowhere */
     uint16_t inner, outer;
-    struct cv_addr remote;   /* EDM and strays: of this destination only */
-    struct cv_addr sent[16]; /* where the inside sent to, a ring */
-    unsigned n_sent;
+    struct cv_addr remote; /* EDM and strays: of this destination only */
+    struct cv_addr *sent;  /* where the inside sent to */
+    unsigned n_sent, room;
 };
 
 struct sim_nat {
@@ -51,6 +55,8 @@ struct sim_nat {
     struct cv_addr outside; /* its public address, port 0 */
     struct sim_mapping map[SIM_MAPPINGS];
     uint16_t next_port;
+    int step;      /* SIM_COUNTING */
+    unsigned busy; /* other people's connections in a row of two of ours */
     unsigned strays;
 };
 
@@ -67,10 +73,18 @@ struct sim_host {
     bool blackhole_in;          /* nothing arrives any more */
     uint64_t reached;           /* virtual time + 1, 0: not yet */
     bool lost;
+    cv_time lost_at;
     char reason[CV_ATTEMPT_REASON];
-    unsigned sent; /* STUN packets */
-    unsigned sent_to_peer[64];
-    enum cv_path_kind kind; /* of the selected path */
+    unsigned sent;    /* STUN packets */
+    unsigned sockets; /* opened, never used again; numbers from 1 on */
+    unsigned open;
+    bool closed[SIM_SOCKETS];
+    bool untrusting; /* the contact is nobody we know */
+    bool no_burst;   /* there is no leave for birthdays */
+    unsigned bursts;
+    uint64_t bytes;
+    unsigned to_port[SIM_VICTIMS]; /* packets to port 4000 and following */
+    enum cv_path_kind kind;        /* of the selected path */
     cv_time selected_at;
     unsigned selections;
     struct cv_addr seen_as;
@@ -83,7 +97,8 @@ struct sim_host {
 
 struct sim_packet {
     cv_time at;
-    unsigned to; /* host index */
+    unsigned to;    /* host index */
+    uint16_t inner; /* of the LAN: the port it was sent to */
     struct cv_path_addr from;
     size_t len;
     uint8_t data[SIM_MTU];
@@ -129,12 +144,15 @@ static inline void sim_push(struct sim *sim, unsigned to,
 static inline void sim_note_sent(struct sim_mapping *m,
                                  const struct cv_addr *to)
 {
-    unsigned n = m->n_sent < 16 ? m->n_sent : 16;
-
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < m->n_sent; i++)
         if (cv_addr_equal(&m->sent[i], to))
             return;
-    m->sent[m->n_sent++ % 16] = *to;
+    if (m->n_sent == m->room) {
+        m->room = m->room ? 2 * m->room : 4;
+        m->sent = realloc(m->sent, m->room * sizeof *m->sent);
+        REQUIRE(m->sent != NULL);
+    }
+    m->sent[m->n_sent++] = *to;
 }
 
 static inline bool sim_port_taken(const struct sim_nat *nat, uint16_t port)
@@ -161,7 +179,7 @@ static inline struct sim_mapping *sim_new_mapping(struct sim_nat *nat)
 static inline struct cv_addr sim_out(struct sim *sim, struct sim_nat *nat,
                                      uint16_t inner, const struct cv_addr *to)
 {
-    bool edm = nat->kind == SIM_SYMMETRIC;
+    bool edm = nat->kind >= SIM_SYMMETRIC;
     struct sim_mapping *m = NULL, *poisoned = NULL;
     struct cv_addr out = nat->outside;
     uint16_t want = inner;
@@ -186,7 +204,7 @@ static inline struct cv_addr sim_out(struct sim *sim, struct sim_nat *nat,
     if (poisoned && (!m || m->remote.family == CV_FAMILY_NONE)) {
         bool established = false;
 
-        for (unsigned i = 0; m && i < 16; i++)
+        for (unsigned i = 0; m && i < m->n_sent; i++)
             established |= cv_addr_equal(&m->sent[i], to);
         if (!established) {
             m = NULL;
@@ -196,10 +214,19 @@ static inline struct cv_addr sim_out(struct sim *sim, struct sim_nat *nat,
     if (!m) {
         m = sim_new_mapping(nat);
         m->inner = inner;
-        if (edm) {
+        if (nat->kind == SIM_COUNTING) {
+            m->remote = *to;
+            if (nat->busy > 0)
+                nat->next_port =
+                    (uint16_t)(nat->next_port +
+                               nat->step * (int)(cv_random_u64(&sim->rng) %
+                                                 (nat->busy + 1)));
+            nat->next_port = (uint16_t)(nat->next_port + nat->step);
+            want = nat->next_port;
+        } else if (edm) {
             m->remote = *to;
             do
-                want = (uint16_t)(1024 + cv_random_u64(&sim->rng) % 64000);
+                want = (uint16_t)(1024 + cv_random_u64(&sim->rng) % 64512);
             while (sim_port_taken(nat, want));
         } else {
             while (sim_port_taken(nat, want))
@@ -218,13 +245,12 @@ static inline uint16_t sim_in(struct sim_nat *nat, uint16_t outer,
 {
     for (unsigned i = 0; i < SIM_MAPPINGS; i++) {
         struct sim_mapping *m = &nat->map[i];
-        unsigned n = m->n_sent < 16 ? m->n_sent : 16;
 
         if (!m->used || m->stray || m->outer != outer)
             continue;
         if (nat->kind == SIM_FULL_CONE)
             return m->inner;
-        for (unsigned k = 0; k < n; k++)
+        for (unsigned k = 0; k < m->n_sent; k++)
             if (nat->kind == SIM_ADDRESS ? cv_addr_same_ip(&m->sent[k], from)
                                          : cv_addr_equal(&m->sent[k], from))
                 return m->inner;
@@ -246,6 +272,39 @@ static inline uint16_t sim_in(struct sim_nat *nat, uint16_t outer,
     return 0;
 }
 
+static inline uint16_t sim_inner(const struct sim_host *h, uint16_t socket)
+{
+    return socket == 0 ? h->addr.port : (uint16_t)(SIM_FIRST + socket);
+}
+
+static inline int sim_open(void *user)
+{
+    struct sim_host *h = user;
+
+    if (h->sockets == SIM_SOCKETS)
+        return CV_ERR_LIMIT;
+    h->open++;
+    return (int)++h->sockets;
+}
+
+static inline void sim_close(void *user, uint16_t socket)
+{
+    struct sim_host *h = user;
+
+    REQUIRE(socket > 0 && socket <= h->sockets && !h->closed[socket - 1]);
+    h->closed[socket - 1] = true;
+    h->open--;
+}
+
+static inline bool sim_may_burst(void *user, bool *gentle)
+{
+    struct sim_host *h = user;
+
+    *gentle = false;
+    h->bursts++;
+    return !h->no_burst;
+}
+
 static inline int sim_send(void *user, const struct cv_path_addr *to,
                            unsigned ttl, const uint8_t *data, size_t len,
                            size_t segment)
@@ -254,13 +313,19 @@ static inline int sim_send(void *user, const struct cv_path_addr *to,
     struct sim *sim = h->sim;
     struct sim_host *peer = &sim->host[1 - h->index];
     struct cv_addr from = h->addr;
+    uint16_t inner = sim_inner(h, to->socket);
     cv_time delay;
 
+    from.port = inner;
     REQUIRE(segment > 0 && len > 0);
     if (ttl == 0)
         ttl = 64;
-    if (cv_stun_is(data, len))
+    if (cv_stun_is(data, len)) {
         h->sent++;
+        h->bytes += len;
+        if (to->remote.port >= 4000 && to->remote.port < 4000 + SIM_VICTIMS)
+            h->to_port[to->remote.port - 4000]++;
+    }
     for (size_t at = 0; at < len; at += segment) {
         size_t n = len - at < segment ? len - at : segment;
 
@@ -273,8 +338,12 @@ static inline int sim_send(void *user, const struct cv_path_addr *to,
              (peer->nat && cv_addr_equal(&to->remote, &peer->addr)))) {
             if (h->lan_addr.family != CV_FAMILY_NONE)
                 from = h->lan_addr;
+            if (to->socket > 0)
+                from.port = inner;
             sim_push(sim, peer->index, &from, sim->lan_delay, data + at, n);
+            sim->packet[sim->n_packets - 1]->inner = to->remote.port;
             from = h->addr;
+            from.port = inner;
             continue;
         }
         if (cv_addr_kind(&to->remote) == CV_ADDR_PRIVATE)
@@ -282,7 +351,7 @@ static inline int sim_send(void *user, const struct cv_path_addr *to,
         if (h->nat) {
             if (ttl < 2)
                 continue;
-            from = sim_out(sim, h->nat, h->addr.port, &to->remote);
+            from = sim_out(sim, h->nat, inner, &to->remote);
             ttl--;
         }
         if (ttl <= SIM_CORE_HOPS || sim_chance(sim) < sim->loss) {
@@ -293,7 +362,7 @@ static inline int sim_send(void *user, const struct cv_path_addr *to,
         if (sim->jitter > 0)
             delay += (cv_time)(sim_chance(sim) * (double)sim->jitter);
         if (peer->nat ? !cv_addr_same_ip(&to->remote, &peer->nat->outside)
-                      : !cv_addr_equal(&to->remote, &peer->addr))
+                      : !cv_addr_same_ip(&to->remote, &peer->addr))
             continue;
         /* What the far NAT says is decided when the packet gets there. */
         sim_push(sim, peer->index, &from, delay, data + at, n);
@@ -314,6 +383,7 @@ static inline void sim_lost(void *user, const char *reason)
     struct sim_host *h = user;
 
     h->lost = true;
+    h->lost_at = h->sim->now;
     snprintf(h->reason, sizeof h->reason, "%s", reason);
 }
 
@@ -340,6 +410,9 @@ static const struct cv_attempt_events sim_events = {
     .lost = sim_lost,
     .path = sim_path,
     .reflexive = sim_reflexive,
+    .open = sim_open,
+    .close = sim_close,
+    .may_burst = sim_may_burst,
 };
 
 static inline struct sim *sim_new(uint64_t seed, enum sim_nat_kind joiner,
@@ -363,6 +436,7 @@ static inline struct sim *sim_new(uint64_t seed, enum sim_nat_kind joiner,
         nat->kind = kind[i];
         nat->outside = cv_addr_ipv4(i == 0 ? 0x05010101 : 0x05020202, 0);
         nat->next_port = 20000;
+        nat->step = 1;
         if (kind[i] == SIM_NONE) {
             h->addr = nat->outside;
             h->addr.port = port;
@@ -377,8 +451,9 @@ static inline struct sim *sim_new(uint64_t seed, enum sim_nat_kind joiner,
         h->local.port = port;
         h->local.ipv4 = true;
         /* As two STUN servers would tell. */
-        h->local.nat = kind[i] == SIM_SYMMETRIC ? CV_NAT_MAPPING_RANDOM
-                                                : CV_NAT_MAPPING_EIM;
+        h->local.nat = kind[i] == SIM_SYMMETRIC  ? CV_NAT_MAPPING_RANDOM
+                       : kind[i] == SIM_COUNTING ? CV_NAT_MAPPING_SEQ
+                                                 : CV_NAT_MAPPING_EIM;
         h->local.reflexive = nat->outside;
     }
     return sim;
@@ -391,7 +466,10 @@ static inline void sim_free(struct sim *sim)
     for (unsigned i = 0; i < 2; i++) {
         if (sim->host[i].attempt)
             cv_attempt_fini(sim->host[i].attempt);
+        REQUIRE(sim->host[i].open == 0); /* every socket was closed */
         free(sim->host[i].attempt);
+        for (unsigned k = 0; k < SIM_MAPPINGS; k++)
+            free(sim->nat[i].map[k].sent);
     }
     free(sim);
 }
@@ -401,7 +479,7 @@ static inline struct cv_candidates sim_candidates(struct sim *sim, unsigned i)
 {
     struct sim_host *h = &sim->host[i];
     struct cv_addr stun = cv_addr_ipv4(0x05060708, 3478);
-    struct cv_candidates c = {.n = 1};
+    struct cv_candidates c = {.n = 1, .nat = h->local.nat};
 
     c.c[0] = (struct cv_candidate){
         .type = CV_CANDIDATE_HOST, .pref = 100, .addr = h->addr};
@@ -415,6 +493,12 @@ static inline struct cv_candidates sim_candidates(struct sim *sim, unsigned i)
         c.c[1].pref = 50;
         c.c[1].addr = sim_out(sim, h->nat, h->addr.port, &stun);
         c.n = 2;
+        if (h->nat->kind == SIM_COUNTING) {
+            c.c[2] = c.c[1];
+            c.c[2].pref = 40;
+            c.c[2].addr.port = (uint16_t)(c.c[1].addr.port - h->nat->step);
+            c.n = 3;
+        }
     }
     return c;
 }
@@ -424,7 +508,11 @@ static inline void sim_start(struct sim *sim, unsigned i,
 {
     struct sim_host *h = &sim->host[i];
     struct cv_contact contact = {
-        .knocked = i == 0, .by_hand = sim->by_hand, .peer = *peer};
+        .knocked = i == 0,
+        .trusted = !h->untrusting,
+        .by_hand = sim->by_hand,
+        .peer = *peer,
+    };
 
     memset(contact.attempt, 0x5a, sizeof contact.attempt);
     memset(contact.shared, 0xa5, sizeof contact.shared);
@@ -440,13 +528,16 @@ static inline void sim_deliver(struct sim *sim, struct sim_packet *p)
 {
     struct sim_host *h = &sim->host[p->to];
     struct cv_stun m;
+    uint16_t inner = p->inner;
 
-    if (p->from.local.family != CV_FAMILY_NONE && h->nat) {
-        uint16_t inner = sim_in(h->nat, p->from.local.port, &p->from.remote);
-
-        if (inner != h->addr.port)
-            return;
-    }
+    if (p->from.local.family != CV_FAMILY_NONE)
+        inner = h->nat ? sim_in(h->nat, p->from.local.port, &p->from.remote)
+                       : p->from.local.port;
+    if (inner > SIM_FIRST && inner <= SIM_FIRST + h->sockets &&
+        !h->closed[inner - SIM_FIRST - 1])
+        p->from.socket = (uint16_t)(inner - SIM_FIRST);
+    else if (inner != h->addr.port && p->inner == 0)
+        return;
     p->from.local = (struct cv_addr){0};
     if (h->blackhole_in || !h->attempt)
         return;

@@ -1,0 +1,225 @@
+/* Timers: the next check of a plan that runs; the start of the birthday; and,
+ * once there is a path, the next look for sockets that have none. */
+#include "transport/attempt_impl.h"
+#include <string.h>
+
+void cv_attempt_hard_news(struct cv_attempt *at,
+                          const struct cv_candidates *peer)
+{
+    const struct cv_addr *outside = cv_plan_outside(peer);
+
+    if (!outside)
+        return;
+    at->peer_outside = *outside;
+    if (!cv_predict_from(peer, &at->peer_last, &at->peer_step))
+        at->peer_last = (struct cv_addr){0};
+}
+
+static struct cv_plan plan_of(const struct cv_attempt *at)
+{
+    struct cv_plan plan = cv_plan_for(at->local->nat, at->peer_nat);
+
+    /* One public address for both: the LAN or a hairpin will do. */
+    if (at->phase != CV_ATTEMPT_LOOKING ||
+        at->peer_outside.family == CV_FAMILY_NONE || !at->local->ipv4 ||
+        (plan.hard && !at->events->open) ||
+        !cv_local_may_send(at->local, &at->peer_outside, false) ||
+        cv_addr_same_ip(&at->peer_outside, &at->local->reflexive))
+        return (struct cv_plan){0};
+    return plan;
+}
+
+/* ---- when they begin ---------------------------------------------------- */
+
+static cv_time predict_at(const struct cv_attempt *at, struct cv_plan plan)
+{
+    if (!plan.predict || at->predict.on)
+        return CV_NEVER;
+    /* Our own sockets can be open before the other side begins, if that is
+     * soon. */
+    if (plan.hard && !at->holds)
+        return at->started;
+    if (plan.hard)
+        return at->peer_at;
+    return at->peer_last.family == CV_FAMILY_NONE ? CV_NEVER : at->peer_at;
+}
+
+static cv_time birthday_at(const struct cv_attempt *at, struct cv_plan plan)
+{
+    cv_time when;
+
+    if (!plan.birthday || at->birthday.on || at->birthday_refused ||
+        at->peer_at == CV_NEVER || !at->events->may_burst)
+        return CV_NEVER;
+    /* Whom we do not know may have named somebody else's address. */
+    if (!at->trusted && !cv_addr_same_ip(&at->heard_from, &at->peer_outside))
+        return CV_NEVER;
+    when = at->peer_at + (at->joiner ? CV_ATTEMPT_BIRTHDAY_ANSWER
+                                     : CV_ATTEMPT_BIRTHDAY_KNOCK);
+    return plan.predict ? when + CV_PREDICT_TIME : when;
+}
+
+static void start_birthday(struct cv_attempt *at, bool hard, cv_time now)
+{
+    bool gentle = false;
+    char text[CV_ADDR_TEXT];
+
+    if (!at->events->may_burst(at->user, &gentle)) {
+        cv_debug(at->log, "attempt: no leave for a birthday");
+        at->birthday_refused = true;
+        return;
+    }
+    cv_debug(at->log, "attempt: birthday, side=%s gentle=%d addr=%s",
+             hard ? "hard" : "easy", gentle,
+             cv_addr_log(at->log, &at->peer_outside, text));
+    cv_birthday_start(&at->birthday, hard, gentle, &at->peer_outside,
+                      cv_random_u64(at->checks.rng), now);
+}
+
+static void start(struct cv_attempt *at, cv_time now)
+{
+    struct cv_plan plan = plan_of(at);
+    char text[CV_ADDR_TEXT];
+
+    if (predict_at(at, plan) <= now) {
+        cv_predict_start(&at->predict, plan.hard,
+                         plan.hard ? &at->peer_outside : &at->peer_last,
+                         at->peer_step, now);
+        cv_debug(at->log, "attempt: predict, side=%s step=%d addr=%s",
+                 plan.hard ? "hard" : "easy", at->peer_step,
+                 cv_addr_log(at->log, &at->predict.to, text));
+    }
+    if (birthday_at(at, plan) <= now)
+        start_birthday(at, plan.hard, now);
+}
+
+/* ---- what they send ----------------------------------------------------- */
+
+/* Counts for the target at that address, if there is one: what it may be sent
+ * in all. */
+static bool within_budget(struct cv_attempt *at, const struct cv_addr *to)
+{
+    for (unsigned i = 0; i < at->n; i++) {
+        struct cv_attempt_target *t = &at->target[i];
+
+        if (!cv_addr_equal(&t->path->addr.remote, to))
+            continue;
+        if (t->sent >= CV_ATTEMPT_BUDGET)
+            return false;
+        t->sent++;
+    }
+    return cv_attempt_spend(at, CV_CHECK_MAX);
+}
+
+/* `first`: where the plan's sockets begin in at->socket. */
+static void fire(struct cv_attempt *at, const struct cv_shot *shot,
+                 unsigned first, cv_time now)
+{
+    struct cv_path_addr to = {.carrier = CV_CARRIER_UDP, .remote = shot->to};
+    uint8_t buf[CV_CHECK_MAX];
+    struct cv_writer w;
+
+    if (shot->socket > 0) {
+        uint16_t *number = &at->socket[first + shot->socket - 1];
+
+        if (*number == 0) {
+            int got = at->events->open(at->user);
+
+            if (got <= 0)
+                return; /* fewer will have to do */
+            *number = (uint16_t)got;
+            at->n_sockets++;
+        }
+        to.socket = *number;
+    }
+    cv_writer_init(&w, buf, sizeof buf);
+    if (cv_checks_request(&at->checks, now, &to, 0, &w) == CV_OK)
+        (void)at->send(at->user, &to, at->low_ttl ? shot->ttl : 0, buf, w.len,
+                       w.len);
+}
+
+cv_time cv_attempt_hard_deadline(const struct cv_attempt *at)
+{
+    struct cv_plan plan = plan_of(at);
+    cv_time due = at->prune_at;
+
+    if (at->phase != CV_ATTEMPT_LOOKING)
+        return due;
+    due = cv_time_min(due, predict_at(at, plan));
+    due = cv_time_min(due, birthday_at(at, plan));
+    due = cv_time_min(due, cv_predict_deadline(&at->predict));
+    return cv_time_min(due, cv_birthday_deadline(&at->birthday));
+}
+
+static void prune(struct cv_attempt *at, cv_time now);
+
+void cv_attempt_hard_step(struct cv_attempt *at, cv_time now)
+{
+    struct cv_shot shot;
+
+    if (now >= at->prune_at)
+        prune(at, now);
+    if (at->phase != CV_ATTEMPT_LOOKING)
+        return;
+    start(at, now);
+    while (cv_predict_shot(&at->predict, now, &shot))
+        if (within_budget(at, &shot.to))
+            fire(at, &shot, 0, now);
+    while (cv_birthday_shot(&at->birthday, now, &shot))
+        fire(at, &shot, CV_PREDICT_SOCKETS, now);
+}
+
+/* ---- their sockets ------------------------------------------------------ */
+
+static bool is_on(const struct cv_path *p, uint16_t number)
+{
+    return p->used && p->addr.carrier == CV_CARRIER_UDP &&
+           p->addr.socket == number;
+}
+
+/* A dead path is one only while there is no better. */
+static bool has_path(const struct cv_attempt *at, uint16_t number)
+{
+    for (unsigned i = 0; i < CV_PATHS_MAX; i++)
+        if (is_on(&at->paths.path[i], number) &&
+            (at->paths.path[i].state != CV_PATH_DEAD ||
+             !cv_pathset_any(&at->paths)))
+            return true;
+    return false;
+}
+
+static void forget_paths(struct cv_attempt *at, uint16_t number)
+{
+    for (unsigned i = 0; i < CV_PATHS_MAX; i++)
+        if (is_on(&at->paths.path[i], number))
+            (void)cv_pathset_forget(&at->paths, &at->paths.path[i]);
+}
+
+static void close_unused(struct cv_attempt *at, bool all)
+{
+    for (unsigned i = 0; i < CV_ATTEMPT_SOCKETS && at->n_sockets > 0; i++) {
+        if (at->socket[i] == 0 || (!all && has_path(at, at->socket[i])))
+            continue;
+        at->events->close(at->user, at->socket[i]);
+        forget_paths(at, at->socket[i]);
+        at->socket[i] = 0;
+        at->n_sockets--;
+    }
+}
+
+static void prune(struct cv_attempt *at, cv_time now)
+{
+    close_unused(at, false);
+    at->prune_at = at->n_sockets > 0 ? now + CV_ATTEMPT_PRUNE : CV_NEVER;
+}
+
+void cv_attempt_hard_reached(struct cv_attempt *at, cv_time now)
+{
+    at->predict.on = at->birthday.on = false;
+    prune(at, now);
+}
+
+void cv_attempt_hard_end(struct cv_attempt *at)
+{
+    close_unused(at, true);
+}

@@ -1,0 +1,31 @@
+/* transport/attempt_impl.h - what the files of transport/attempt.h share.
+ *
+ *   attempt.c         its life; the plans dial and punch
+ *   attempt_hard.c    the plans for a NAT that maps by destination
+ *   attempt_reason.c  why there is no path, in words */
+#ifndef CV_TRANSPORT_ATTEMPT_IMPL_H
+#define CV_TRANSPORT_ATTEMPT_IMPL_H
+#include "transport/attempt.h"
+
+/* --- attempt.c --- */
+
+/* May so many bytes more be sent to addresses that may be anybody's?  True
+ * counts them. */
+bool cv_attempt_spend(struct cv_attempt *at, size_t len);
+
+/* --- attempt_hard.c --- */
+
+/* The peer's record, or news of it. */
+void cv_attempt_hard_news(struct cv_attempt *at,
+                          const struct cv_candidates *peer);
+cv_time cv_attempt_hard_deadline(const struct cv_attempt *at);
+void cv_attempt_hard_step(struct cv_attempt *at, cv_time now);
+/* There is a path: the plans end, and sockets without one are closed. */
+void cv_attempt_hard_reached(struct cv_attempt *at, cv_time now);
+void cv_attempt_hard_end(struct cv_attempt *at);
+
+/* --- attempt_reason.c --- */
+
+/* Why nothing worked, what the two NATs are, and what to do. */
+void cv_attempt_explain(const struct cv_attempt *at, char *out, size_t len);
+#endif

@@ -1,0 +1,71 @@
+#include "transport/birthday.h"
+
+void cv_birthday_start(struct cv_birthday *b, bool hard, bool gentle,
+                       const struct cv_addr *to, uint64_t seed, cv_time now)
+{
+    *b = (struct cv_birthday){
+        .on = true, .hard = hard, .to = *to, .seed = seed, .started = now};
+    if (hard)
+        b->total = gentle ? CV_BIRTHDAY_GENTLE_SOCKETS : CV_BIRTHDAY_SOCKETS;
+    else
+        b->total = gentle ? CV_BIRTHDAY_GENTLE_GUESSES : CV_BIRTHDAY_GUESSES;
+}
+
+/* One round of a Feistel network over 16 bits. */
+static uint16_t mix(uint64_t seed, unsigned round, uint16_t v)
+{
+    uint8_t left = (uint8_t)(v >> 8), right = (uint8_t)v;
+    uint64_t h =
+        (seed ^ right ^ (uint64_t)round << 8) * UINT64_C(0x9e3779b97f4a7c15);
+
+    h ^= h >> 29;
+    h *= UINT64_C(0xbf58476d1ce4e5b9);
+    return (uint16_t)((unsigned)right << 8 | (left ^ (uint8_t)(h >> 56)));
+}
+
+/* A permutation of 0..65535, walked along until it falls into the range that
+ * is wanted: still a permutation. */
+uint16_t cv_birthday_port(uint64_t seed, unsigned i)
+{
+    uint16_t v = (uint16_t)i;
+
+    do
+        for (unsigned round = 0; round < 6; round++)
+            v = mix(seed, round, v);
+    while (v >= CV_BIRTHDAY_PORTS);
+    return (uint16_t)(CV_BIRTHDAY_LOWEST + v);
+}
+
+static cv_time due(const struct cv_birthday *b)
+{
+    cv_time at = b->started;
+
+    if (!b->hard)
+        return at + (cv_time)b->sent * CV_BIRTHDAY_GUESS_GAP;
+    if (b->sent >= b->total)
+        at += CV_BIRTHDAY_AGAIN;
+    return at +
+           (cv_time)(b->sent % b->total) * CV_BIRTHDAY_OPEN / (cv_time)b->total;
+}
+
+cv_time cv_birthday_deadline(const struct cv_birthday *b)
+{
+    if (!b->on || b->sent >= (b->hard ? 2 * b->total : b->total))
+        return CV_NEVER;
+    return due(b);
+}
+
+bool cv_birthday_shot(struct cv_birthday *b, cv_time now, struct cv_shot *out)
+{
+    if (cv_birthday_deadline(b) > now)
+        return false;
+    *out = (struct cv_shot){.to = b->to};
+    if (b->hard) {
+        out->socket = 1 + b->sent % b->total;
+        out->ttl = b->sent < b->total ? CV_BIRTHDAY_TTL : 0;
+    } else {
+        out->to.port = cv_birthday_port(b->seed, b->sent);
+    }
+    b->sent++;
+    return true;
+}

@@ -1,0 +1,52 @@
+/* transport/birthday.h - plan P3, for a NAT that takes a random port for every
+ * destination: many ports on its side, many guesses on the other.
+ *
+ *   hard side   256 sockets, one check each to the easy side's port within
+ *               50 ms, with a low TTL; after 1 s at full TTL
+ *   easy side   2048 distinct random ports of 1024..65535 at 1000/s, from its
+ *               one socket
+ *
+ * With K sockets and N ports, n guesses miss with C(N-K, n)/C(N, n): 256 and
+ * 2048 of 64512 hit with 99.97 %, half of the time within 174.  A gentle burst
+ * has half the sockets and a quarter of the guesses (64 %), for routers that
+ * fall over.
+ *
+ * Who may be sent this much, and how often, is for the caller to say.
+ *
+ * Pure. */
+#ifndef CV_TRANSPORT_BIRTHDAY_H
+#define CV_TRANSPORT_BIRTHDAY_H
+#include "transport/plan.h"
+
+#define CV_BIRTHDAY_SOCKETS        256
+#define CV_BIRTHDAY_GUESSES        2048
+#define CV_BIRTHDAY_GENTLE_SOCKETS 128
+#define CV_BIRTHDAY_GENTLE_GUESSES 512
+#define CV_BIRTHDAY_LOWEST         1024
+#define CV_BIRTHDAY_PORTS          (65536 - CV_BIRTHDAY_LOWEST)
+#define CV_BIRTHDAY_TTL            5
+#define CV_BIRTHDAY_OPEN           (50 * CV_MILLISECOND) /* all sockets by then */
+#define CV_BIRTHDAY_AGAIN          (1 * CV_SECOND)
+#define CV_BIRTHDAY_GUESS_GAP      (1 * CV_MILLISECOND)
+#define CV_BIRTHDAY_TIME           (4 * CV_SECOND) /* then it has failed */
+
+struct cv_birthday {
+    bool on, hard;
+    struct cv_addr to; /* hard: the peer's port; easy: its address */
+    unsigned total;    /* sockets, or guesses */
+    unsigned sent;
+    uint64_t seed; /* of the order of the ports */
+    cv_time started;
+};
+
+/* `seed` is random. */
+void cv_birthday_start(struct cv_birthday *b, bool hard, bool gentle,
+                       const struct cv_addr *to, uint64_t seed, cv_time now);
+/* CV_NEVER when all is sent. */
+cv_time cv_birthday_deadline(const struct cv_birthday *b);
+/* The next check that is due, or false. */
+bool cv_birthday_shot(struct cv_birthday *b, cv_time now, struct cv_shot *out);
+
+/* The i-th port of an order that `seed` fixes: a permutation of 1024..65535. */
+uint16_t cv_birthday_port(uint64_t seed, unsigned i);
+#endif

@@ -1,0 +1,120 @@
+#include "transport/predict.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define LOWEST 1024
+
+void cv_ports_seen_add(struct cv_ports_seen *s, uint16_t port)
+{
+    if (s->n == CV_PREDICT_SAMPLES) {
+        memmove(s->port, s->port + 1, sizeof s->port - sizeof s->port[0]);
+        s->n--;
+    }
+    s->port[s->n++] = port;
+}
+
+uint16_t cv_ports_seen_kind(const struct cv_ports_seen *s, int *step)
+{
+    bool same = true, near = true;
+    int smallest = 0;
+
+    *step = 0;
+    if (s->n < 2)
+        return CV_NAT_MAPPING_UNKNOWN;
+    for (unsigned i = 1; i < s->n; i++) {
+        int d = (int)s->port[i] - (int)s->port[i - 1];
+
+        if (d == 0)
+            continue; /* one mapping for two ports of one server */
+        same = false;
+        near &= abs(d) <= CV_PREDICT_NEAR &&
+                (smallest == 0 || (d > 0) == (smallest > 0));
+        if (smallest == 0 || abs(d) < abs(smallest))
+            smallest = d;
+    }
+    if (same)
+        return CV_NAT_MAPPING_EIM;
+    if (!near)
+        return CV_NAT_MAPPING_RANDOM;
+    *step = smallest;
+    return CV_NAT_MAPPING_SEQ;
+}
+
+uint16_t cv_predict_port(uint16_t last, int step, unsigned d)
+{
+    const long n = 65536 - LOWEST;
+    long port = (long)last - LOWEST + (long)step * (long)d;
+
+    port %= n;
+    return (uint16_t)(LOWEST + (port < 0 ? port + n : port));
+}
+
+bool cv_predict_from(const struct cv_candidates *peer, struct cv_addr *last,
+                     int *step)
+{
+    const struct cv_addr *newest = cv_plan_outside(peer);
+
+    if (!newest)
+        return false;
+    *last = *newest;
+    for (unsigned i = 0; i < peer->n; i++) {
+        const struct cv_candidate *c = &peer->c[i];
+
+        if (c->type != CV_CANDIDATE_SRFLX || &c->addr == newest ||
+            !cv_addr_same_ip(&c->addr, newest))
+            continue;
+        *step = (int)newest->port - (int)c->addr.port;
+        return *step != 0 && abs(*step) <= CV_PREDICT_NEAR;
+    }
+    return false;
+}
+
+void cv_predict_start(struct cv_predict *p, bool hard, const struct cv_addr *to,
+                      int step, cv_time now)
+{
+    *p = (struct cv_predict){.on = true,
+                             .hard = hard,
+                             .to = *to,
+                             .step = step,
+                             .started = now,
+                             .next = now};
+}
+
+static unsigned first_round(const struct cv_predict *p)
+{
+    return p->hard ? CV_PREDICT_SOCKETS : CV_PREDICT_FIRST;
+}
+
+static unsigned both_rounds(const struct cv_predict *p)
+{
+    return first_round(p) + (p->hard ? CV_PREDICT_SOCKETS : CV_PREDICT_WINDOW);
+}
+
+cv_time cv_predict_deadline(const struct cv_predict *p)
+{
+    return p->on && p->sent < both_rounds(p) ? p->next : CV_NEVER;
+}
+
+bool cv_predict_shot(struct cv_predict *p, cv_time now, struct cv_shot *out)
+{
+    unsigned i = p->sent, first = first_round(p);
+    bool again = i >= first;
+
+    if (cv_predict_deadline(p) > now)
+        return false;
+    if (again)
+        i -= first;
+    *out = (struct cv_shot){.to = p->to};
+    if (p->hard) {
+        out->socket = 1 + i;
+        out->ttl = again ? 0 : CV_PREDICT_TTL;
+    } else {
+        out->to.port = cv_predict_port(p->to.port, p->step, i + 1);
+    }
+    p->sent++;
+    if (p->sent == first)
+        p->next = p->started + CV_PREDICT_AGAIN;
+    else if (!p->hard)
+        p->next += CV_PREDICT_GAP;
+    return true;
+}

@@ -1,0 +1,63 @@
+/* transport/predict.h - NATs that give out their ports in order: seen from a
+ * few mappings of ours, and met by a peer that knows the last one (plan P2).
+ *
+ *   hard side   8 sockets, one check each to the easy side's port, with a low
+ *               TTL so that they open our NAT and do not reach the other one;
+ *               after 500 ms at full TTL
+ *   easy side   from its one socket to the hard side's ports p + d*step:
+ *               d = 1..16 every 5 ms, and from 500 ms on 1..48
+ *
+ * p, the port of the newest mapping, and p - step are two server-reflexive
+ * candidates of the hard side's record, the newer one preferred; between p and
+ * the eight other connections may have taken ports.
+ *
+ * Pure. */
+#ifndef CV_TRANSPORT_PREDICT_H
+#define CV_TRANSPORT_PREDICT_H
+#include "transport/plan.h"
+
+#define CV_PREDICT_SAMPLES 8
+/* Ports of mappings made in turn that differ by no more are in sequence. */
+#define CV_PREDICT_NEAR    16
+#define CV_PREDICT_SOCKETS 8
+#define CV_PREDICT_FIRST   16
+#define CV_PREDICT_WINDOW  48
+#define CV_PREDICT_GAP     (5 * CV_MILLISECOND)
+#define CV_PREDICT_AGAIN   (500 * CV_MILLISECOND)
+#define CV_PREDICT_TTL     5
+#define CV_PREDICT_TIME    (1200 * CV_MILLISECOND) /* then it has failed */
+
+/* The ports of mappings, in the order in which they were made. */
+struct cv_ports_seen {
+    unsigned n;
+    uint16_t port[CV_PREDICT_SAMPLES];
+};
+
+/* The newest CV_PREDICT_SAMPLES count. */
+void cv_ports_seen_add(struct cv_ports_seen *s, uint16_t port);
+/* CV_NAT_MAPPING_*, UNKNOWN below two samples; `step` of a sequence, which may
+ * be negative. */
+uint16_t cv_ports_seen_kind(const struct cv_ports_seen *s, int *step);
+
+/* The d-th port after `last`; never 0 and never below 1024: it wraps there. */
+uint16_t cv_predict_port(uint16_t last, int step, unsigned d);
+/* What the peer's record says, false when it does not: the newest mapping and
+ * the step to the next. */
+bool cv_predict_from(const struct cv_candidates *peer, struct cv_addr *last,
+                     int *step);
+
+struct cv_predict {
+    bool on, hard;
+    struct cv_addr to; /* hard: the peer's port; easy: its newest mapping */
+    int step;
+    unsigned sent;
+    cv_time started, next;
+};
+
+void cv_predict_start(struct cv_predict *p, bool hard, const struct cv_addr *to,
+                      int step, cv_time now);
+/* CV_NEVER when all is sent. */
+cv_time cv_predict_deadline(const struct cv_predict *p);
+/* The next check that is due, or false. */
+bool cv_predict_shot(struct cv_predict *p, cv_time now, struct cv_shot *out);
+#endif
