@@ -4,3 +4,7 @@ covim_script_test(e2e/random_vims
                   SCRIPT ${CMAKE_CURRENT_LIST_DIR}/random_vims.sh TIMEOUT 180)
 covim_script_test(e2e/undo_vims
                   SCRIPT ${CMAKE_CURRENT_LIST_DIR}/undo_vims.sh TIMEOUT 120)
+foreach(editor vim nvim)
+    covim_script_test(e2e/blame_${editor}
+                      SCRIPT ${CMAKE_CURRENT_LIST_DIR}/blame_vims.sh ARGS ${editor} TIMEOUT 150)
+endforeach()

@@ -17,6 +17,8 @@
  *   test/hold    {hold}                confirm no changes while true
  *   test/log     {}                    what the editor asked for, and forget it
  *   test/refuse  {method, code, message, hint}   answer the next one so
+ *   test/answer  {method, result}      answer all of them so; a result of the
+ *                method `authors` is told with the document's erev
  *
  * FAKE_SLOW in its environment names a request that takes it 0.3 s, FAKE_DUMP
  * a file for the first text when its stdin ends.
@@ -79,7 +81,7 @@ static bool ndjson;
 static bool hold;
 static json_t *seen;
 static json_t *next_doc;
-static json_t *refusals;
+static json_t *refusals, *answers;
 static long long next_session = 1;
 
 static void *take(void *p)
@@ -651,6 +653,10 @@ static json_t *test_request(const char *verb, json_t *params)
         json_object_set(refusals,
                         json_string_value(json_object_get(params, "method")),
                         params);
+    } else if (strcmp(verb, "answer") == 0) {
+        json_object_set(answers,
+                        json_string_value(json_object_get(params, "method")),
+                        json_object_get(params, "result"));
     } else if (strcmp(verb, "log") == 0) {
         json_t *result = json_pack("{s:O}", "log", seen);
 
@@ -699,6 +705,18 @@ static json_t *failure(json_int_t code, const char *text, const char *hint)
                      "data", "hint", hint);
 }
 
+static json_t *answer_to(const char *method, json_t *params)
+{
+    json_t *result = json_deep_copy(json_object_get(answers, method));
+    struct doc *d = find_doc(params);
+
+    if (d != NULL && strcmp(method, "authors") == 0) {
+        json_object_set_new(result, "erev", json_integer(d->erev));
+        json_object_set(result, "lo", json_object_get(params, "lo"));
+    }
+    return result;
+}
+
 /* The result, or NULL with *error set.  *joined is the session of a join. */
 static json_t *on_request(const char *method, json_t *params, json_t **error,
                           long long *joined)
@@ -715,6 +733,8 @@ static json_t *on_request(const char *method, json_t *params, json_t **error,
     }
     if (strncmp(method, "test/", 5) == 0)
         return test_request(method + 5, params);
+    if (json_object_get(answers, method) != NULL)
+        return answer_to(method, params);
     if (strcmp(method, "hello") == 0)
         return json_pack("{s:s, s:i, s:O?, s:s, s:[]}", "version", "fake 1",
                          "protocol", 1, "name", json_object_get(params, "name"),
@@ -851,6 +871,7 @@ int main(void)
 
     seen = json_array();
     refusals = json_object();
+    answers = json_object();
     for (;;) {
         struct pollfd fd = {.fd = 0, .events = POLLIN};
         int wait = run_random();

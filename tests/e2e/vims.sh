@@ -3,7 +3,7 @@
 # Sourced after tests/netlab/lab.sh.  A Vim lives in a namespace of the lab and
 # in a tmux server of its own:
 #
-#   vim_start a SPACE FILE…     start it
+#   vim_start a SPACE FILE…     start it; with vim_program=nvim a Neovim
 #   vim_keys a KEYS…            tmux send-keys: Escape, Enter, C-x, text
 #   vim_type a TEXT             the same, literally
 #   vim_eval a EXPR             what an expression is, on stdout
@@ -71,7 +71,7 @@ VIMRC
     lab_in "$space" env -u TMUX HOME="$work/$name" \
         XDG_DATA_HOME="$work/$name/data" TERM=xterm-256color \
         tmux -S "$work/$name.tmux" -f /dev/null new-session -d -s vim \
-        -x 120 -y 40 "vim -u $work/$name/vimrc $*"
+        -x 120 -y 40 "${vim_program:-vim} -u $work/$name/vimrc $*"
     vim_wait "$name" 10 1 || {
         echo "Vim $name did not start"
         vim_screen "$name"

@@ -595,7 +595,10 @@ endfunction
 
 let s:commands = {}
 
-function! covim#command(bang, args) abort
+" With a range its lines, else [].
+let s:range = []
+
+function! covim#command(bang, args, ...) abort
     let l:missing = covim#missing()
     if !empty(l:missing)
         echohl ErrorMsg
@@ -611,6 +614,7 @@ function! covim#command(bang, args) abort
     let l:verb = substitute(l:verb, '!$', '', '')
     let l:verb = get({'disconnect': 'leave'}, l:verb, l:verb)
     let s:in_command = 1
+    let s:range = a:0 ? a:1 : []
     try
         if !has_key(s:commands, l:verb)
             throw 'covim: no such command: ' . covim#clean(l:verb, 40)
@@ -645,6 +649,11 @@ function! covim#complete(lead, line, pos) abort
         if l:verb ==# 'accept'
             let l:all += ['readonly']
         endif
+    elseif l:verb =~# '^revert!\=$'
+        " A name of several words is completed as a whole.
+        let l:lead = matchstr(strpart(a:line, 0, a:pos), 'revert!\=\s\+\zs.*')
+        return map(filter(covim#blame#names(), 'stridx(v:val, l:lead) == 0'),
+                    \ 'strpart(v:val, len(l:lead) - len(a:lead))')
     else
         let l:all = []
     endif
@@ -973,6 +982,20 @@ endfunction
 
 function! s:commands.redo(bang, words) abort
     call covim#undo#run('redo', max([1, str2nr(get(a:words, 0, '1'))]))
+endfunction
+
+function! s:commands.blame(bang, words) abort
+    if !empty(s:range)
+        call covim#blame#tell(s:range[0], s:range[1])
+    elseif a:bang
+        call covim#blame#tell(line('.'), line('.'))
+    else
+        call covim#blame#toggle()
+    endif
+endfunction
+
+function! s:commands.revert(bang, words) abort
+    call covim#blame#revert(join(a:words), a:bang)
 endfunction
 
 function! s:commands.leave(bang, words) abort

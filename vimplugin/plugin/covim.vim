@@ -5,8 +5,9 @@ if exists('g:loaded_covim') || &compatible
 endif
 let g:loaded_covim = 1
 
-command! -nargs=* -bang -complete=customlist,covim#complete CoVim
-            \ call covim#command(<bang>0, <q-args>)
+command! -nargs=* -bang -range -complete=customlist,covim#complete CoVim
+            \ call covim#command(<bang>0, <q-args>,
+            \ <range> ? [<line1>, <line2>] : [])
 
 nnoremap <silent> <Plug>(covim-status) :<C-u>CoVim status<CR>
 nnoremap <silent> <Plug>(covim-peers) :<C-u>CoVim peers<CR>
@@ -15,6 +16,7 @@ nnoremap <silent> <Plug>(covim-accept) :<C-u>CoVim accept<CR>
 nnoremap <silent> <Plug>(covim-leave) :<C-u>CoVim leave<CR>
 nnoremap <silent> <Plug>(covim-undo) <Cmd>call covim#undo#key('undo')<CR>
 nnoremap <silent> <Plug>(covim-redo) <Cmd>call covim#undo#key('redo')<CR>
+nnoremap <silent> <Plug>(covim-blame) :<C-u>CoVim blame<CR>
 nnoremap <silent> <Plug>(covim-log) :<C-u>CoVim log<CR>
 
 " Eight people can be told apart by colour, and all of them by their names.
@@ -31,12 +33,15 @@ function! s:highlights() abort
         execute 'highlight default CoVimCursor' . l:n
                     \ . ' term=reverse cterm=NONE gui=NONE ctermfg=0'
                     \ . ' ctermbg=' . l:cterm . ' guifg=#000000 guibg=' . l:gui
+        execute 'highlight default CoVimBlame' . l:n
+                    \ . ' ctermfg=' . l:cterm . ' guifg=' . l:gui
         execute 'highlight default link CoVimName' . l:n
                     \ . ' CoVimCursor' . l:n
         execute 'highlight default CoVimSelect' . l:n
                     \ . ' term=underline cterm=underline gui=underline'
                     \ . ' guisp=' . l:gui
     endfor
+    highlight default link CoVimBlame0 Comment
     highlight default link CoVimKnock WarningMsg
     highlight default link CoVimOffline ErrorMsg
 endfunction

@@ -400,6 +400,7 @@ function! covim#doc#flush(buf) abort
         call covim#undo#note(l:d)
     endif
     call covim#rpc#notify('change', l:msg)
+    call covim#blame#changed(a:buf)
     if !empty(l:d.queue)
         " All of them rested on less than this change.
         call s:purge(l:d)
@@ -532,6 +533,49 @@ function! covim#doc#last_edit() abort
     return s:last_edit
 endfunction
 
+let s:answer_s = 2.0
+
+" Asks the agent about a document and waits for the answer, a few
+" milliseconds.  With `force`, what comes before the answer is applied, so that
+" the next key finds the text as it is afterwards.  Throws what is wrong.
+function! covim#doc#ask(d, method, params, force) abort
+    call covim#doc#flush(a:d.buf)
+    let l:answer = {}
+    let l:start = reltime()
+    if a:force
+        call covim#doc#force(a:d.buf)
+    endif
+    try
+        call covim#rpc#request(a:method, extend({'doc': a:d.doc,
+                    \ 'epoch': a:d.epoch}, a:params),
+                    \ function('s:on_answer', [l:answer]))
+        while empty(l:answer) && reltimefloat(reltime(l:start)) < s:answer_s
+            sleep 1m
+        endwhile
+    finally
+        if a:force
+            call covim#doc#force(-1)
+        endif
+    endtry
+    if empty(l:answer)
+        throw 'covim: the agent does not answer'
+    elseif !empty(l:answer.error)
+        throw 'covim: ' . covim#clean(get(l:answer.error, 'message', ''), 200)
+                    \ . s:hint(l:answer.error)
+    endif
+    return l:answer.result
+endfunction
+
+function! s:on_answer(answer, error, result) abort
+    call extend(a:answer, {'error': a:error, 'result': a:result})
+endfunction
+
+function! s:hint(error) abort
+    let l:data = get(a:error, 'data', {})
+    let l:hint = type(l:data) == type({}) ? covim#str(l:data, 'hint', '') : ''
+    return empty(l:hint) ? '' : ' (' . covim#clean(l:hint, 200) . ')'
+endfunction
+
 function! s:safe(buf) abort
     return a:buf == s:forced || covim#backend('safe', a:buf)
 endfunction
@@ -616,6 +660,7 @@ function! s:take(d, kind, msg) abort
     if s:apply(a:d, get(a:msg, 'range', []), get(a:msg, 'text', ''))
         let a:d.rev += 1
         let s:stats.applied += 1
+        call covim#blame#changed(a:d.buf)
         if a:d.rev == a:d.acked + 1
             call timer_start(s:ack_ms, function('s:on_ack', [a:d]))
         endif
@@ -868,6 +913,7 @@ function! s:resync(d, msg) abort
     let l:d.epoch = covim#num(a:msg, 'epoch', l:d.epoch)
     call s:reset(l:d)
     call s:take_eol(l:d, covim#bool(a:msg, 'eol', 1))
+    call covim#blame#changed(l:d.buf)
     call covim#event('CoVimResync', {'buf': l:d.buf, 'reason': l:reason})
 endfunction
 

@@ -197,6 +197,16 @@ endfunction
 function! covim#nvim#lines_moved(buf, lnum, added) abort
 endfunction
 
+" Who wrote the lines.  {{{1
+
+function! covim#nvim#can_blame() abort
+    return 1
+endfunction
+
+function! covim#nvim#blame(buf, items) abort
+    call luaeval('require("covim").blame(_A[1], _A[2])', [a:buf, a:items])
+endfunction
+
 " Messages.  {{{1
 
 function! covim#nvim#popup(text, group, ms) abort

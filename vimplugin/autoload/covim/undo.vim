@@ -4,7 +4,6 @@
 " Counts the insertions; each is one step, whatever others do meanwhile.
 let s:insertion = 0
 let s:inserting = 0
-let s:answer_s = 2.0
 
 " Steps.  {{{1
 
@@ -117,34 +116,14 @@ function! covim#undo#run(what, count) abort
         throw 'covim: nothing can be undone until the agent is back'
                     \ . ' (:help covim-undo)'
     endif
-    call covim#doc#flush(l:d.buf)
-    let l:answer = {}
-    let l:start = reltime()
-    call covim#doc#force(l:d.buf)
-    try
-        call covim#rpc#request(a:what, {'doc': l:d.doc, 'epoch': l:d.epoch,
-                    \ 'count': a:count}, function('s:on_answer', [l:answer]))
-        while empty(l:answer) && reltimefloat(reltime(l:start)) < s:answer_s
-            sleep 1m
-        endwhile
-    finally
-        call covim#doc#force(-1)
-    endtry
-    if empty(l:answer)
-        throw 'covim: the agent does not answer'
-    elseif !empty(l:answer.error)
-        throw 'covim: ' . covim#clean(get(l:answer.error, 'message', ''), 200)
-    elseif !covim#bool(l:answer.result, 'done', 0)
+    let l:result = covim#doc#ask(l:d, a:what, {'count': a:count}, 1)
+    if !covim#bool(l:result, 'done', 0)
         throw a:what ==# 'undo' ? 'covim: you have nothing more to undo here'
                     \ : 'covim: you have nothing more to redo here'
     endif
-    call s:place(a:what, get(l:answer.result, 'cursor', []),
-                \ get(l:d.befores, covim#num(l:answer.result, 'group', -1),
+    call s:place(a:what, get(l:result, 'cursor', []),
+                \ get(l:d.befores, covim#num(l:result, 'group', -1),
                 \ [0, 0]))
-endfunction
-
-function! s:on_answer(answer, error, result) abort
-    call extend(a:answer, {'error': a:error, 'result': a:result})
 endfunction
 
 " To the topmost change, as Vim does: to where the cursor was before the step

@@ -35,6 +35,7 @@ function! covim#view#detach(buf) abort
     if bufnr('%') == a:buf
         call covim#undo#unmap()
     endif
+    call covim#blame#hide(a:buf)
     if bufloaded(a:buf)
         call covim#backend('draw', a:buf, [])
     endif

@@ -231,7 +231,8 @@ function! s:prop_type(name) abort
     if empty(prop_type_get(a:name))
         let l:group = 'CoVim' . toupper(a:name[6]) . a:name[7:]
         call prop_type_add(a:name, {'highlight': l:group, 'combine': 1,
-                    \ 'priority': a:name =~# 'select' ? 5 : 20})
+                    \ 'priority': a:name =~# 'select' ? 5
+                    \ : a:name =~# 'blame' ? 1 : 20})
     endif
     return a:name
 endfunction
@@ -327,11 +328,59 @@ endfunction
 
 " Lines have been inserted (or deleted, when negative) above `lnum`.
 function! covim#vim#lines_moved(buf, lnum, added) abort
+    call s:move_blamed(a:buf, a:lnum, a:added)
     for l:was in values(get(s:drawn, a:buf, {}))
         if l:was.line >= a:lnum
             let l:was.line += a:added
         endif
     endfor
+endfunction
+
+" Who wrote the lines.  {{{1
+
+" Per buffer: the lines that may have such text.
+let s:blamed = {}
+
+function! covim#vim#can_blame() abort
+    return s:virtual_text
+endfunction
+
+" `items` are [lnum, text, colour] of lines that exist; they replace the last.
+function! covim#vim#blame(buf, items) abort
+    let l:last = get(get(getbufinfo(a:buf), 0, {}), 'linecount', 0)
+    if has_key(s:blamed, a:buf) && l:last > 0
+        let [l:lo, l:hi] = remove(s:blamed, a:buf)
+        let [l:lo, l:hi] = [min([l:lo, l:last]), min([l:hi, l:last])]
+        for l:colour in range(9)
+            let l:type = 'covim_blame' . l:colour
+            if !empty(prop_type_get(l:type))
+                call prop_remove({'type': l:type, 'all': 1, 'bufnr': a:buf},
+                            \ l:lo, l:hi)
+            endif
+        endfor
+    endif
+    for [l:lnum, l:text, l:colour] in a:items
+        call prop_add(l:lnum, 0, {'bufnr': a:buf,
+                    \ 'type': s:prop_type('covim_blame' . l:colour),
+                    \ 'text': '  ' . l:text, 'text_align': 'after',
+                    \ 'text_wrap': 'truncate'})
+    endfor
+    if !empty(a:items)
+        let s:blamed[a:buf] = [a:items[0][0], a:items[-1][0]]
+    endif
+endfunction
+
+function! s:move_blamed(buf, lnum, added) abort
+    if !has_key(s:blamed, a:buf)
+        return
+    endif
+    let [l:lo, l:hi] = s:blamed[a:buf]
+    if a:added < 0 && a:lnum + a:added <= l:lo
+        let l:lo = max([1, l:lo + a:added])
+    elseif a:added > 0 && a:lnum <= l:hi + 1
+        let l:hi += a:added
+    endif
+    let s:blamed[a:buf] = [l:lo, l:hi]
 endfunction
 
 " Messages.  {{{1

@@ -122,6 +122,32 @@ function M.pointers(buf)
     return found
 end
 
+-- Who wrote the lines: {line, text, colour} of each; they replace the last.
+local authors = api.nvim_create_namespace('covim_blame')
+
+function M.blame(buf, items)
+    api.nvim_buf_clear_namespace(buf, authors, 0, -1)
+    for _, item in ipairs(items) do
+        pcall(api.nvim_buf_set_extmark, buf, authors, item[1] - 1, 0, {
+            virt_text = { { ' ' .. item[2], 'CoVimBlame' .. item[3] } },
+            virt_text_pos = 'eol',
+            hl_mode = 'combine',
+            priority = 1,
+        })
+    end
+end
+
+-- For tests: {line, text, group} of each.
+function M.authors(buf)
+    local found = {}
+    for _, m in ipairs(api.nvim_buf_get_extmarks(buf, authors, 0, -1,
+        { details = true })) do
+        local text = m[4].virt_text[1]
+        table.insert(found, { m[2] + 1, vim.trim(text[1]), text[2] })
+    end
+    return found
+end
+
 -- A window that takes no key, above the text, for some time.
 local popups = {}
 
