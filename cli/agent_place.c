@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/wholetext.h"
+#include "discovery/token.h"
 
 struct cv_place *cv_place_new(struct cv_agent *a)
 {
@@ -263,5 +264,21 @@ static void on_notice(void *user, int level, const char *text, const char *tag)
     cv_rpc_send(p->agent->rpc);
 }
 
+static void on_token(void *user, const char *text, const char *why)
+{
+    struct cv_place *p = user;
+    struct cv_json_out *o = cv_rpc_notify(p->agent->rpc, "token");
+
+    cv_json_put_uint(o, "session", p->number);
+    cv_json_put_text(
+        o, "kind",
+        text != NULL && cv_token_is(CV_TOKEN_GUEST, text) ? "guest" : "host");
+    cv_json_put_text(o, "token", text != NULL ? text : "");
+    cv_json_put_uint(o, "expires_s", CV_TOKEN_LIFETIME_S);
+    cv_json_put_text(o, "why", why);
+    cv_rpc_send(p->agent->rpc);
+}
+
 const struct cv_session_events cv_place_events = {
-    on_state, on_knock, on_member, cv_place_document, on_role, on_notice};
+    on_state, on_knock,  on_member, cv_place_document,
+    on_role,  on_notice, on_token};

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/osc52.h"
+#include "discovery/token.h"
 
 #define PROTOCOL 1
 
@@ -279,6 +280,88 @@ static void req_join(struct cv_agent *a, const struct cv_rpc_id *id,
     cv_rpc_send(a->rpc);
 }
 
+static bool token_of(struct cv_agent *a, const struct cv_rpc_id *id,
+                     const struct cv_json *params, enum cv_token_kind want,
+                     struct cv_token *token)
+{
+    char text[2 * CV_TOKEN_TEXT], why[256] = "";
+
+    cv_json_copy(params, "token", text, sizeof(text));
+    if (cv_token_parse(token, want, text, why, sizeof(why)) == CV_OK)
+        return true;
+    cv_agent_error(a, id, CV_RPC_BAD_KEY, why, "");
+    return false;
+}
+
+static void req_token(struct cv_agent *a, const struct cv_rpc_id *id,
+                      const struct cv_json *params)
+{
+    struct cv_place *p = cv_place_find(a, params);
+
+    if (!p || p->leaving)
+        cv_agent_error(a, id, CV_RPC_NOT_FOUND, "there is no such session",
+                       ":CoVim start shares this buffer");
+    else if (cv_session_invite(p->session) != CV_OK)
+        cv_agent_error(a, id, CV_RPC_FAILED,
+                       "you may not let others in, so you have no token to "
+                       "give",
+                       "a host of the session can make one");
+    else
+        cv_agent_ok(a, id);
+}
+
+static void req_connect(struct cv_agent *a, const struct cv_rpc_id *id,
+                        const struct cv_json *params)
+{
+    struct cv_keytext key = {.kind = CV_KEYTEXT_SESSION};
+    struct cv_json_out *o;
+    struct cv_token token;
+    struct cv_place *p;
+    char why[512] = "";
+    int err;
+
+    if (!token_of(a, id, params, CV_TOKEN_HOST, &token))
+        return;
+    key.key = token.session;
+    p = place_for_key(a, id, &key);
+    if (!p)
+        return;
+    p->eol = p->announce = true;
+    err = cv_session_connect(&p->session, a->node, &token, &cv_place_events, p,
+                             why, sizeof(why));
+    if (err != CV_OK) {
+        cv_place_clear(p);
+        cv_agent_error(a, id, CV_RPC_BAD_KEY, why[0] ? why : cv_strerror(err),
+                       "");
+        return;
+    }
+    o = cv_rpc_result(a->rpc, id);
+    cv_json_put_uint(o, "session", p->number);
+    cv_place_put_key(o, p->session);
+    cv_rpc_send(a->rpc);
+}
+
+static void req_add(struct cv_agent *a, const struct cv_rpc_id *id,
+                    const struct cv_json *params)
+{
+    char why[512] = "no session of this editor waits for a token";
+    struct cv_token token;
+    int err = CV_ERR_NOTFOUND;
+
+    if (!token_of(a, id, params, CV_TOKEN_GUEST, &token))
+        return;
+    for (size_t i = 0; i < CV_AGENT_SESSIONS && err == CV_ERR_NOTFOUND; i++) {
+        struct cv_place *p = &a->places[i];
+
+        if (p->number && p->session && !p->leaving)
+            err = cv_session_add(p->session, &token, why, sizeof(why));
+    }
+    if (err == CV_OK)
+        cv_agent_ok(a, id);
+    else
+        cv_agent_error(a, id, CV_RPC_BAD_KEY, why, "");
+}
+
 static void req_resume(struct cv_agent *a, const struct cv_rpc_id *id,
                        const struct cv_json *params)
 {
@@ -532,6 +615,12 @@ void cv_agent_request(struct cv_agent *a, const char *method,
         req_share(a, id, params);
     else if (strcmp(method, "join") == 0)
         req_join(a, id, params);
+    else if (strcmp(method, "token") == 0)
+        req_token(a, id, params);
+    else if (strcmp(method, "connect") == 0)
+        req_connect(a, id, params);
+    else if (strcmp(method, "add") == 0)
+        req_add(a, id, params);
     else if (strcmp(method, "resume") == 0)
         req_resume(a, id, params);
     else if (strcmp(method, "accept") == 0)

@@ -9,6 +9,7 @@
 
 #include "cli/filesync.h"
 #include "cli/wholetext.h"
+#include "discovery/token.h"
 
 struct headless {
     const struct cv_options *options;
@@ -21,6 +22,8 @@ struct headless {
     struct cv_signal *stops[3];
     struct cv_timer *timer; /* --timeout, then the bound on leaving */
     struct cv_watch *input; /* accept and reject, typed */
+    char typed[2 * CV_TOKEN_TEXT];
+    size_t n_typed; /* of a line that is not whole yet */
     bool leaving;
     bool arrived; /* the text is here */
     char hint[512];
@@ -158,17 +161,58 @@ static void on_notice(void *user, int level, const char *text, const char *tag)
     fprintf(stderr, "covim: %s\n", text);
 }
 
-static const struct cv_session_events session_events = {
-    on_state, on_knock, on_member, on_document, on_role, on_notice};
+/* On standard output, alone: that is what is carried to the other side. */
+static void on_token(void *user, const char *text, const char *why)
+{
+    struct headless *h = user;
 
-/* --- accept and reject, typed on stdin --- */
+    if (text == NULL) {
+        fprintf(stderr, "covim: no token could be made: %s\n", why);
+        leave(h, CV_ERR_NOPATH);
+        return;
+    }
+    printf("%s\n", text);
+    fflush(stdout);
+    if (cv_token_is(CV_TOKEN_HOST, text))
+        fprintf(stderr,
+                "covim: give this token to one guest (covim join TOKEN FILE, "
+                ":CoVim connect TOKEN), and type \"add TOKEN\" with what "
+                "comes back, within 15 minutes\n");
+    else
+        fprintf(stderr,
+                "covim: give this token back to the host, who types \"add "
+                "TOKEN\" or :CoVim add TOKEN, within 15 minutes\n");
+}
+
+static const struct cv_session_events session_events = {
+    on_state, on_knock, on_member, on_document, on_role, on_notice, on_token};
+
+/* --- accept, reject, token and add, typed on stdin --- */
+
+static void on_add(struct headless *h, const char *text)
+{
+    struct cv_token token;
+    char why[512] = "";
+    int err = cv_token_parse(&token, CV_TOKEN_GUEST, text, why, sizeof(why));
+
+    if (err == CV_OK)
+        err = cv_session_add(h->session, &token, why, sizeof(why));
+    if (err != CV_OK)
+        fprintf(stderr, "covim: %s\n", why);
+}
 
 static void on_command(struct headless *h, char *line)
 {
     unsigned id;
     int err;
 
-    if (sscanf(line, "accept %u", &id) == 1)
+    if (strncmp(line, "add ", 4) == 0) {
+        on_add(h, line + 4);
+        return;
+    }
+    if (strcmp(line, "token") == 0)
+        err = cv_session_invite(h->session);
+    else if (sscanf(line, "accept %u", &id) == 1)
         err = cv_session_accept(h->session, id, h->options->role);
     else if (sscanf(line, "reject %u", &id) == 1)
         err = cv_session_reject(h->session, id, "");
@@ -176,25 +220,37 @@ static void on_command(struct headless *h, char *line)
         err = CV_ERR_INVALID;
     if (err != CV_OK)
         fprintf(stderr, "covim: \"%s\": %s\n", line,
-                err == CV_ERR_INVALID ? "write accept NUMBER or reject NUMBER"
+                err == CV_ERR_INVALID ? "write accept NUMBER, reject NUMBER, "
+                                        "token, or add TOKEN"
                                       : cv_strerror(err));
 }
 
 static void on_input(void *user, unsigned ready)
 {
     struct headless *h = user;
-    char text[512];
-    ssize_t n = read(STDIN_FILENO, text, sizeof(text) - 1);
+    ssize_t n = read(STDIN_FILENO, h->typed + h->n_typed,
+                     sizeof(h->typed) - 1 - h->n_typed);
+    char *line = h->typed, *end;
 
     (void)ready;
     if (n <= 0) { /* no more commands; the session goes on */
         cv_watch_set(h->input, 0);
         return;
     }
-    text[n] = '\0';
-    for (char *save, *line = strtok_r(text, "\n", &save); line && !h->leaving;
-         line = strtok_r(NULL, "\n", &save))
-        on_command(h, line);
+    h->n_typed += (size_t)n;
+    h->typed[h->n_typed] = '\0';
+    while (!h->leaving && (end = strchr(line, '\n')) != NULL) {
+        *end = '\0';
+        if (*line)
+            on_command(h, line);
+        line = end + 1;
+    }
+    h->n_typed -= (size_t)(line - h->typed);
+    memmove(h->typed, line, h->n_typed);
+    if (h->n_typed == sizeof(h->typed) - 1) { /* no command is so long */
+        fprintf(stderr, "covim: that line is too long\n");
+        h->n_typed = 0;
+    }
 }
 
 /* --- life --- */
@@ -294,6 +350,8 @@ int cv_headless_share(const struct cv_options *options, struct cv_log *log,
 
     if (err == CV_OK)
         err = start_share(&h);
+    if (err == CV_OK && options->token)
+        err = cv_session_invite(h.session);
     if (err == CV_OK) {
         print_key(h.session);
         h.arrived = true;
@@ -306,27 +364,42 @@ int cv_headless_share(const struct cv_options *options, struct cv_log *log,
     return code;
 }
 
+/* `text` is a key, or a host's token. */
+static int start_join(struct headless *h, const char *text)
+{
+    struct cv_keytext key;
+    struct cv_token token;
+    char why[512] = "";
+    bool by_token =
+        cv_token_is(CV_TOKEN_HOST, text) || cv_token_is(CV_TOKEN_GUEST, text);
+    int err =
+        by_token ? cv_token_parse(&token, CV_TOKEN_HOST, text, why, sizeof(why))
+                 : cv_keytext_parse(&key, CV_KEYTEXT_SESSION, text, why,
+                                    sizeof(why));
+
+    if (err != CV_OK) {
+        fprintf(stderr, "covim: %s\n", why);
+        return CV_ERR_INVALID;
+    }
+    err = headless_open(h);
+    if (err != CV_OK)
+        return err;
+    err = by_token ? cv_session_connect(&h->session, h->node, &token,
+                                        &session_events, h, why, sizeof(why))
+                   : cv_session_join(&h->session, h->node, &key,
+                                     &session_events, h, why, sizeof(why));
+    if (err != CV_OK)
+        fprintf(stderr, "covim: %s\n", why[0] ? why : cv_strerror(err));
+    return err;
+}
+
 int cv_headless_join(const struct cv_options *options, struct cv_log *log,
                      const char *key, const char *path)
 {
     struct headless h = {.options = options, .log = log, .path = path};
-    struct cv_keytext parsed;
-    char why[512] = "";
-    int code, err = cv_keytext_parse(&parsed, CV_KEYTEXT_SESSION, key, why,
-                                     sizeof(why));
+    int err = start_join(&h, key);
+    int code = err == CV_OK ? run(&h) : (int)cv_exit_of(err);
 
-    if (err != CV_OK) {
-        fprintf(stderr, "covim: %s\n", why);
-        return CV_EXIT_USAGE;
-    }
-    err = headless_open(&h);
-    if (err == CV_OK) {
-        err = cv_session_join(&h.session, h.node, &parsed, &session_events, &h,
-                              why, sizeof(why));
-        if (err != CV_OK)
-            fprintf(stderr, "covim: %s\n", why[0] ? why : cv_strerror(err));
-    }
-    code = err == CV_OK ? run(&h) : (int)cv_exit_of(err);
     headless_close(&h);
     return code;
 }

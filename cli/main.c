@@ -108,10 +108,14 @@ static const struct command commands[] = {
      "(^C).\n"
      "Who knocks is shown on stderr; type \"accept N\" or \"reject N\".\n"
      "\n"
+     "  --token                 print a token, too: for one guest, where there "
+     "is no\n"
+     "                          DHT; type \"add TOKEN\" with what comes back\n"
      "  --open                  let everybody in who has the key\n"
      "  --readonly              let them read only\n",
-     NODE_OPTIONS "or", true, 1, 0, run_share},
+     NODE_OPTIONS "ork", true, 1, 0, run_share},
     {"join", "KEY FILE", "join a session, keep its text in a file",
+     "KEY may be a host's token; then print the one to hand back.\n"
      "Creates FILE; if it exists and differs from the shared text it is left\n"
      "alone and the command ends with 1. Looks for the others until it is\n"
      "stopped.\n"

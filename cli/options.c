@@ -201,6 +201,9 @@ static int take(struct cv_options *o, int letter, const char *value)
     case 'f':
         o->force = true;
         break;
+    case 'k':
+        o->token = true;
+        break;
     case 'w':
         o->warm = true;
         break;
@@ -249,6 +252,7 @@ int cv_options_parse(struct cv_options *o, int argc, char **argv,
         {"open", no_argument, NULL, 'o'},
         {"readonly", no_argument, NULL, 'r'},
         {"force", no_argument, NULL, 'f'},
+        {"token", no_argument, NULL, 'k'},
         {"timeout", required_argument, NULL, 't'},
         {"warm", no_argument, NULL, 'w'},
         {"once", no_argument, NULL, '1'},

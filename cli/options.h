@@ -39,6 +39,7 @@ struct cv_options {
     enum cv_admission admission;
     enum cv_role role;
     bool force;         /* join: FILE may exist and differ */
+    bool token;         /* share: print one for a guest */
     unsigned timeout_s; /* join: give up; 0: never */
     /* of echo */
     bool warm;            /* be ready before the clock starts */

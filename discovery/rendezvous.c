@@ -66,8 +66,8 @@ void cv_rv_emit(struct cv_rendezvous *rv, enum cv_rendezvous_stage stage)
         rv->events.stage(rv->user, stage);
 }
 
-static void report_pointer(struct cv_rendezvous *rv,
-                           const struct cv_book_entry *e)
+void cv_rv_report_pointer(struct cv_rendezvous *rv,
+                          const struct cv_book_entry *e)
 {
     struct cv_pointer_info info = {
         .node = e->p.node,
@@ -107,7 +107,7 @@ static void on_pointer_value(void *user, struct cv_bytes value)
     case CV_OK:
         n->pointers_ok++;
         cv_rv_enter(rv);
-        report_pointer(rv, e);
+        cv_rv_report_pointer(rv, e);
         cv_rv_leave(rv);
         return;
     case CV_ERR_EXISTS:
@@ -267,6 +267,7 @@ static void release(struct cv_rendezvous *rv)
     cv_rv_inbox_close(rv);
     cv_rv_publish_close(rv);
     cv_rv_knocks_close(rv);
+    cv_rv_invitations_close(rv);
     cv_inbox_fini(&rv->inbox);
     cv_wipe(rv, sizeof(*rv));
     free(rv);
@@ -312,6 +313,7 @@ void cv_rendezvous_step(struct cv_rendezvous *rv, cv_time now,
         cv_rv_publish_step(rv);
     if (!rv->freed)
         cv_rv_inbox_step(rv);
+    cv_rv_invitations_step(rv);
     if (!rv->freed)
         cv_rv_knocks_step(rv);
     cv_rv_leave(rv);

@@ -14,7 +14,8 @@
 #include "base/log.h"
 #include "base/time.h"
 
-struct cv_dht; /* discovery/dht.h */
+struct cv_dht;   /* discovery/dht.h */
+struct cv_token; /* discovery/token.h */
 struct cv_rendezvous;
 
 #define CV_NAME_MAX 32 /* bytes of a name in a knock, UTF-8 */
@@ -130,6 +131,35 @@ void cv_rendezvous_stop_knocking(struct cv_rendezvous *rv,
 int cv_rendezvous_answer(struct cv_rendezvous *rv, const uint8_t attempt[8],
                          enum cv_verdict verdict,
                          const struct cv_candidates *own);
+
+/* --- by hand: pointer and knock as tokens, no network needed --- */
+
+/* A pointer of ours for one guest: good for 15 min, and for one knock.
+ * CV_ERR_AUTH (the grants do not make us a member), CV_ERR_AGAIN (before the
+ * first step), CV_ERR_NOMEM, CV_ERR_NOBUF. */
+CV_MUST_USE int cv_rendezvous_invite(struct cv_rendezvous *rv,
+                                     const struct cv_grants *grants,
+                                     const struct cv_candidates *own,
+                                     struct cv_token *out);
+/* Take such a token: its pointer is reported, then `*node` is whose it is.
+ * CV_ERR_INVALID: of another session, or no host's; else as cv_book_take(). */
+CV_MUST_USE int cv_rendezvous_take_pointer(struct cv_rendezvous *rv,
+                                           const struct cv_token *t,
+                                           struct cv_key *node);
+/* As cv_rendezvous_knock(), but the knock goes into `out` and nowhere else; at
+ * the pointer that is known of the node now. */
+CV_MUST_USE int
+cv_rendezvous_knock_by_hand(struct cv_rendezvous *rv, const struct cv_key *node,
+                            const char *name, const struct cv_grants *grants,
+                            const struct cv_candidates *own,
+                            struct cv_contact *contact, struct cv_token *out);
+/* Take the guest's token: its knock is reported.
+ *   CV_ERR_NOTFOUND  answers no token of ours
+ *   CV_ERR_REPLAY    another knock has used that token
+ *   CV_ERR_EXPIRED   that token's 15 minutes are over
+ *   else as cv_inbox_take() */
+CV_MUST_USE int cv_rendezvous_take_knock(struct cv_rendezvous *rv,
+                                         const struct cv_token *t);
 
 void cv_rendezvous_counters(const struct cv_rendezvous *rv,
                             struct cv_rendezvous_counters *out);

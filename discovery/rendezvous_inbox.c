@@ -47,13 +47,15 @@ static bool grant_holds(struct cv_rendezvous *rv, const struct cv_knock *k)
     return false;
 }
 
-static void report_knock(struct cv_rendezvous *rv, const struct cv_knock *k,
-                         const struct cv_attempt *a, bool is_update)
+void cv_rv_report_knock(struct cv_rendezvous *rv, const struct cv_knock *k,
+                        const struct cv_attempt *a, bool is_update,
+                        bool by_hand)
 {
     struct cv_knock_info info = {
         .contact = {.node = a->node,
                     .identity = a->identity,
                     .knocked = false,
+                    .by_hand = by_hand,
                     .peer = k->candidates},
         .has_grant = grant_holds(rv, k),
         .is_update = is_update,
@@ -99,7 +101,7 @@ static void on_knock_value(void *user, struct cv_bytes value)
     case CV_OK:
         n->knocks_ok++;
         cv_rv_enter(rv);
-        report_knock(rv, &k, a, is_update);
+        cv_rv_report_knock(rv, &k, a, is_update, false);
         cv_rv_leave(rv);
         return;
     case CV_ERR_EXISTS:

@@ -113,9 +113,10 @@ static void knock_close(struct knocking *k)
     cv_wipe(k, sizeof(*k));
 }
 
-/* Say it in the present slot: the first time under the attempt's eph, later
+/* Seal it for the present slot: the first time under the attempt's eph, later
  * under one of its own. */
-static int knock_say(struct knocking *k)
+static int knock_seal(struct knocking *k, struct cv_loc *inbox,
+                      uint8_t value[CV_KNOCK_BYTES])
 {
     struct cv_rendezvous *rv = k->rv;
     struct cv_knock knock = {
@@ -125,8 +126,7 @@ static int knock_say(struct knocking *k)
         .again = k->eph_used,
         .candidates = k->own,
     };
-    uint8_t value[CV_KNOCK_BYTES], secret[32];
-    struct cv_loc inbox;
+    uint8_t secret[32];
     int err;
 
     memcpy(knock.req_id, k->req_id, sizeof(knock.req_id));
@@ -141,11 +141,22 @@ static int knock_say(struct knocking *k)
     if (k->eph_used)
         cv_random(rv->config.rng, secret, sizeof(secret));
     k->eph_used = true;
-    cv_inbox_loc(&inbox, &rv->root, k->epoch, &k->contact.node, k->salt,
+    cv_inbox_loc(inbox, &rv->root, k->epoch, &k->contact.node, k->salt,
                  k->slot);
-    err = cv_knock_seal(value, &knock, &inbox, secret, k->box, rv->config.node,
+    err = cv_knock_seal(value, &knock, inbox, secret, k->box, rv->config.node,
                         k->pow_bits);
     cv_wipe(secret, sizeof(secret));
+    return err;
+}
+
+/* Say it in the present slot. */
+static int knock_say(struct knocking *k)
+{
+    struct cv_rendezvous *rv = k->rv;
+    uint8_t value[CV_KNOCK_BYTES];
+    struct cv_loc inbox;
+    int err = knock_seal(k, &inbox, value);
+
     if (err != CV_OK)
         return err;
     cv_rv_cancel(rv, &k->puts[k->slot]);
@@ -206,19 +217,17 @@ static int knock_begin(struct knocking *k, struct cv_rendezvous *rv,
     return CV_OK;
 }
 
-int cv_rendezvous_knock(struct cv_rendezvous *rv, const struct cv_key *node,
-                        const char *name, const struct cv_grants *grants,
-                        const struct cv_candidates *own,
-                        struct cv_contact *contact)
+/* The attempt at this node, or a new one, ready to be said. */
+static int knock_prepare(struct cv_rendezvous *rv, struct knocking **out,
+                         const struct cv_book_entry *e, const char *name,
+                         const struct cv_grants *grants,
+                         const struct cv_candidates *own)
 {
-    struct cv_book_entry *e = cv_book_living(&rv->book, node, cv_rv_unix_s(rv));
-    struct knocking *k = knock_of(rv, node);
-    unsigned pow_bits;
+    struct knocking *k = knock_of(rv, &e->p.node);
+    unsigned pow_bits =
+        (e->p.flags & CV_RECORD_POW_MASK) >> CV_RECORD_POW_SHIFT;
     int err;
 
-    if (e == NULL)
-        return CV_ERR_NOTFOUND;
-    pow_bits = (e->p.flags & CV_RECORD_POW_MASK) >> CV_RECORD_POW_SHIFT;
     if (pow_bits > CV_KNOCK_POW_MAX)
         return CV_ERR_UNSUPPORTED;
     if (k != NULL && !cv_equal(k->box, e->p.box, sizeof(k->box))) {
@@ -250,8 +259,59 @@ int cv_rendezvous_knock(struct cv_rendezvous *rv, const struct cv_key *node,
     k->own = own != NULL ? *own : (struct cv_candidates){0};
     k->started = rv->now;
     k->said = 0;
+    *out = k;
+    return CV_OK;
+}
+
+int cv_rendezvous_knock(struct cv_rendezvous *rv, const struct cv_key *node,
+                        const char *name, const struct cv_grants *grants,
+                        const struct cv_candidates *own,
+                        struct cv_contact *contact)
+{
+    struct cv_book_entry *e = cv_book_living(&rv->book, node, cv_rv_unix_s(rv));
+    struct knocking *k;
+    int err;
+
+    if (e == NULL)
+        return CV_ERR_NOTFOUND;
+    err = knock_prepare(rv, &k, e, name, grants, own);
+    if (err != CV_OK)
+        return err;
     k->next = k->answered ? CV_NEVER : rv->now + CV_SECOND;
     err = knock_say(k);
+    if (err != CV_OK) {
+        knock_close(k);
+        return err;
+    }
+    *contact = k->contact;
+    return CV_OK;
+}
+
+int cv_rendezvous_knock_by_hand(struct cv_rendezvous *rv,
+                                const struct cv_key *node, const char *name,
+                                const struct cv_grants *grants,
+                                const struct cv_candidates *own,
+                                struct cv_contact *contact,
+                                struct cv_token *out)
+{
+    struct cv_book_entry *e = cv_book_living(&rv->book, node, cv_rv_unix_s(rv));
+    struct cv_loc inbox;
+    struct knocking *k;
+    int err;
+
+    if (e == NULL)
+        return CV_ERR_NOTFOUND;
+    err = knock_prepare(rv, &k, e, name, grants, own);
+    if (err != CV_OK)
+        return err;
+    k->by_hand = k->contact.by_hand = true;
+    k->next = CV_NEVER;
+    memset(out, 0, sizeof(*out));
+    out->kind = CV_TOKEN_GUEST;
+    out->slot = (uint8_t)k->slot;
+    out->len = CV_KNOCK_BYTES;
+    memcpy(out->digest, k->ptr_digest, sizeof(out->digest));
+    err = knock_seal(k, &inbox, out->value);
     if (err != CV_OK) {
         knock_close(k);
         return err;
@@ -275,7 +335,7 @@ bool cv_rv_knock_pointer(struct cv_rendezvous *rv,
     struct knocking *k = knock_of(rv, &e->p.node);
     bool late;
 
-    if (k == NULL)
+    if (k == NULL || k->by_hand)
         return false;
     late = knock_is_late(rv, k, e);
     knock_follow(k, e);

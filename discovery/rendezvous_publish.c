@@ -70,43 +70,66 @@ static void on_put_done(void *user, bool ok)
     cv_rv_leave(rv);
 }
 
+static int seal_pointer(struct cv_rendezvous *rv, struct cv_office *o,
+                        const struct cv_place *place, struct cv_pointer *p,
+                        uint8_t value[CV_POINTER_MAX], size_t *len)
+{
+    struct publisher *pub = &rv->pub;
+    int err;
+
+    p->seq = rv->unix_now > pub->seq ? rv->unix_now : pub->seq + 1;
+    p->not_after = (uint32_t)(cv_rv_unix_s(rv) + CV_POINTER_LIFETIME_S);
+    p->node = rv->config.node->pub;
+    p->cert = rv->config.cert;
+    memcpy(p->box, o->box, sizeof(p->box));
+    memcpy(p->salt, o->salt, sizeof(p->salt));
+    err =
+        cv_pointer_seal(value, len, p, place, rv->config.node, rv->config.rng);
+    if (err != CV_OK)
+        return err;
+    pub->seq = p->seq;
+    cv_office_named(o, CV_BYTES(value, *len), p->not_after, rv->now);
+    return CV_OK;
+}
+
+int cv_rv_seal_pointer(struct cv_rendezvous *rv, struct cv_office *o,
+                       const struct cv_place *place,
+                       const struct cv_grants *grants, uint8_t grant_flags,
+                       const struct cv_candidates *own,
+                       uint8_t value[CV_POINTER_MAX], size_t *len)
+{
+    struct cv_pointer p = {
+        .grants = *grants,
+        .flags = grant_flags & CV_GRANT_ADMIT ? CV_RECORD_ADMITS : 0,
+        .candidates = *own,
+    };
+
+    return seal_pointer(rv, o, place, &p, value, len);
+}
+
 /* Put one pointer under `epoch`. */
 static int record_put(struct cv_rendezvous *rv, struct record *r,
                       uint64_t epoch, bool gone)
 {
     struct publisher *pub = &rv->pub;
     struct cv_office *o = cv_rv_office_for(rv, epoch);
+    struct cv_pointer last = {.grants = pub->grants, .flags = CV_RECORD_GONE};
     uint8_t value[CV_POINTER_MAX];
-    struct cv_pointer p = {
-        .seq = rv->unix_now > pub->seq ? rv->unix_now : pub->seq + 1,
-        .not_after = (uint32_t)(cv_rv_unix_s(rv) + CV_POINTER_LIFETIME_S),
-        .node = rv->config.node->pub,
-        .cert = rv->config.cert,
-        .grants = pub->grants,
-        .flags =
-            gone ? CV_RECORD_GONE
-                 : (pub->grant_flags & CV_GRANT_ADMIT ? CV_RECORD_ADMITS : 0),
-    };
     size_t len;
     int err;
 
-    if (!gone)
-        p.candidates = pub->own;
-    memcpy(p.box, o->box, sizeof(p.box));
-    memcpy(p.salt, o->salt, sizeof(p.salt));
     record_close(r);
     *r = (struct record){.rv = rv, .used = true};
     cv_place_at(&r->place, &rv->root, epoch);
-    err = cv_pointer_seal(value, &len, &p, &r->place, rv->config.node,
-                          rv->config.rng);
+    err = gone ? seal_pointer(rv, o, &r->place, &last, value, &len)
+               : cv_rv_seal_pointer(rv, o, &r->place, &pub->grants,
+                                    pub->grant_flags, &pub->own, value, &len);
     if (err != CV_OK) {
         r->used = false;
         return err;
     }
-    pub->seq = p.seq;
     if (epoch > pub->last_epoch)
         pub->last_epoch = epoch;
-    cv_office_named(o, CV_BYTES(value, len), p.not_after, rv->now);
     cv_pointer_digest(r->digest, CV_BYTES(value, len));
     r->put = cv_rv_put(rv, &r->place.loc, CV_BYTES(value, len), on_put_done, r);
     if (r->put == 0)

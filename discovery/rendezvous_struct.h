@@ -5,6 +5,7 @@
  *   rendezvous_publish.c  our pointer
  *   rendezvous_inbox.c    knocks at us, our answers
  *   rendezvous_knock.c    our knocks, answers to them
+ *   rendezvous_token.c    pointers and knocks that are carried by hand
  *
  * Values come between two steps, at the time of the last one; the deadline is
  * never more than a tick away while anything is listened to, so that this time
@@ -18,11 +19,14 @@
 #include "discovery/location.h"
 #include "discovery/pointer.h"
 #include "discovery/rendezvous.h"
+#include "discovery/token.h"
 
 #define TICK CV_SECOND /* of whoever is listening */
 
 #define WATCHES 3u  /* e - 1, e, e + 1 */
 #define KNOCKS  16u /* attempts of ours at once */
+/* Tokens of ours that are remembered; each serves once. */
+#define INVITATIONS 16u
 
 /* A place that we search. */
 struct watch {
@@ -83,6 +87,15 @@ struct publisher {
     cv_time rotated;
 };
 
+/* A token of ours, and the office that it names. */
+struct invitation {
+    bool used;
+    struct cv_office *office; /* NULL: answered, or its time is over */
+    bool spent;               /* answered */
+    cv_time made;
+    uint8_t digest[CV_DIGEST_LEN]; /* of the pointer */
+};
+
 /* An attempt of ours. */
 struct knocking {
     struct cv_rendezvous *rv;
@@ -105,6 +118,7 @@ struct knocking {
     unsigned slot;
     unsigned said; /* times; index of the schedule */
     bool eph_used; /* the attempt's own eph has sealed a knock */
+    bool by_hand;  /* said once, as a token, and waited for */
     cv_time started;
     cv_time next;
     bool answered;
@@ -140,6 +154,7 @@ struct cv_rendezvous {
     struct desk desks[CV_OFFICES][CV_INBOX_SLOTS];
 
     struct knocking knocks[KNOCKS];
+    struct invitation invitations[INVITATIONS];
 };
 
 /* Around everything that may call back: the callback may free us, which then
@@ -159,7 +174,16 @@ cv_dht_token cv_rv_listen(struct cv_rendezvous *rv, const struct cv_loc *loc,
                           cv_dht_value_fn value, void *user);
 void cv_rv_cancel(struct cv_rendezvous *rv, cv_dht_token *token);
 
+void cv_rv_report_pointer(struct cv_rendezvous *rv,
+                          const struct cv_book_entry *e);
+
 /* Publishing. */
+/* Seal a pointer of ours that names this office, and note it there. */
+CV_MUST_USE int
+cv_rv_seal_pointer(struct cv_rendezvous *rv, struct cv_office *o,
+                   const struct cv_place *place, const struct cv_grants *grants,
+                   uint8_t grant_flags, const struct cv_candidates *own,
+                   uint8_t value[CV_POINTER_MAX], size_t *len);
 void cv_rv_publish_step(struct cv_rendezvous *rv);
 cv_time cv_rv_publish_deadline(const struct cv_rendezvous *rv);
 void cv_rv_publish_close(struct cv_rendezvous *rv);
@@ -169,6 +193,13 @@ void cv_rv_inbox_step(struct cv_rendezvous *rv);
 void cv_rv_inbox_close(struct cv_rendezvous *rv);
 struct cv_office *cv_rv_office_for(struct cv_rendezvous *rv, uint64_t epoch);
 void cv_rv_offices_close(struct cv_rendezvous *rv);
+void cv_rv_report_knock(struct cv_rendezvous *rv, const struct cv_knock *k,
+                        const struct cv_attempt *a, bool is_update,
+                        bool by_hand);
+
+/* By hand. */
+void cv_rv_invitations_step(struct cv_rendezvous *rv);
+void cv_rv_invitations_close(struct cv_rendezvous *rv);
 
 /* Our knocks.  A newer pointer: is our knock too late for it? */
 void cv_rv_knocks_step(struct cv_rendezvous *rv);

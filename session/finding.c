@@ -189,6 +189,14 @@ void cv_finding_tell(const struct cv_facts *f, char stage[CV_STAGE_TEXT],
         tell_finding(f, stage, hint);
         break;
     case CV_SESSION_CONTACTING:
+        if (f->by_hand) {
+            SAY(stage, CV_STAGE_TEXT, "Waiting for the host to add your token");
+            if (f->elapsed >= CV_FINDING_ADVICE)
+                SAY(hint, CV_HINT_TEXT,
+                    "give the token to the host, for :CoVim add; it is good "
+                    "for 15 minutes");
+            break;
+        }
         SAY(stage, CV_STAGE_TEXT, "Knocking at %s",
             name_or(f->who, "the other side"));
         if (f->elapsed >= CV_FINDING_HINT)

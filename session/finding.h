@@ -38,6 +38,7 @@ struct cv_facts {
     unsigned pointers;  /* living pointers of others */
     unsigned admitting; /* of them: may let newcomers in */
     unsigned members;   /* connected */
+    bool by_hand;       /* the knock is carried by hand, and not added yet */
     enum cv_reach reach;
     const char *who;     /* name of the node that `reach` is about, or "" */
     const char *failure; /* why the last try failed, or "" */

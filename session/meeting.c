@@ -62,7 +62,10 @@ static void step_neighbours(struct cv_meeting *m, cv_time now)
         }
         if ((n->called_out || n->called_in) && now >= n->give_up) {
             if (n->called_out)
-                cv_neighbour_fail(n, n->reach == CV_REACH_KNOCKED
+                cv_neighbour_fail(n, n->by_hand
+                                         ? "nobody answered the token in its "
+                                           "15 minutes: begin with a new one"
+                                     : n->reach == CV_REACH_KNOCKED
                                          ? "no answer to the knock"
                                          : "no path was found in time");
             else
@@ -87,6 +90,7 @@ static cv_time next_deadline(const struct cv_meeting *m, cv_time now)
         else if (n->pointer && n->next_try > now)
             at = cv_time_min(at, n->next_try);
     }
+    at = cv_time_min(at, cv_meeting_tokens_deadline(m, now));
     if (m->stagger > now)
         at = cv_time_min(at, m->stagger);
     if (m->publish_due && m->publish_at > now)
@@ -117,6 +121,7 @@ static void on_timer(void *user)
         cv_meeting_try_knocks(m, now);
     }
     cv_rendezvous_step(m->rv, now, cv_unix_now());
+    cv_meeting_make_tokens(m, now);
     cv_timer_set(m->timer, next_deadline(m, now));
     if (m->state == MEETING_LEAVING &&
         ((m->withdrawn && !has_peers(m)) || now >= m->leave_by)) {
@@ -152,7 +157,16 @@ int cv_meeting_new(struct cv_meeting **out,
         err = cv_meeting_open_rendezvous(m);
     if (err == CV_OK)
         err = cv_node_add_meeting(m->node, m);
+    if (err == CV_OK && config->token != NULL) {
+        cv_rendezvous_step(m->rv, cv_meeting_now(m), cv_unix_now());
+        err = cv_meeting_take_token(m);
+        if (err != CV_OK)
+            cv_node_remove_meeting(m->node, m);
+    }
+    m->config.token = NULL;
     if (err != CV_OK) {
+        while (m->neighbours != NULL)
+            cv_meeting_remove(m, m->neighbours);
         cv_rendezvous_free(m->rv);
         cv_timer_free(m->timer);
         free(m);
@@ -244,6 +258,7 @@ void cv_meeting_facts(const struct cv_meeting *m, struct cv_facts *out)
         if (n->reach != CV_REACH_NONE && !cv_neighbour_is_silent(n) &&
             (best == NULL || n->reach > best->reach))
             best = n;
+        out->by_hand |= n->by_hand && n->reach == CV_REACH_KNOCKED;
     }
     if (best != NULL) {
         out->reach = best->reach;

@@ -31,6 +31,8 @@
 /* A member whose only path has fallen silent is knocked at after so long: one
  * of the two may have another address now.  At once when it is us. */
 #define CV_MEETING_RECALL (400 * CV_MILLISECOND)
+/* So long a token waits for our addresses to be known. */
+#define CV_MEETING_ADDRESSES (3 * CV_SECOND)
 /* Two members that lost each other do not knock at the same moment: the one
  * with the larger node key waits for so long. */
 #define CV_MEETING_YIELD (2 * CV_SECOND)
@@ -54,6 +56,7 @@ struct cv_neighbour {
     uint64_t seq; /* …and this is the last that was seen */
     enum cv_reach reach;
     bool called_out, called_in; /* attempts that live */
+    bool by_hand;               /* `out`: the knock is a token */
     uint8_t out[8], in[8];      /* their ids */
     cv_time give_up;
     unsigned tries;
@@ -87,6 +90,8 @@ struct cv_meeting_events {
     /* The node is forgotten: `n->user` is to be freed. */
     void (*forget)(void *user, struct cv_neighbour *n);
     void (*renamed)(void *user); /* we have another name */
+    /* The token that was asked for, or an error. */
+    void (*token)(void *user, int err, const struct cv_token *t);
     /* A person would not let us in; nobody is asked again. */
     void (*refused)(void *user, const char *text);
     /* A milestone on the way to somebody; see transport/mark.h. */
@@ -106,10 +111,13 @@ struct cv_meeting_config {
     /* Who begins with a grant publishes and waits; who does not seeks those,
      * and nobody else. */
     bool star;
+    /* A host's token, to begin with; copied, may be NULL. */
+    const struct cv_token *token;
 };
 
-/* Starts looking, and publishing if we are a member.  CV_ERR_NOMEM,
- * CV_ERR_LIMIT (too many meetings). */
+/* Starts looking, and publishing if we are a member.  With a token the event
+ * `token` brings the one that answers it.  CV_ERR_NOMEM, CV_ERR_LIMIT (too many
+ * meetings); of the token: as cv_rendezvous_take_pointer(). */
 CV_MUST_USE int cv_meeting_new(struct cv_meeting **out,
                                const struct cv_meeting_config *config,
                                const struct cv_meeting_events *events,
@@ -135,6 +143,10 @@ CV_MUST_USE int cv_meeting_accept(struct cv_meeting *m, uint32_t knock,
                                   enum cv_role role);
 CV_MUST_USE int cv_meeting_reject(struct cv_meeting *m, uint32_t knock,
                                   const char *reason);
+/* Make a token for one guest: the event `token` brings it.  CV_ERR_DENIED. */
+CV_MUST_USE int cv_meeting_invite(struct cv_meeting *m);
+/* Take the guest's token; errors as cv_rendezvous_take_knock(). */
+CV_MUST_USE int cv_meeting_add(struct cv_meeting *m, const struct cv_token *t);
 /* To every member. */
 void cv_meeting_tell(struct cv_meeting *m, const struct cv_control *c);
 void cv_meeting_describe(const struct cv_meeting *m, char *out, size_t len);

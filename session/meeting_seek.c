@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void own_candidates(const struct cv_meeting *m,
-                           struct cv_candidates *out)
+void cv_meeting_own_candidates(const struct cv_meeting *m,
+                               struct cv_candidates *out)
 {
     memset(out, 0, sizeof *out);
     if (m->node->net != NULL)
@@ -22,7 +22,7 @@ void cv_neighbour_stop_calling(struct cv_neighbour *n)
     }
     if (n->called_in && m->node->net != NULL)
         cv_net_abandon(m->node->net, n->in);
-    n->called_out = n->called_in = false;
+    n->called_out = n->called_in = n->by_hand = false;
 }
 
 void cv_neighbour_retry_later(struct cv_neighbour *n)
@@ -45,6 +45,8 @@ void cv_neighbour_fail(struct cv_neighbour *n, const char *reason)
     cv_text_clean(n->failure, sizeof n->failure, reason, strlen(reason));
     memcpy(m->failure, n->failure, sizeof m->failure);
     cv_meeting_mark(m, CV_MARK_FAILED, &n->node, NULL, n->failure);
+    if (n->by_hand)
+        n->pointer = false; /* a token serves once */
     cv_neighbour_stop_calling(n);
     if (n->peer == NULL)
         cv_neighbour_set_reach(n, CV_REACH_NONE);
@@ -59,7 +61,7 @@ static void knock(struct cv_neighbour *n)
     struct cv_contact contact;
     int err;
 
-    own_candidates(m, &own);
+    cv_meeting_own_candidates(m, &own);
     err = cv_rendezvous_knock(m->rv, &n->node, m->node->name, &m->grants, &own,
                               &contact);
     if (err == CV_ERR_NOTFOUND) {
@@ -244,7 +246,7 @@ static void on_knock(void *user, const struct cv_knock_info *k)
     if (m->state != MEETING_OPEN || m->grants.n == 0 || m->node->net == NULL)
         return;
     cv_meeting_mark(m, CV_MARK_KNOCKED, &k->contact.node, &k->contact.peer, "");
-    own_candidates(m, &own);
+    cv_meeting_own_candidates(m, &own);
     if (!k->has_grant && !ours &&
         (!cv_meeting_may_admit(m) ||
          cv_meeting_was_rejected(m, &contact.identity)))
@@ -376,7 +378,8 @@ bool cv_meeting_attempt(struct cv_meeting *m, const uint8_t attempt[8],
         n->called_out = false;
         cv_rendezvous_stop_knocking(m->rv, &n->node);
         if (n->peer == NULL)
-            cv_neighbour_fail(n, n->reach == CV_REACH_KNOCKED
+            cv_neighbour_fail(n, n->by_hand ? reason
+                                 : n->reach == CV_REACH_KNOCKED
                                      ? "no answer to the knock"
                                      : reason);
         break;
@@ -388,7 +391,7 @@ void cv_meeting_candidates(struct cv_meeting *m)
 {
     struct cv_candidates own;
 
-    own_candidates(m, &own);
+    cv_meeting_own_candidates(m, &own);
     cv_meeting_mark(m, CV_MARK_GATHERED, NULL, &own, "");
     m->publish_due = true;
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
@@ -417,7 +420,7 @@ void cv_meeting_publish(struct cv_meeting *m, cv_time now)
     if (!m->publish_due || m->grants.n == 0 || m->node->net == NULL ||
         (m->config.star && m->config.grants.n == 0))
         return;
-    own_candidates(m, &own);
+    cv_meeting_own_candidates(m, &own);
     /* The first addresses come in a moment: a pointer without any is of no
      * use to anybody. */
     if (own.n == 0 && m->publish_at == 0)

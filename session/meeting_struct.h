@@ -1,8 +1,9 @@
-/* session/meeting_struct.h - the inside of a meeting, for its four files:
+/* session/meeting_struct.h - the inside of a meeting, for its five files:
  *
  *   meeting.c        its life, its time, and what it answers
  *   meeting_known.c  the nodes that were heard of
  *   meeting_seek.c   pointers, knocks, attempts: towards them
+ *   meeting_token.c  knocks that are carried by hand
  *   meeting_peers.c  connections: who is let in, who is a member */
 #ifndef CV_SESSION_MEETING_STRUCT_H
 #define CV_SESSION_MEETING_STRUCT_H
@@ -40,6 +41,10 @@ struct cv_meeting {
     } rejected[CV_MEETING_REJECTED];
     unsigned next_rejected;
     cv_time stagger;
+    unsigned tokens_due; /* of a host */
+    bool answer_due;     /* a guest's token, to be knocked with at… */
+    struct cv_key answer_to;
+    cv_time addresses_by; /* …and then what is known must do */
     cv_time leave_by;
     bool withdrawn;
     char host[CV_NAME_MAX_TEXT];      /* who may let us in, as a member said */
@@ -86,9 +91,19 @@ void cv_meeting_publish(struct cv_meeting *m, cv_time now);
 void cv_meeting_try_knocks(struct cv_meeting *m, cv_time now);
 struct cv_neighbour *cv_meeting_by_attempt(const struct cv_meeting *m,
                                            const uint8_t attempt[8]);
+void cv_meeting_own_candidates(const struct cv_meeting *m,
+                               struct cv_candidates *out);
 void cv_neighbour_stop_calling(struct cv_neighbour *n);
 void cv_neighbour_retry_later(struct cv_neighbour *n);
 void cv_neighbour_fail(struct cv_neighbour *n, const char *reason);
+
+/* --- meeting_token.c --- */
+
+/* Take config.token; the rendezvous has been stepped. */
+CV_MUST_USE int cv_meeting_take_token(struct cv_meeting *m);
+/* Make the tokens that are due, once our addresses are known. */
+void cv_meeting_make_tokens(struct cv_meeting *m, cv_time now);
+cv_time cv_meeting_tokens_deadline(const struct cv_meeting *m, cv_time now);
 
 /* --- meeting_peers.c --- */
 

@@ -413,6 +413,43 @@ int cv_session_reject(struct cv_session *s, uint32_t knock, const char *reason)
     return cv_meeting_reject(s->meeting, knock, reason != NULL ? reason : "");
 }
 
+int cv_session_invite(struct cv_session *s)
+{
+    return cv_meeting_invite(s->meeting);
+}
+
+int cv_session_add(struct cv_session *s, const struct cv_token *token,
+                   char *why, size_t why_len)
+{
+    int err = cv_meeting_add(s->meeting, token);
+    const char *text = cv_strerror(err);
+
+    switch (err) {
+    case CV_ERR_NOTFOUND:
+        text = "this token answers none of yours: it belongs to another "
+               "session, or to one that has ended since; :CoVim start makes "
+               "a new one to begin with";
+        break;
+    case CV_ERR_REPLAY:
+    case CV_ERR_EXISTS:
+        text = "your token has been answered already: each is for one guest, "
+               "once; :CoVim start makes another";
+        break;
+    case CV_ERR_EXPIRED:
+        text = "your token's 15 minutes are over; :CoVim start makes another";
+        break;
+    case CV_ERR_FORMAT:
+    case CV_ERR_AUTH:
+        text = "this token is not genuine; begin again with :CoVim start";
+        break;
+    default:
+        break;
+    }
+    if (why_len > 0)
+        (void)snprintf(why, why_len, "%s", err == CV_OK ? "" : text);
+    return err;
+}
+
 void cv_session_describe(const struct cv_session *s, char *out, size_t len)
 {
     uint64_t commits = 0, kept = 0, shared = 0;

@@ -14,6 +14,7 @@
 
 struct cv_node;
 struct cv_session;
+struct cv_token; /* discovery/token.h */
 
 struct cv_node_config {
     struct cv_loop *loop;     /* kept */
@@ -105,6 +106,9 @@ struct cv_session_events {
     void (*role)(void *user, enum cv_role role); /* ours changed */
     /* level: 0 info, 1 warning, 2 error; tag: a help tag */
     void (*notice)(void *user, int level, const char *text, const char *tag);
+    /* The token that cv_session_invite() or cv_session_connect() is about, one
+     * line; NULL: there is none, and `why` says what to do. */
+    void (*token)(void *user, const char *text, const char *why);
 };
 
 struct cv_share_options {
@@ -128,6 +132,15 @@ CV_MUST_USE int cv_session_join(struct cv_session **out, struct cv_node *node,
                                 const struct cv_keytext *key,
                                 const struct cv_session_events *events,
                                 void *user, char *why, size_t why_len);
+/* Join by a host's token: no DHT is needed.  The event `token` brings, within
+ * CV_MEETING_ADDRESSES, the one to hand back to the host.  CV_ERR_EXPIRED,
+ * CV_ERR_AUTH, CV_ERR_FORMAT, CV_ERR_INVALID: the token; `why` says what to do.
+ */
+CV_MUST_USE int cv_session_connect(struct cv_session **out,
+                                   struct cv_node *node,
+                                   const struct cv_token *token,
+                                   const struct cv_session_events *events,
+                                   void *user, char *why, size_t why_len);
 /* Take up what the journal holds, whether we shared or joined it; the document
  * event comes before this returns.  CV_ERR_NOTFOUND: nothing stored (join
  * instead); CV_ERR_BUSY: another agent of this user has it open. */
@@ -161,6 +174,15 @@ CV_MUST_USE int cv_session_accept(struct cv_session *session, uint32_t knock,
                                   enum cv_role role);
 CV_MUST_USE int cv_session_reject(struct cv_session *session, uint32_t knock,
                                   const char *reason);
+
+/* Make a token for one guest, for 15 min; the event brings it.  CV_ERR_DENIED:
+ * we may not admit. */
+CV_MUST_USE int cv_session_invite(struct cv_session *session);
+/* The token that the guest handed back: connect to it.  CV_ERR_NOTFOUND: it
+ * answers none of this session's tokens; otherwise `why` says what to do. */
+CV_MUST_USE int cv_session_add(struct cv_session *session,
+                               const struct cv_token *token, char *why,
+                               size_t why_len);
 
 /* What a person may want to see: one line a fact. */
 void cv_session_describe(const struct cv_session *session, char *out,

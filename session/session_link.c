@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "discovery/token.h"
+
 static struct cv_document *link_document(void *user, uint32_t id)
 {
     struct seat *seat = user;
@@ -241,6 +243,23 @@ static void on_refused(void *user, const char *text)
     cv_session_wake(s);
 }
 
+static void on_token(void *user, int err, const struct cv_token *t)
+{
+    struct cv_session *s = user;
+    char text[CV_TOKEN_TEXT];
+
+    if (s->events->token == NULL)
+        return;
+    if (err == CV_OK)
+        s->events->token(s->user, cv_token_format(t, text), "");
+    else
+        s->events->token(s->user, NULL,
+                         err == CV_ERR_EXPIRED
+                             ? "the host's token is over; ask for a new one"
+                             : cv_strerror(err));
+    cv_wipe(text, sizeof text);
+}
+
 static void on_meeting_done(void *user)
 {
     struct cv_session *s = user;
@@ -261,6 +280,7 @@ const struct cv_meeting_events cv_session_meeting_events = {
     .control = on_control,
     .stream = on_stream,
     .forget = on_forget,
+    .token = on_token,
     .renamed = on_renamed,
     .refused = on_refused,
     .done = on_meeting_done,

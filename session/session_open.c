@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "discovery/token.h"
+
 #define DOCUMENT_ID 1u
 
 static int begin(struct cv_session **out, struct cv_node *node,
@@ -53,7 +55,7 @@ static int begin(struct cv_session **out, struct cv_node *node,
 }
 
 static int meet(struct cv_session *s, const struct cv_grants *grants, bool open,
-                enum cv_role offer)
+                enum cv_role offer, const struct cv_token *token)
 {
     struct cv_meeting_config config = {
         .node = s->node,
@@ -63,6 +65,7 @@ static int meet(struct cv_session *s, const struct cv_grants *grants, bool open,
         .open = open,
         .offer = offer,
         .wants = CV_ROLE_EDITOR,
+        .token = token,
     };
     int err =
         cv_meeting_new(&s->meeting, &config, &cv_session_meeting_events, s);
@@ -129,7 +132,8 @@ static int begin_share(struct cv_session *s, const struct cv_keypair *secret,
     if (!cv_journal_clean(s->journal))
         return CV_ERR_IO;
     s->announced = true; /* the caller has the text */
-    return meet(s, &grants, options->admission == CV_ADMIT_OPEN, options->role);
+    return meet(s, &grants, options->admission == CV_ADMIT_OPEN, options->role,
+                NULL);
 }
 
 int cv_session_share(struct cv_session **out, struct cv_node *node,
@@ -262,8 +266,26 @@ static int take_up(struct cv_session *s, const struct cv_grants *grants)
     return err;
 }
 
+/* What is wrong with a host's token. */
+static const char *token_trouble(int err)
+{
+    switch (err) {
+    case CV_ERR_EXPIRED:
+        return "this token is over: it is good for 15 minutes (or a clock is "
+               "wrong); ask the host for a new one";
+    case CV_ERR_INVALID:
+        return "this token is of this very editor: give it to somebody else";
+    case CV_ERR_FORMAT:
+    case CV_ERR_AUTH:
+        return "this token is not genuine; ask the host for a new one";
+    default:
+        return cv_strerror(err);
+    }
+}
+
 static int join_or_resume(struct cv_session **out, struct cv_node *node,
-                          const struct cv_keytext *key, bool resume,
+                          const struct cv_key *key, bool resume,
+                          const struct cv_token *token,
                           const struct cv_session_events *events, void *user,
                           char *why, size_t why_len)
 {
@@ -274,7 +296,7 @@ static int join_or_resume(struct cv_session **out, struct cv_node *node,
     enum cv_role offer = CV_ROLE_EDITOR;
     int err;
 
-    err = begin(&s, node, &key->key, events, user,
+    err = begin(&s, node, key, events, user,
                 resume ? CV_JOURNAL_RESUME : CV_JOURNAL_EITHER, why, why_len);
     if (err != CV_OK)
         return err;
@@ -293,11 +315,12 @@ static int join_or_resume(struct cv_session **out, struct cv_node *node,
         offer = (enum cv_role)settings.data[1];
     }
     if (err == CV_OK)
-        err = meet(s, &grants, open, offer);
+        err = meet(s, &grants, open, offer, token);
     if (err != CV_OK) {
         if (why_len > 0 && why[0] == '\0')
             (void)snprintf(why, why_len, "%s",
-                           err == CV_ERR_NOTFOUND
+                           token != NULL ? token_trouble(err)
+                           : err == CV_ERR_NOTFOUND
                                ? "no text of this session is stored: join it"
                                : cv_strerror(err));
         cv_session_free(s);
@@ -314,7 +337,19 @@ int cv_session_join(struct cv_session **out, struct cv_node *node,
                     const struct cv_session_events *events, void *user,
                     char *why, size_t why_len)
 {
-    return join_or_resume(out, node, key, false, events, user, why, why_len);
+    return join_or_resume(out, node, &key->key, false, NULL, events, user, why,
+                          why_len);
+}
+
+int cv_session_connect(struct cv_session **out, struct cv_node *node,
+                       const struct cv_token *token,
+                       const struct cv_session_events *events, void *user,
+                       char *why, size_t why_len)
+{
+    if (token->kind != CV_TOKEN_HOST)
+        return CV_ERR_INVALID;
+    return join_or_resume(out, node, &token->session, false, token, events,
+                          user, why, why_len);
 }
 
 int cv_session_resume(struct cv_session **out, struct cv_node *node,
@@ -322,7 +357,8 @@ int cv_session_resume(struct cv_session **out, struct cv_node *node,
                       const struct cv_session_events *events, void *user,
                       char *why, size_t why_len)
 {
-    return join_or_resume(out, node, key, true, events, user, why, why_len);
+    return join_or_resume(out, node, &key->key, true, NULL, events, user, why,
+                          why_len);
 }
 
 /* --- what is stored --- */

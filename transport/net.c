@@ -313,6 +313,13 @@ void cv_net_candidates(const struct cv_net *net, struct cv_candidates *out)
     *out = *cv_gather_own(&net->gather);
 }
 
+bool cv_net_settled(const struct cv_net *net)
+{
+    return cv_gather_settled(&net->gather) &&
+           (!net->portmapper ||
+            cv_portmap_settled(cv_portmapper_state(net->portmapper)));
+}
+
 uint16_t cv_net_port(const struct cv_net *net)
 {
     return cv_udp_port(net->udp);

@@ -68,6 +68,8 @@ CV_MUST_USE int cv_net_new(struct cv_net **out,
 void cv_net_free(struct cv_net *net);
 
 void cv_net_candidates(const struct cv_net *net, struct cv_candidates *out);
+/* Has everybody who is asked for our addresses had his say? */
+bool cv_net_settled(const struct cv_net *net);
 uint16_t cv_net_port(const struct cv_net *net);
 
 /* Begin, or with a known attempt id add the contact's candidates to, an
