@@ -34,12 +34,17 @@ static void on_proved(void *user, const struct cv_path *path)
              cv_addr_log(at->log, &path->addr.remote, text),
              (long long)(path->srtt / CV_MICROSECOND));
     at->phase = CV_ATTEMPT_REACHED;
+    cv_tcpplan_stop(&at->tcp);
 }
 
-static void on_silent(void *user, bool silent)
+static void on_silent(void *user, bool silent, cv_time now)
 {
     struct cv_attempt *at = user;
 
+    if (!silent)
+        cv_tcpplan_stop(&at->tcp);
+    else if (at->phase == CV_ATTEMPT_REACHED)
+        cv_tcpplan_again(&at->tcp, now);
     if (at->events->silent)
         at->events->silent(at->user, silent);
 }
@@ -58,12 +63,16 @@ static enum cv_attempt_plan plan_for(const struct cv_candidate *c)
     return CV_PLAN_PUNCH;
 }
 
+static bool maps_by_destination(uint16_t nat)
+{
+    return (nat & CV_NAT_MAPPING_MASK) == CV_NAT_MAPPING_SEQ ||
+           (nat & CV_NAT_MAPPING_MASK) == CV_NAT_MAPPING_RANDOM;
+}
+
 /* Do we take another port for every destination? */
 static bool is_hard(const struct cv_attempt *at)
 {
-    uint16_t mapping = at->local->nat & CV_NAT_MAPPING_MASK;
-
-    return mapping == CV_NAT_MAPPING_SEQ || mapping == CV_NAT_MAPPING_RANDOM;
+    return maps_by_destination(at->local->nat);
 }
 
 static cv_time full_after(const struct cv_attempt *at)
@@ -112,7 +121,7 @@ static bool add_target(struct cv_attempt *at, const struct cv_candidate *c,
     char text[CV_ADDR_TEXT];
     struct cv_path *path;
 
-    if (c->type == CV_CANDIDATE_TCP || is_used_up(at, c))
+    if (is_used_up(at, c))
         return false;
     if (!cv_local_may_send(at->local, &c->addr, same_nat)) {
         cv_debug(at->log, "attempt: candidate not tried, addr=%s",
@@ -157,6 +166,50 @@ static bool add_target(struct cv_attempt *at, const struct cv_candidate *c,
     return true;
 }
 
+/* Does the record say that nobody translates this address? */
+static bool is_untranslated(const struct cv_candidate *c,
+                            const struct cv_candidates *peer)
+{
+    if (c->addr.family == CV_FAMILY_IPV6)
+        return false; /* but a firewall may be in front of it */
+    for (unsigned i = 0; i < peer->n && i < CV_CANDIDATES_MAX; i++) {
+        const struct cv_candidate *o = &peer->c[i];
+
+        if ((o->type == CV_CANDIDATE_HOST &&
+             cv_addr_same_ip(&o->addr, &c->addr)) ||
+            (o->type == CV_CANDIDATE_MAPPED &&
+             cv_addr_equal(&o->addr, &c->addr)))
+            return true;
+    }
+    return false;
+}
+
+static bool add_tcp(struct cv_attempt *at, const struct cv_candidate *c,
+                    const struct cv_candidates *peer, cv_time now)
+{
+    char text[CV_ADDR_TEXT];
+
+    if (!at->events->tcp)
+        return false;
+    if (!cv_local_may_connect(at->local, &c->addr)) {
+        cv_debug(at->log, "attempt: candidate not tried, tcp addr=%s",
+                 cv_addr_log(at->log, &c->addr, text));
+        at->skipped++;
+        return false;
+    }
+    if (!cv_tcpplan_add(&at->tcp, &c->addr, is_untranslated(c, peer), now))
+        return false;
+    cv_debug(at->log, "attempt: candidate, plan=tcp addr=%s",
+             cv_addr_log(at->log, &c->addr, text));
+    return true;
+}
+
+static bool is_udp_blocked(const struct cv_attempt *at,
+                           const struct cv_candidates *peer)
+{
+    return (at->local->nat | peer->nat) & CV_NAT_UDP_BLOCKED;
+}
+
 static bool add_candidates(struct cv_attempt *at,
                            const struct cv_candidates *peer, cv_time now)
 {
@@ -191,7 +244,9 @@ static bool add_candidates(struct cv_attempt *at,
         if (!best)
             break;
         taken[which] = true;
-        any |= add_target(at, best, same_nat, now);
+        any |= best->type == CV_CANDIDATE_TCP
+                   ? add_tcp(at, best, peer, now)
+                   : add_target(at, best, same_nat, now);
     }
     return any;
 }
@@ -223,12 +278,27 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
                    contact->knocked);
     cv_pathset_init(&at->paths, &at->checks, local, log, on_send,
                     &pathset_events, at);
+    cv_tcpplan_init(
+        &at->tcp,
+        &(struct cv_tcpplan_config){
+            .joiner = at->joiner,
+            .blocked = is_udp_blocked(at, &contact->peer),
+            .by_destination = maps_by_destination(local->tcp_mapping),
+            .holds = at->holds},
+        log, events->tcp, user, now);
     add_candidates(at, &contact->peer, now);
 }
 
 void cv_attempt_fini(struct cv_attempt *at)
 {
     cv_attempt_hard_end(at);
+    cv_tcpplan_stop(&at->tcp);
+    for (unsigned i = 0; i < CV_PATHS_MAX; i++) {
+        const struct cv_path *p = &at->paths.path[i];
+
+        if (p->used && p->addr.carrier == CV_CARRIER_TCP && at->events->tcp)
+            at->events->tcp->close(at->user, p->addr.channel);
+    }
     cv_checks_fini(&at->checks);
 }
 
@@ -276,6 +346,7 @@ static void peer_is_there(struct cv_attempt *at, cv_time now)
         return;
     at->peer_at = now;
     at->fail_at = now + CV_ATTEMPT_DECIDE;
+    cv_tcpplan_full(&at->tcp, now);
 }
 
 void cv_attempt_candidates(struct cv_attempt *at,
@@ -296,6 +367,8 @@ void cv_attempt_candidates(struct cv_attempt *at,
         if (at->fail_at < now + CV_ATTEMPT_NEWS)
             at->fail_at = now + CV_ATTEMPT_NEWS;
     }
+    if (is_udp_blocked(at, peer))
+        cv_tcpplan_hurry(&at->tcp, now);
     if (first && at->joiner) {
         go_full(at, now + full_after_answer(at));
         spend_rest(at, now);
@@ -421,6 +494,22 @@ int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,
     return CV_OK;
 }
 
+void cv_attempt_link_up(struct cv_attempt *at, const struct cv_path_addr *link,
+                        cv_time now)
+{
+    if (!cv_tcpplan_up(&at->tcp, link->channel))
+        return;
+    cv_pathset_link_up(&at->paths, link, now);
+    note_reached(at, now);
+}
+
+void cv_attempt_link_down(struct cv_attempt *at,
+                          const struct cv_path_addr *link, int err, cv_time now)
+{
+    cv_tcpplan_down(&at->tcp, link->channel, err, now);
+    cv_pathset_link_down(&at->paths, link, now);
+}
+
 void cv_attempt_rekey(struct cv_attempt *at, const uint8_t exported[64],
                       cv_time now)
 {
@@ -438,7 +527,8 @@ void cv_attempt_network_changed(struct cv_attempt *at, cv_time now)
 static cv_time fail_at(const struct cv_attempt *at)
 {
     if (at->peer_at != CV_NEVER && !at->heard &&
-        cv_plan_for(at->local->nat, at->peer_nat).hopeless)
+        cv_plan_for(at->local->nat, at->peer_nat).hopeless &&
+        (at->tcp.n == 0 || maps_by_destination(at->local->tcp_mapping)))
         return cv_time_min(at->fail_at, at->peer_at + CV_ATTEMPT_HOPELESS);
     return at->fail_at;
 }
@@ -452,6 +542,7 @@ cv_time cv_attempt_deadline(const struct cv_attempt *at)
     if (at->phase == CV_ATTEMPT_LOOKING)
         due = cv_time_min(due, fail_at(at));
     due = cv_time_min(due, cv_attempt_hard_deadline(at));
+    due = cv_time_min(due, cv_tcpplan_deadline(&at->tcp));
     for (unsigned i = 0; i < at->n; i++) {
         const struct cv_attempt_target *t = &at->target[i];
         cv_time next = t->next > at->paced_until ? t->next : at->paced_until;
@@ -471,6 +562,7 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
     cv_pathset_step(&at->paths, now);
     note_reached(at, now);
     cv_attempt_hard_step(at, now);
+    cv_tcpplan_step(&at->tcp, now);
     /* The one that has waited longest goes first. */
     while (now >= at->paced_until) {
         struct cv_attempt_target *first = NULL;
@@ -496,6 +588,7 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
         cv_debug(at->log, "attempt: lost, heard=%d targets=%u skipped=%u",
                  at->heard, at->n, at->skipped);
         at->phase = CV_ATTEMPT_LOST;
+        cv_tcpplan_stop(&at->tcp);
         if (at->events->lost)
             at->events->lost(at->user, reason);
     }

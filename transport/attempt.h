@@ -17,6 +17,9 @@
  *          P2 as soon as the peer is known to be there, P3 a little later, when
  *          punching has had its chance, and if the peer is trusted or was heard
  *          from the address in question.
+ *   P4     TCP addresses: transport/tcpplan.h, at once when one of the two has
+ *          no UDP, else half a second later; and when a living connection
+ *          falls silent.
  *   All    after that the rest of the budget, 3, 6 and 10 s into the attempt,
  *          for a rendezvous that is late.
  * One check in 20 ms, 22 to an address before it answered, 18 kB in all; only
@@ -41,6 +44,7 @@
 #include "transport/local.h"
 #include "transport/pathset.h"
 #include "transport/predict.h"
+#include "transport/tcpplan.h"
 
 #define CV_ATTEMPT_BUDGET  22    /* checks to one address before an answer */
 #define CV_ATTEMPT_BYTES   18000 /* of checks, to all of them */
@@ -116,6 +120,8 @@ struct cv_attempt_events {
     cv_socket_close_fn close;
     /* Begin a birthday now?  True counts as one.  NULL: never. */
     bool (*may_burst)(void *user, bool *gentle);
+    /* How to connect by TCP, with the same `user`; NULL: not at all. */
+    const struct cv_tcpplan_ops *tcp;
 };
 
 struct cv_attempt {
@@ -127,6 +133,7 @@ struct cv_attempt {
     struct cv_pathset paths;
     struct cv_attempt_target target[CV_CANDIDATES_MAX];
     unsigned n;
+    struct cv_tcpplan tcp;
     const struct cv_local *local; /* kept */
     struct cv_log *log;           /* kept, may be NULL */
     cv_path_send_fn send;
@@ -157,12 +164,14 @@ struct cv_attempt {
 };
 
 /* Start; nothing is sent before the first step.  Pointers are kept, `contact`
- * is not.  Large (about 50 KiB): allocate it. */
+ * is not.  Large (about 50
+ * KiB): allocate it. */
 void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
                      const struct cv_local *local, const struct cv_rng *rng,
                      struct cv_log *log, cv_path_send_fn send,
                      const struct cv_attempt_events *events, void *user,
                      cv_time now);
+/* Wipes the keys, closes the TCP links. */
 void cv_attempt_fini(struct cv_attempt *at);
 
 /* Further candidates of the peer: its answer, or news. */
@@ -173,6 +182,13 @@ void cv_attempt_candidates(struct cv_attempt *at,
  * cv_checks_receive(). */
 int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,
                      const struct cv_stun *m, cv_time now);
+
+/* A TCP connection is there or is gone, maybe one of this attempt's. */
+void cv_attempt_link_up(struct cv_attempt *at, const struct cv_path_addr *link,
+                        cv_time now);
+void cv_attempt_link_down(struct cv_attempt *at,
+                          const struct cv_path_addr *link, int err,
+                          cv_time now);
 
 /* The handshake is confirmed: new keys for the checks. */
 void cv_attempt_rekey(struct cv_attempt *at, const uint8_t exported[64],

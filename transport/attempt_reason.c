@@ -27,7 +27,7 @@ void cv_attempt_explain(const struct cv_attempt *at, char *out, size_t len)
 {
     struct cv_plan plan = cv_plan_for(at->local->nat, at->peer_nat);
 
-    if (at->n == 0)
+    if (at->n + at->tcp.n == 0)
         snprintf(out, len,
                  "no direct path: the other side (%s) named no address that "
                  "can be reached from here (%s; %u skipped); give both sides a "

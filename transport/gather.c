@@ -152,6 +152,14 @@ static void soon(struct cv_gather *g, cv_time now)
         g->tell_at = cv_time_min(g->tell_at, now + CV_GATHER_SETTLE);
 }
 
+void cv_gather_tcp(struct cv_gather *g, const struct cv_tcpmap_verdict *v4,
+                   const struct cv_tcpmap_verdict *v6, cv_time now)
+{
+    g->tcp[0] = *v4;
+    g->tcp[1] = *v6;
+    soon(g, now);
+}
+
 void cv_gather_reflexive(struct cv_gather *g, const struct cv_addr *mapped,
                          const struct cv_addr *peer, cv_time now)
 {
@@ -402,7 +410,7 @@ static struct verdict judge(const struct cv_gather *g, enum cv_family family)
     return v;
 }
 
-/* A TCP address is another one than the same of UDP. */
+/* One for UDP and one for TCP may have the same address. */
 static bool has(const struct cv_candidates *c, enum cv_candidate_type type,
                 const struct cv_addr *a)
 {
@@ -445,6 +453,36 @@ static bool is_host(const struct cv_gather *g, const struct cv_addr *a)
         if (cv_addr_same_ip(&g->local.net[i].addr, a))
             return true;
     return false;
+}
+
+/* Where our TCP listener is seen: as the servers say, by the rule for UDP; or
+ * at an address of ours that needs no translation. */
+static void add_tcp(const struct cv_gather *g, struct cv_candidates *c,
+                    enum cv_family family, const struct cv_addr *udp)
+{
+    const struct cv_tcpmap_verdict *v =
+        &g->tcp[family == CV_FAMILY_IPV4 ? 0 : 1];
+    uint16_t port =
+        family == CV_FAMILY_IPV4 ? g->local.tcp_port : g->local.tcp_port6;
+
+    if (port == 0)
+        return;
+    if (v->votes >= 2 ||
+        (v->votes == 1 &&
+         (g->n_servers == 1 || cv_addr_same_ip(&v->mapped, udp)))) {
+        add(c, CV_CANDIDATE_TCP, &v->mapped);
+        return;
+    }
+    for (unsigned i = 0; i < g->local.n; i++) {
+        struct cv_addr a = g->local.net[i].addr;
+
+        if (a.family != family ||
+            (cv_addr_kind(&a) != CV_ADDR_GLOBAL && !g->local.only_loopback))
+            continue;
+        a.port = port;
+        add(c, CV_CANDIDATE_TCP, &a);
+        return;
+    }
 }
 
 static bool all_failed(const struct cv_gather *g)
@@ -500,6 +538,8 @@ static void collect(struct cv_gather *g, struct cv_candidates *c)
     }
     if (v6.mapped.family != CV_FAMILY_NONE && !is_host(g, &v6.mapped))
         add(c, CV_CANDIDATE_SRFLX, &v6.mapped);
+    add_tcp(g, c, CV_FAMILY_IPV4, &v4.mapped);
+    add_tcp(g, c, CV_FAMILY_IPV6, &v6.mapped);
     if (g->local.ipv4)
         add_hosts(g, c, CV_FAMILY_IPV4, false, HOSTS_V4_MAX);
     if (g->local.ipv6)

@@ -28,6 +28,7 @@
 #include "transport/path.h"
 #include "transport/predict.h"
 #include "transport/stun.h"
+#include "transport/tcpmap.h"
 
 #define CV_GATHER_SERVERS 8
 #define CV_GATHER_ADDRS   2 /* of a server: one IPv4, one IPv6 */
@@ -77,6 +78,7 @@ struct cv_gather {
     struct cv_gather_source other[CV_GATHER_OTHERS]; /* asked once */
     struct cv_gather_peer peer[CV_GATHER_PEERS];
     struct cv_addr mapped, mapped_tcp; /* by the gateway; family NONE: none */
+    struct cv_tcpmap_verdict tcp[2];   /* IPv4, IPv6 */
     cv_socket_open_fn open; /* NULL: no filter is tested, no port counted */
     cv_socket_close_fn close;
     struct cv_natkind kind;
@@ -114,6 +116,9 @@ void cv_gather_server(struct cv_gather *g, unsigned server,
 /* The interfaces changed: ask everybody again. */
 void cv_gather_network_changed(struct cv_gather *g,
                                const struct cv_local *local, cv_time now);
+/* How our TCP port is mapped. */
+void cv_gather_tcp(struct cv_gather *g, const struct cv_tcpmap_verdict *v4,
+                   const struct cv_tcpmap_verdict *v6, cv_time now);
 /* Something is wrong, maybe with our mapping: ask those that were not asked in
  * the last second. */
 void cv_gather_refresh(struct cv_gather *g, cv_time now);

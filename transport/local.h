@@ -27,7 +27,10 @@ struct cv_local {
     struct cv_addr reflexive; /* our public IPv4 address, or family NONE */
     uint16_t nat;             /* CV_NAT_* of our own */
     uint16_t port;            /* of our UDP socket */
-    bool ipv4, ipv6;          /* there is a socket for it */
+    uint16_t tcp_port;        /* that we listen on; 0: none */
+    uint16_t tcp_port6;
+    uint16_t tcp_mapping; /* CV_NAT_MAPPING_* of TCP over IPv4 */
+    bool ipv4, ipv6;      /* there is a socket for it */
 };
 
 /* May an address that a peer's record names be sent to?  No multicast,
@@ -37,6 +40,12 @@ struct cv_local {
  * (`same_nat`); RFC 6598 addresses only when we have one ourselves. */
 bool cv_local_may_send(const struct cv_local *local, const struct cv_addr *a,
                        bool same_nat);
+
+/* May we connect to it by TCP?  As above, and a private address only within a
+ * subnet of ours, for behind a NAT that is not ours it would be somebody
+ * else's computer. */
+bool cv_local_may_connect(const struct cv_local *local,
+                          const struct cv_addr *a);
 
 /* Does the peer's record name our own reflexive address? */
 bool cv_local_same_nat(const struct cv_local *local,

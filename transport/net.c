@@ -22,6 +22,7 @@ void cv_net_service(struct cv_net *net)
     for (unsigned round = 0; round < 8 && !net->freed; round++) {
         bool busy = false;
 
+        cv_tcpmap_step(&net->tcpmap, now);
         cv_gather_step(&net->gather, now);
         if (net->freed)
             break;
@@ -48,6 +49,7 @@ void cv_net_service(struct cv_net *net)
     net->local.reflexive = net->gather.local.reflexive;
     net->local.nat = cv_gather_own(&net->gather)->nat;
     next = cv_time_min(cv_gather_deadline(&net->gather), net->resolve_at);
+    next = cv_time_min(next, cv_tcpmap_deadline(&net->tcpmap));
     for (struct cv_net_link *l = net->links; l; l = l->next)
         next = cv_time_min(next, cv_net_link_deadline(l));
     cv_timer_set(net->timer, next);
@@ -119,6 +121,7 @@ static void start_anew(struct cv_net *net, cv_time now)
     cv_gather_network_changed(&net->gather, &net->local, now);
     if (net->portmapper)
         cv_portmapper_network(net->portmapper, &net->local);
+    cv_tcpmap_network_changed(&net->tcpmap, now);
     for (struct cv_net_link *l = net->links; l; l = l->next)
         if (!l->gone && !l->failed)
             cv_attempt_network_changed(l->attempt, now);
@@ -196,6 +199,8 @@ static void on_resolved(void *user, int err, const struct cv_addr *addrs,
     } else {
         s->known = true;
         cv_gather_server(&net->gather, r->index, addrs, n, now);
+        if (net->tcp)
+            cv_tcpmap_server(&net->tcpmap, r->index, addrs, n, now);
     }
     free(r);
     cv_net_service(net);
@@ -251,6 +256,7 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
     err = cv_netif_read(&net->local);
     if (err != CV_OK)
         goto fail;
+    cv_net_tcp_open(net);
     now = cv_loop_now(net->loop);
     cv_gather_init(&net->gather, net->rng, net->log, &net->local,
                    net->n_servers, on_gather_send, on_candidates, net, now);
@@ -259,8 +265,11 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
     cv_timer_set(net->timer, now);
     if (config->port_mapping &&
         cv_portmapper_new(&net->portmapper, net->loop, net->log, net->rng,
-                          CV_PORTMAP_ALL, on_mapping, net) == CV_OK)
+                          CV_PORTMAP_ALL, on_mapping, net) == CV_OK) {
+        if (net->tcp)
+            cv_portmapper_want_tcp(net->portmapper, net->local.tcp_port);
         cv_portmapper_network(net->portmapper, &net->local);
+    }
     *out = net;
     return CV_OK;
 fail:
@@ -284,6 +293,7 @@ static void destroy(struct cv_net *net)
     cv_timer_free(net->timer);
     cv_sockets_fini(&net->sockets);
     cv_udp_free(net->udp);
+    cv_tcp_free(net->tcp);
     cv_routes_fini(&net->routes);
     cv_stun_limit_fini(&net->limit);
     free(net);

@@ -4,15 +4,36 @@
 
 #define HALF_OPEN_MAX 50 /* more unconfirmed handshakes want a retry token */
 
+/* What was taken filled the queue of a TCP link: QUIC waits before anything is
+ * refused, so nothing is lost. */
+static bool is_full(const struct cv_net_link *l)
+{
+    const struct cv_path *best = cv_pathset_best(&l->attempt->paths);
+
+    return best && best->addr.carrier == CV_CARRIER_TCP &&
+           cv_tcp_is_full(l->net->tcp, best->addr.channel);
+}
+
 static void on_output(void *user, struct cv_conn *conn, const uint8_t *data,
                       size_t len, size_t segment)
 {
     struct cv_net_link *l = user;
 
-    (void)conn;
     if (cv_pathset_send(&l->attempt->paths, cv_loop_now(l->net->loop), data,
-                        len, segment) == CV_ERR_AGAIN)
+                        len, segment) == CV_ERR_AGAIN ||
+        is_full(l))
         l->blocked = true;
+    if (l->blocked)
+        cv_quic_set_writable(conn, false);
+}
+
+void cv_net_unblock(struct cv_net_link *l)
+{
+    if (!l->blocked || !l->conn)
+        return;
+    l->blocked = false;
+    cv_quic_set_writable(l->conn, true);
+    l->dirty = true;
 }
 
 static void on_wake(void *user, struct cv_conn *conn)

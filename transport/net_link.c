@@ -156,6 +156,7 @@ void cv_net_path_changed(struct cv_net_link *l, const struct cv_path *path)
     }
     info.silent = l->silent;
     cv_quic_set_path(l->conn, &info);
+    cv_net_unblock(l); /* it was the other path that was full */
     /* What went to the old path may be lost: find out in one round trip. */
     if (path && l->confirmed)
         cv_quic_probe(l->conn, cv_loop_now(l->net->loop));
@@ -222,6 +223,7 @@ static const struct cv_attempt_events attempt_events = {
     .open = on_open,
     .close = on_close,
     .may_burst = on_may_burst,
+    .tcp = &cv_net_tcpplan_ops,
 };
 
 void cv_net_drop(struct cv_net_link *l)

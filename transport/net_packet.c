@@ -113,6 +113,8 @@ static void stun_packet(struct cv_net *net, const struct cv_path_addr *from,
         l = cv_net_find_link(net, m.username.data);
         if (!l || cv_attempt_input(l->attempt, from, &m, now) != CV_OK)
             net->junk++;
+        else if (from->carrier == CV_CARRIER_TCP)
+            cv_tcp_keep(net->tcp, from->channel);
         return;
     }
     if (m.type == CV_STUN_REQUEST) {
@@ -127,8 +129,11 @@ static void stun_packet(struct cv_net *net, const struct cv_path_addr *from,
         return;
     for (l = net->links; l; l = l->next)
         if (!l->gone && !l->failed &&
-            cv_attempt_input(l->attempt, from, &m, now) == CV_OK)
+            cv_attempt_input(l->attempt, from, &m, now) == CV_OK) {
+            if (from->carrier == CV_CARRIER_TCP)
+                cv_tcp_keep(net->tcp, from->channel);
             return;
+        }
     net->junk++;
 }
 
@@ -155,11 +160,22 @@ void cv_net_input(struct cv_net *net, const struct cv_path_addr *via,
 int cv_net_send(struct cv_net *net, const struct cv_path_addr *to, unsigned ttl,
                 const uint8_t *data, size_t len, size_t segment)
 {
-    if (to->socket > 0)
-        return cv_sockets_send(&net->sockets, to->socket, &to->remote, ttl,
-                               data, len, segment);
-    return cv_udp_send(net->udp, &to->remote, &to->local, ttl, data, len,
-                       segment);
+    switch ((enum cv_carrier)to->carrier) {
+    case CV_CARRIER_UDP:
+        if (to->socket > 0)
+            return cv_sockets_send(&net->sockets, to->socket, &to->remote, ttl,
+                                   data, len, segment);
+        return cv_udp_send(net->udp, &to->remote, &to->local, ttl, data, len,
+                           segment);
+    case CV_CARRIER_TCP:
+        return net->tcp ? cv_tcp_send(net->tcp, to->channel, data, len, segment)
+                        : CV_ERR_NONET;
+    case CV_CARRIER_GATE_UDP:
+    case CV_CARRIER_GATE_TLS:
+    case CV_CARRIER_GATE_WS:
+        break;
+    }
+    return CV_ERR_UNSUPPORTED;
 }
 
 static void on_packet(void *user, const struct cv_addr *from,
@@ -195,11 +211,7 @@ static void on_writable(void *user)
     struct cv_net *net = user;
 
     for (struct cv_net_link *l = net->links; l; l = l->next)
-        if (l->blocked && l->conn) {
-            l->blocked = false;
-            cv_quic_set_writable(l->conn, true);
-            l->dirty = true;
-        }
+        cv_net_unblock(l);
     cv_net_service(net);
 }
 

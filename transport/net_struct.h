@@ -3,7 +3,8 @@
  *   net.c         the node's life, its one timer, its own addresses
  *   net_link.c    attempts: begun, limited, stepped, told and freed
  *   net_conn.c    the QUIC connection that comes of an attempt
- *   net_packet.c  what comes from the socket, and whose it is */
+ *   net_packet.c  what comes, over whatever carrier, and whose it is
+ *   net_tcp.c     the TCP carrier, and how our TCP port is mapped */
 #ifndef CV_TRANSPORT_NET_STRUCT_H
 #define CV_TRANSPORT_NET_STRUCT_H
 #include "transport/attempt.h"
@@ -15,6 +16,8 @@
 #include "transport/route.h"
 #include "transport/sockets.h"
 #include "transport/stunserver.h"
+#include "transport/tcp.h"
+#include "transport/tcpmap.h"
 #include "transport/udp.h"
 
 #define CV_NET_BURST_PAUSE (60 * CV_SECOND) /* between birthdays */
@@ -72,6 +75,8 @@ struct cv_net {
     struct cv_sockets sockets; /* and further ones, for a while */
     enum cv_net_birthday birthday;
     cv_time burst_after; /* the next birthday */
+    struct cv_tcp *tcp;  /* NULL: no port could be opened */
+    struct cv_tcpmap tcpmap;
     struct cv_timer *timer;
     struct cv_netif_watch *watch;
     struct cv_portmapper *portmapper; /* NULL: not wanted */
@@ -134,6 +139,8 @@ void cv_net_start_handshake(struct cv_net_link *l, cv_time now);
 /* A client's first packet came.  CV_ERR_AGAIN: it wants a retry token. */
 int cv_net_accept(struct cv_net_link *l, const struct cv_path_addr *from,
                   const uint8_t *data, size_t len, cv_time now);
+/* The carrier that was full has room again. */
+void cv_net_unblock(struct cv_net_link *l);
 /* Write what waits, or with `due` do what its deadline asks for. */
 void cv_net_flush(struct cv_net_link *l, bool due, cv_time now);
 
@@ -149,4 +156,13 @@ int cv_net_send(struct cv_net *net, const struct cv_path_addr *to, unsigned ttl,
 
 extern const struct cv_udp_events cv_net_udp_events;
 extern const struct cv_sockets_events cv_net_sockets_events;
+
+/* --- net_tcp.c --- */
+
+/* Listen for TCP, and ask how the port is mapped.  Without TCP all else works
+ * as before. */
+void cv_net_tcp_open(struct cv_net *net);
+
+/* `user` is the struct cv_net_link. */
+extern const struct cv_tcpplan_ops cv_net_tcpplan_ops;
 #endif

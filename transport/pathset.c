@@ -155,7 +155,7 @@ static void tell_selected(struct cv_pathset *ps)
 }
 
 /* The only place that tells of silence. */
-static void tell_silent(struct cv_pathset *ps)
+static void tell_silent(struct cv_pathset *ps, cv_time now)
 {
     bool silent =
         best_good(ps, NULL) == NULL && (ps->selected >= 0 || ps->told_silent);
@@ -164,8 +164,10 @@ static void tell_silent(struct cv_pathset *ps)
         return;
     ps->told_silent = silent;
     if (ps->events->silent)
-        ps->events->silent(ps->user, silent);
+        ps->events->silent(ps->user, silent, now);
 }
+
+static void revive(struct cv_pathset *ps, cv_time now);
 
 /* Give every valid path its role.  Moves at most once a second, except when
  * the selected path is gone. */
@@ -241,7 +243,9 @@ static struct cv_path *add(struct cv_pathset *ps,
     p->state = CV_PATH_NEW;
     p->id = ps->next_id++;
     p->addr = *addr;
-    p->kind = cv_local_path_kind(ps->local, &addr->remote);
+    p->kind = addr->carrier == CV_CARRIER_TCP
+                  ? CV_PATH_TCP
+                  : cv_local_path_kind(ps->local, &addr->remote);
     p->check_at = CV_NEVER;
     p->since = now;
     return p;
@@ -305,6 +309,40 @@ void cv_pathset_renamed(struct cv_pathset *ps, struct cv_path *p, cv_time now)
     p->check_at = cv_time_min(p->check_at, p->last_check + CV_PATH_PACE);
     if (p->check_at < now)
         p->check_at = now;
+}
+
+void cv_pathset_link_up(struct cv_pathset *ps, const struct cv_path_addr *link,
+                        cv_time now)
+{
+    struct cv_path *p = cv_pathset_find(ps, link);
+
+    if (!p)
+        p = add(ps, link, now);
+    if (!p)
+        return;
+    /* Three packets each way have proved the address. */
+    p->bytes_in += CV_PATH_CHECKS * CV_CHECK_MAX;
+    p->heard = now;
+    p->check_at = now;
+    cv_pathset_step(ps, now);
+}
+
+void cv_pathset_link_down(struct cv_pathset *ps,
+                          const struct cv_path_addr *link, cv_time now)
+{
+    struct cv_path *p = cv_pathset_find(ps, link);
+
+    if (!p)
+        return;
+    if (p->state != CV_PATH_DEAD)
+        set_state(ps, p, CV_PATH_DEAD, now);
+    p->used = false;
+    if (p != selected(ps))
+        return;
+    choose(ps, now);
+    if (ps->selected < 0)
+        revive(ps, now);
+    cv_pathset_step(ps, now);
 }
 
 /* A check that the peer's packets asked for: it counts against their bytes. */
@@ -489,14 +527,13 @@ int cv_pathset_send(struct cv_pathset *ps, cv_time now, const uint8_t *data,
         p->bytes_out += len;
     }
     err = ps->send(ps->user, &p->addr, 0, data, len, segment);
-    if (p->state == CV_PATH_SUSPECT && err != CV_ERR_AGAIN) {
-        standby = best_good(ps, p);
-        if (standby) {
-            ps->duplicated += (len + segment - 1) / segment;
-            err = ps->send(ps->user, &standby->addr, 0, data, len, segment);
-            if (err == CV_ERR_AGAIN)
-                err = CV_OK; /* one of the two has it */
-        }
+    if (p->state != CV_PATH_SUSPECT)
+        return err;
+    standby = best_good(ps, p);
+    if (standby &&
+        ps->send(ps->user, &standby->addr, 0, data, len, segment) == CV_OK) {
+        ps->duplicated += (len + segment - 1) / segment;
+        return CV_OK; /* one of the two has it */
     }
     return err;
 }
@@ -713,7 +750,7 @@ void cv_pathset_step(struct cv_pathset *ps, cv_time now)
     /* A path's fate can make another one's check due at once. */
     for (unsigned i = 0; i < 4 && cv_pathset_deadline(ps) <= now; i++)
         step_once(ps, now);
-    tell_silent(ps);
+    tell_silent(ps, now);
 }
 
 cv_time cv_pathset_deadline(const struct cv_pathset *ps)

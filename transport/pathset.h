@@ -59,7 +59,7 @@ struct cv_pathset_events {
     void (*proved)(void *user, const struct cv_path *path);
     /* The path in use has fallen silent and no other one is good: the peer
      * has to be found again by other means; and the end of that. */
-    void (*silent)(void *user, bool silent);
+    void (*silent)(void *user, bool silent, cv_time now);
 };
 
 struct cv_pathset {
@@ -104,6 +104,12 @@ struct cv_path *cv_pathset_candidate(struct cv_pathset *ps,
 struct cv_path *cv_pathset_find(struct cv_pathset *ps,
                                 const struct cv_path_addr *addr);
 
+/* A TCP link of ours is there: it becomes a path when checks prove it.  One
+ * that is gone is no path any more. */
+void cv_pathset_link_up(struct cv_pathset *ps, const struct cv_path_addr *link,
+                        cv_time now);
+void cv_pathset_link_down(struct cv_pathset *ps,
+                          const struct cv_path_addr *link, cv_time now);
 /* A candidate that the peer does not name any more.  False: it works, or did
  * until just now, and stays. */
 bool cv_pathset_forget(struct cv_pathset *ps, struct cv_path *path);

@@ -5,7 +5,8 @@
  *
  * With PUNCHPROBE_LATE in the environment the sharer learns of the joiner that
  * many milliseconds late, as by a slow knock, and the answer to that takes as
- * long.
+ * long; with PUNCHPROBE_SETTLE a record is written only after so long, as by
+ * somebody who copies a token.
  *
  * OUT gets our record; IN is the other's, waited for.  The joiner sends a tick
  * every 20 ms on a stream and the sharer echoes it.  Prints, a line each:
@@ -36,6 +37,7 @@ static struct cv_keypair key;
 static struct record ours, theirs;
 static bool joiner, have_ours, started, answered;
 static cv_time late, found; /* PUNCHPROBE_LATE */
+static cv_time settled;     /* PUNCHPROBE_SETTLE */
 static const char *out_path, *in_path;
 static struct cv_timer *timer;
 static cv_time start, end, last_echo, longest;
@@ -136,12 +138,8 @@ static void on_candidates(void *user, const struct cv_candidates *own)
 {
     (void)user;
     printf("candidates %u nat=%#x\n", own->n, own->nat);
-    if (have_ours)
-        return; /* the file is read once */
-    have_ours = true;
     ours.node = key.pub;
     ours.own = *own;
-    write_record();
 }
 
 static const struct cv_net_events net_events = {
@@ -187,6 +185,10 @@ static void on_timer(void *user)
         cv_loop_stop(loop);
         return;
     }
+    if (!have_ours && ours.own.n > 0 && now >= settled) {
+        have_ours = true; /* the file is read once */
+        write_record();
+    }
     if (have_ours &&
         (!started || (joiner && !answered && !conn && now - start > 2 * late)))
         try_start(now);
@@ -208,6 +210,9 @@ int main(int argc, char **argv)
     joiner = strcmp(argv[1], "joiner") == 0;
     if (getenv("PUNCHPROBE_LATE"))
         late = atoi(getenv("PUNCHPROBE_LATE")) * CV_MILLISECOND;
+    if (getenv("PUNCHPROBE_SETTLE"))
+        settled = atoi(getenv("PUNCHPROBE_SETTLE")) * CV_MILLISECOND;
+    settled += cv_time_now();
     out_path = argv[2];
     in_path = argv[3];
     end = cv_time_now() + atoi(argv[4]) * CV_MILLISECOND;
