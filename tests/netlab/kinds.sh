@@ -50,15 +50,18 @@ find_kind() {
         "${lab_ip[p]%.1}.2" >"$lab_dir/$1.found" 2>&1
 }
 
-finders=()
-while read -r name _; do
-    [ -n "$name" ] || continue
-    # One after the other where the order of ports is looked at.
-    find_kind "$name" &
-    finders+=($!)
-done <<<"$want"
-wait "${finders[@]}" || fail "a prober"
+# find_all: what everybody finds, at once.
+find_all() {
+    local name finders=()
+    while read -r name _; do
+        [ -n "$name" ] || continue
+        find_kind "$name" &
+        finders+=($!)
+    done <<<"$want"
+    wait "${finders[@]}" || fail "a prober"
+}
 
+find_all
 while read -r name kind option udp tcp; do
     [ -n "$name" ] || continue
     found=$(tr '\n' ' ' <"$lab_dir/$name.found")
@@ -76,5 +79,30 @@ routers() {
     fail "one NAT: $(routers port)"
 [[ "$(routers cgn)" =~ ^192\.168\.[0-9]+\.1\ 100\.64\.[0-9]+\.1\ 20\.255 ]] ||
     fail "two NATs: $(routers cgn)"
+
+# A NAT that is not what it is called is caught: each is given the rules of its
+# neighbour.
+next=(fullcone restricted portrestricted symmetric symmetric-seq udpblocked
+    tcp443only fullcone)
+neighbour() {
+    local i
+    for i in 0 1 2 3 4 5 6; do
+        [ "${next[$i]}" != "$1" ] || echo "${next[$((i + 1))]}"
+    done
+}
+while read -r name kind _; do
+    [ -n "$name" ] && [ "$kind" != none ] || continue
+    # shellcheck disable=SC2086
+    set -- ${lab_nat_of[$name-nat]}
+    lab_nat "$1" "$2" "$3" "$(neighbour "$4")" "${@:5}"
+    lab_in "$name-nat" conntrack -F 2>/dev/null
+done <<<"$want"
+find_all
+while read -r name kind option udp tcp; do
+    [ -n "$name" ] && [ "$kind" != none ] || continue
+    found=$(tr '\n' ' ' <"$lab_dir/$name.found")
+    [ "$found" != "udp $udp tcp $tcp " ] ||
+        fail "$kind ${option#-} and its neighbour look the same"
+done <<<"$want"
 
 [ $failed = 0 ] || exit 1

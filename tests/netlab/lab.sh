@@ -189,7 +189,7 @@ lab_public() {
 # lab_router NAME ADDRESS LAN-PREFIX KIND [OPTION…], see README.md.
 lab_router() {
     local name=$1 address=$2 lan=$3 kind=$4 option key
-    local via= hairpin=no strays=drop udp_timeout=default ipv6= firewall=yes
+    local via='' hairpin=no strays=drop udp_timeout=default ipv6='' firewall=yes
     shift 4
     for option; do
         key=${option%%=*}
@@ -211,7 +211,8 @@ lab_router() {
     fi
     lab_space "$name"
     lab_uplink
-    ip -n "$lab_id-$name" link add lan0 type bridge
+    # Of its own: else it has a port's, and another one when that port goes.
+    ip -n "$lab_id-$name" link add lan0 address 02:00:00:00:00:01 type bridge
     ip -n "$lab_id-$name" link set lan0 up
     [ "$ipv6" = only ] || ip -n "$lab_id-$name" addr add "$lan.1/24" dev lan0
     [ -z "$ipv6" ] ||
@@ -227,6 +228,10 @@ lab_router() {
 # The way out of a router, with the variables of lab_router.
 lab_uplink() {
     local prefixes=()
+    if [ -n "$ipv6" ] && [ -n "$via" ]; then
+        echo "lab: router $name: carriers here have no IPv6" >&2
+        return 1
+    fi
     if [ -n "$ipv6" ]; then
         lab_lan6[$name]=2a0c:${lan##*.}::
         prefixes+=("2a0c:ff:${lan##*.}::1" "2a0c:${lan##*.}::/64")
@@ -364,7 +369,6 @@ lab_own() {
 
 # lab_down NAME, lab_up NAME: its way to the network.
 lab_device() {
-    [ -e "/run/netns/$lab_id-$1" ] || return 1
     [ -n "${lab_host_router[$1]-}" ] && echo eth0 || echo wan0
 }
 
@@ -381,13 +385,24 @@ lab_up() {
     done <<<"${lab_routes[$1]}"
 }
 
-# lab_move HOST ROUTER [ADDRESS]: pull the cable, and plug it in elsewhere.
+# lab_move HOST ROUTER|internet [ADDRESS]: pull the cable, and plug it in
+# elsewhere: its old address is gone, it has another one.
 lab_move() {
-    local address=${3-}
-    if [ -z "$address" ]; then
-        lab_hosts_of[$2]=$((${lab_hosts_of[$2]-1} + 1))
-        address=${lab_lan[$2]}.${lab_hosts_of[$2]}
+    local host=$1 to=$2 address=${3-}
+    if [ -n "${lab_host_router[$host]-}" ]; then
+        ip -n "$lab_id-$host" link del dev eth0
+    else
+        lab_wan detach "$host"
     fi
-    ip -n "$lab_id-$1" link del dev eth0
-    lab_cable "$1" "$2" "$address"
+    unset "lab_host_router[$host]" "lab_ip[$host]" "lab_ip6[$host]"
+    if [ "$to" = internet ]; then
+        lab_made=$((lab_made + 1))
+        lab_plug "$host" "${address:-20.0.$lab_made.1}"
+        return
+    fi
+    if [ -z "$address" ]; then
+        lab_hosts_of[$to]=$((${lab_hosts_of[$to]-1} + 1))
+        address=${lab_lan[$to]}.${lab_hosts_of[$to]}
+    fi
+    lab_cable "$host" "$to" "$address"
 }

@@ -60,8 +60,8 @@ lab_rebind() {
 }
 
 lab_rules() {
-    local router=$1 address=$2 lan=$3 kind=$4 strays=$5 hairpin=$6
-    local timeout=${7/default/120} firewall=$8 shift=${lab_shift[$1]} cone=
+    local address=$2 lan=$3 kind=$4 strays=$5 hairpin=$6
+    local timeout=${7/default/120} firewall=$8 shift=${lab_shift[$1]} cone=''
     case $kind in
     fullcone | restricted | portrestricted | udpblocked | tcp443only)
         cone=yes
