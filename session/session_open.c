@@ -274,6 +274,7 @@ static const char *token_trouble(int err)
         return "this token is over: it is good for 15 minutes (or a clock is "
                "wrong); ask the host for a new one";
     case CV_ERR_INVALID:
+    case CV_ERR_EXISTS:
         return "this token is of this very editor: give it to somebody else";
     case CV_ERR_FORMAT:
     case CV_ERR_AUTH:

@@ -1,4 +1,5 @@
-foreach(name bootstrap pointer knock book vectors rendezvous neighbours dht discovery_live)
+foreach(name bootstrap pointer knock book vectors rendezvous rendezvous_token
+        token neighbours dht discovery_live)
     covim_test(unit/${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c
                LINK covim_discovery)
 endforeach()

@@ -373,6 +373,7 @@ function! s:on_doc(msg) abort
     call s:show(l:buf, l:s.win, l:ft, 0)
 endfunction
 let s:handlers.doc = function('s:on_doc')
+let s:handlers.token = function('covim#token#on_token')
 
 function! s:new_buffer(key, path) abort
     let l:base = 'covim://' . matchstr(substitute(a:key, '^covim1', '', ''),
@@ -760,7 +761,11 @@ function! s:on_shared(d, bang, error, result) abort
     call covim#doc#live(a:d, {'doc': a:result.doc, 'epoch': a:result.epoch,
                 \ 'session': l:session, 'key': a:result.key})
     call covim#ui#refresh()
-    call s:hand_out(a:result.key, a:bang, get(a:result, 'osc52', ''))
+    if get(a:d, 'by_token', 0)
+        call covim#token#ask(l:session)
+    else
+        call s:hand_out(a:result.key, a:bang, get(a:result, 'osc52', ''))
+    endif
     call covim#event('CoVimShared', {'buf': a:d.buf, 'key': a:result.key})
 endfunction
 
@@ -824,6 +829,74 @@ function! s:on_join(key, win, buf, error, result) abort
     if has_key(s:orphans, l:s.session)
         call s:on_doc(remove(s:orphans, l:s.session))
     endif
+endfunction
+
+" By hand: tokens instead of the hash table.  The legacy forms took a port,
+" too; here the agent has one.
+function! s:commands.start(bang, words) abort
+    let l:words = copy(a:words)
+    if get(l:words, 0, '') =~# '^\d\+$'
+        call remove(l:words, 0)
+    endif
+    if !empty(l:words)
+        call s:set_name(join(l:words))
+    endif
+    let l:d = covim#doc#get(bufnr('%'))
+    if !empty(l:d) && !empty(l:d.key)
+        call covim#token#ask(l:d.session)
+        return
+    endif
+    call s:commands.share(a:bang, [])
+    let l:d = covim#doc#get(bufnr('%'))
+    let l:d.by_token = 1
+endfunction
+
+function! s:commands.host(bang, words) abort
+    call s:commands.start(a:bang, a:words)
+endfunction
+
+function! s:commands.token(bang, words) abort
+    call covim#token#again()
+endfunction
+
+function! s:commands.add(bang, words) abort
+    let [l:token, l:words] = covim#token#take(a:words, covim#token#guest())
+    if !empty(l:words)
+        throw 'covim: add takes one TOKEN (:help covim-token)'
+    endif
+    if covim#rpc#state() ==# ''
+        throw 'covim: no session waits for a token: :CoVim start first'
+    endif
+    call covim#token#add(l:token)
+endfunction
+
+function! s:commands.connect(bang, words) abort
+    let l:keys = filter(copy(a:words), 'v:val =~? "^covim1"')
+    if !empty(l:keys)
+        call s:commands.join(a:bang, [l:keys[0]])
+        return
+    elseif covim#token#is_address(a:words)
+        throw 'covim: an address alone does not say who answers there: ask for'
+                    \ . ' a key (:CoVim join KEY), or for a token (:CoVim start'
+                    \ . ' there) (:help covim-token)'
+    endif
+    let [l:token, l:words] = covim#token#take(a:words, covim#token#host())
+    if get(l:words, 0, '') ==# 'as'
+        call remove(l:words, 0)
+    endif
+    if !empty(l:words)
+        call s:set_name(join(l:words))
+    endif
+    call covim#rpc#request('connect', {'token': l:token},
+                \ function('s:on_connect', [win_getid()]))
+endfunction
+
+function! s:on_connect(win, error, result) abort
+    if !empty(a:error)
+        call covim#ui#error('connect', a:error)
+        return
+    endif
+    call s:on_join(a:result.key, a:win, -1, {}, a:result)
 endfunction
 
 " The knock that a command means: by name, by number, or the only one.
