@@ -7,3 +7,7 @@ covim_fuzzer(crdt_sync SOURCE ${CMAKE_CURRENT_LIST_DIR}/fuzz_crdt_sync.c
 covim_fuzzer(crdt_awareness
              SOURCE ${CMAKE_CURRENT_LIST_DIR}/fuzz_crdt_awareness.c
              LINK covim_crdt)
+covim_fuzzer(crdt_filter SOURCE ${CMAKE_CURRENT_LIST_DIR}/fuzz_crdt_filter.c
+             LINK covim_crdt)
+covim_fuzzer(crdt_undo SOURCE ${CMAKE_CURRENT_LIST_DIR}/fuzz_crdt_undo.c
+             LINK covim_crdt)

@@ -3,6 +3,7 @@
  * remembered is right.
  *
  * Linked with --wrap for the allocation functions. */
+#include "crdt/revert.h"
 #include "crdt/undo.h"
 #include "tests/unit/crdt_util.h"
 
@@ -75,6 +76,39 @@ static void work(struct cv_doc *doc, struct cv_undo *undo)
     }
 }
 
+static bool nobodys(void *user, uint64_t client)
+{
+    (void)user;
+    (void)client;
+    return false;
+}
+
+/* All of the other one is taken back, and some text that it would delete. */
+static void work_on_theirs(struct cv_doc *doc, struct cv_undo *undo)
+{
+    static const uint8_t deletes[] = {0, 1, 1, 2, 3, 30, 60, 20};
+    const uint64_t two = 2;
+    struct cv_change change = {0};
+    struct cv_taken taken;
+    struct cv_revert *r;
+    size_t before = theirs(doc);
+    int err = cv_revert_new(&r, doc, 1 << 20);
+
+    if (err != CV_OK)
+        return;
+    cv_revert_note(r, 1, CV_BYTES(deletes, sizeof(deletes)), nobodys, NULL);
+    err = cv_revert_change(r, 1, &two, 1, &change);
+    if (err == CV_OK)
+        err = cv_change_measure(doc, &change, &taken);
+    if (err == CV_OK)
+        err = cv_undo_revert(undo, &change, 99, NULL, NULL, &taken);
+    may_fail(err);
+    REQUIRE(theirs(doc) <= before);
+    REQUIRE(err != CV_OK || theirs(doc) == 0);
+    cv_change_fini(&change);
+    cv_revert_free(r);
+}
+
 /* Returns whether the allocation to fail was reached. */
 static bool run(unsigned long n)
 {
@@ -94,6 +128,7 @@ static bool run(unsigned long n)
     allocations = 0;
     fail_at = n;
     work(doc, undo);
+    work_on_theirs(doc, undo);
     reached = allocations >= n;
     fail_at = 0;
     check_trees(doc);
