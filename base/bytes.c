@@ -390,6 +390,26 @@ static int hex_value(char c)
     return -1;
 }
 
+void cv_base64(char *out, const void *data, size_t len)
+{
+    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "abcdefghijklmnopqrstuvwxyz0123456789+/";
+    const uint8_t *p = data;
+
+    for (size_t i = 0; i < len; i += 3) {
+        size_t n = len - i < 3 ? len - i : 3;
+        uint32_t v = (uint32_t)p[i] << 16 |
+                     (n > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
+                     (n > 2 ? (uint32_t)p[i + 2] : 0);
+
+        *out++ = digit[v >> 18];
+        *out++ = digit[v >> 12 & 63];
+        *out++ = n > 1 ? digit[v >> 6 & 63] : '=';
+        *out++ = n > 2 ? digit[v & 63] : '=';
+    }
+    *out = '\0';
+}
+
 int cv_unhex(void *out, size_t len, const char *text)
 {
     uint8_t *p = out;

@@ -99,6 +99,8 @@ bool cv_utf8_valid(const void *data, size_t len);
 
 /* Lower-case hex; `out` holds 2 * len + 1. */
 void cv_hex(char *out, const void *data, size_t len);
+/* RFC 4648, 4, with padding; `out` holds 4 * ((len + 2) / 3) + 1. */
+void cv_base64(char *out, const void *data, size_t len);
 /* CV_ERR_FORMAT unless `text` is exactly 2 * len hex digits. */
 int cv_unhex(void *out, size_t len, const char *text);
 #endif

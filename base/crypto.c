@@ -6,6 +6,7 @@
 #include <nettle/curve25519.h>
 #include <nettle/hmac.h>
 #include <nettle/memops.h>
+#include <nettle/sha1.h>
 #include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,6 +99,16 @@ void cv_sha256(uint8_t out[CV_HASH_LEN], const struct cv_bytes *parts, size_t n)
         sha256_update(&ctx, parts[i].len, parts[i].data);
     sha256_digest(&ctx, CV_HASH_LEN, out);
     cv_wipe(&ctx, sizeof(ctx));
+}
+
+void cv_sha1(uint8_t out[20], const struct cv_bytes *parts, size_t n)
+{
+    struct sha1_ctx ctx;
+
+    sha1_init(&ctx);
+    for (size_t i = 0; i < n; i++)
+        sha1_update(&ctx, parts[i].len, parts[i].data);
+    sha1_digest(&ctx, SHA1_DIGEST_SIZE, out);
 }
 
 void cv_hmac_sha256(uint8_t out[CV_HASH_LEN], const uint8_t *key,

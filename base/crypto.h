@@ -36,6 +36,8 @@ bool cv_equal(const void *a, const void *b, size_t len); /* constant time */
 /* Over the concatenation of parts[n]. */
 void cv_sha256(uint8_t out[CV_HASH_LEN], const struct cv_bytes *parts,
                size_t n);
+/* For WebSocket's handshake only (RFC 6455, 4.2.2): SHA-1 is broken. */
+void cv_sha1(uint8_t out[20], const struct cv_bytes *parts, size_t n);
 void cv_hmac_sha256(uint8_t out[CV_HASH_LEN], const uint8_t *key,
                     size_t key_len, const struct cv_bytes *parts, size_t n);
 /* HKDF-Extract(salt, ikm), then Expand(info = parts[n]) to `len` <= 255*32. */

@@ -34,6 +34,7 @@ rules='
     only("jansson", "cli/(rpc|json[a-z_]*)[.]c|session/presence[.]c")
     only("sqlite3", "session/store[.]c")
     only("miniupnpc/", "transport/upnp[.]c")
+    only("wslay/", "gate/ws[.]c|transport/gatews[.]c")
 '
 
 # Not libraries: the language, POSIX and Linux.
@@ -276,6 +277,7 @@ must_fail discovery/finder.c '#include <opendht/opendht_c.h>' 'only .*dht'
 must_fail session/session.c '#include <jansson.h>' 'only .*json'
 must_fail session/session.c '#include <sqlite3.h>' 'only .*store'
 must_fail transport/x.c '#include <miniupnpc/miniupnpc.h>' 'only .*upnp'
+must_fail gate/x.c '#include <wslay/wslay.h>' 'only .*ws'
 must_fail transport/x.c '#include <curl/curl.h>' 'of no known library'
 must_fail transport/path.c '#include "transport/quic_impl.h"' \
     'through transport/quic_impl.h'
