@@ -184,11 +184,29 @@ static void child(const char *dir, int to_parent)
         cv_loop_once(loop, cv_loop_now(loop) + CV_SECOND);
 }
 
+/* What somebody who is not here is called, and wrote. */
+static void check_author(const struct person *p, const char *who,
+                         const struct cv_key *identity, size_t bytes)
+{
+    char name[CV_NAME_MAX_TEXT];
+    struct cv_reverted would;
+    uint64_t seq;
+
+    REQUIRE(cv_session_name_of(p->session, identity, name));
+    REQUIRE(strcmp(name, who) == 0);
+    REQUIRE(cv_document_revert(p->document, identity, 1, true, &would, &seq) ==
+            CV_OK);
+    REQUIRE(would.removed_bytes == bytes);
+    REQUIRE(would.restored == 0);
+}
+
 TEST(a_killed_sharer_resumes_and_the_joiner_finds_it_again)
 {
     struct cv_keytext key;
     struct person dirs = {0};
+    struct cv_reverted reverted;
     int fd[2], status;
+    uint64_t seq;
     char byte;
     cv_time at;
     pid_t pid;
@@ -228,10 +246,18 @@ TEST(a_killed_sharer_resumes_and_the_joiner_finds_it_again)
     at = cv_loop_now(loop);
     CHECK_EQ(person_resume(&ann, &key), CV_OK);
     CHECK(person_has(&ann, "base bob ann"));
+    check_author(&ann, "Bob", cv_node_identity(bob.node), strlen(" bob"));
     UNTIL(loop, 90, person_has(&ann, "offline base bob ann"));
     say_time("resume after kill -9 to in step", at);
     CHECK_EQ(person_type(&ann, 0, "again "), CV_OK);
     UNTIL(loop, 10, person_has(&bob, "again offline base bob ann"));
+    /* Of both her lives, but not what she shared. */
+    check_author(&bob, "Ann", cv_node_identity(ann.node),
+                 strlen("again ") + strlen(" ann"));
+    CHECK_EQ(cv_document_revert(bob.document, cv_node_identity(ann.node), 1,
+                                false, &reverted, &seq),
+             CV_OK);
+    UNTIL(loop, 10, person_has(&ann, "offline base bob"));
     (void)close(fd[0]);
     (void)close(fd[1]);
     end_all();
