@@ -181,11 +181,16 @@ static uint16_t random_port(struct natbox *b, uint8_t proto,
 static uint16_t next_port(struct natbox *b, uint8_t proto,
                           const struct cv_addr *remote, cv_time now)
 {
+    const int ports = (int)PORTS;
     uint16_t port;
 
     do {
+        int others = (int)(cv_random_u64(b->rng) % (b->busy + 1));
+
+        b->next =
+            (uint16_t)((b->next + ports + b->step * (others + 1) % ports) %
+                       ports);
         port = (uint16_t)(FIRST_PORT + b->next);
-        b->next = (uint16_t)((b->next + 1) % PORTS);
     } while (flow_to(b, proto, port, remote, now) != NULL);
     return port;
 }
@@ -305,13 +310,23 @@ static enum natnet_verdict box_in(struct natbox *b, struct natnet_packet *p,
     return NATNET_PASSED;
 }
 
-void natbox_rebind(struct natbox *b)
+static void forget_flows(struct natbox *b)
 {
     for (unsigned i = 0; i < NATBOX_BUCKETS; i++)
         while (b->inner[i] != NULL)
             forget(b, b->inner[i]);
+}
+
+void natbox_forget(struct natbox *b)
+{
+    forget_flows(b);
     memset(b->book, 0, sizeof(b->book));
-    b->shift = (uint16_t)(1 + cv_random_u64(b->rng) % 1000);
+}
+
+void natbox_rebind(struct natbox *b)
+{
+    natbox_forget(b);
+    b->shift = (uint16_t)(b->shift ^ (1 + cv_random_u64(b->rng) % 1000));
     b->next = (uint16_t)(cv_random_u64(b->rng) % PORTS);
 }
 
@@ -326,7 +341,7 @@ void natnet_init(struct natnet *n, uint64_t seed)
 void natnet_fini(struct natnet *n)
 {
     for (unsigned i = 0; i < n->n_boxes; i++) {
-        natbox_rebind(n->box[i]);
+        forget_flows(n->box[i]);
         free(n->box[i]);
     }
     n->n_boxes = 0;
@@ -344,6 +359,7 @@ struct natbox *natnet_box(struct natnet *n, enum natbox_kind kind,
     b->outside.port = 0;
     b->via = via;
     b->rng = &n->rng;
+    b->step = 1;
     b->next = (uint16_t)(cv_random_u64(b->rng) % PORTS);
     n->box[n->n_boxes++] = b;
     return b;

@@ -66,8 +66,11 @@ struct natbox {
     struct cv_addr outside; /* its address, port 0 */
     struct natbox *via;     /* another NAT, or NULL: the internet */
     uint16_t shift;         /* outer port ^ inner port of a cone */
-    uint16_t next;          /* of NATBOX_SYMMETRIC_SEQ */
-    struct cv_rng *rng;     /* borrowed */
+    /* Of NATBOX_SYMMETRIC_SEQ: */
+    uint16_t next;      /* less 1024 */
+    int step;           /* between two flows; 1 at first */
+    unsigned busy;      /* flows of others between two of ours: 0 to so many */
+    struct cv_rng *rng; /* borrowed */
     struct natbox_flow *inner[NATBOX_BUCKETS], *outer[NATBOX_BUCKETS];
     unsigned n_flows;
     struct natbox_entry book[2][65536]; /* UDP, TCP */
@@ -124,6 +127,8 @@ enum natnet_verdict natnet_cross(struct natnet_packet *p);
 enum natnet_verdict natnet_in(struct natnet *n, struct natnet_packet *p,
                               cv_time now, unsigned *host);
 
-/* The NAT forgets its mappings, and gives other ones. */
+/* The NAT forgets its mappings. */
+void natbox_forget(struct natbox *b);
+/* And gives other ones. */
 void natbox_rebind(struct natbox *b);
 #endif

@@ -4,61 +4,41 @@
  *   host 10.0.0.2 -- NAT 198.18.0.1 --+-- core, CORE_HOPS -- NAT -- host
  *                                     +-- a STUN server, for the mappings
  *
- * A NAT is a mapping rule and a filter rule (RFC 4787), and may let strays in:
- * an unsolicited packet then makes an entry like Linux's conntrack does, so
- * that a later flow to its sender gets another port. */
+ * The NATs are those of nat.h. */
 #ifndef CV_TESTS_NATSIM_H
 #define CV_TESTS_NATSIM_H
 #include "base/crypto.h"
+#include "tests/sim/nat.h"
 #include "tests/test.h"
 #include "transport/attempt.h"
 #include <inttypes.h>
 
-#define SIM_CORE_HOPS 10 /* an opener of TTL 8 dies in there */
-#define SIM_MAPPINGS  4096
-#define SIM_PACKETS   8192
-#define SIM_VICTIMS   64
-#define SIM_SOCKETS   320
-#define SIM_FIRST     45000 /* inner port of the first further socket */
-#define SIM_MTU       1500
+#define SIM_PACKETS 8192
+#define SIM_VICTIMS 64
+#define SIM_SOCKETS 320
+#define SIM_FIRST   45000 /* inner port of the first further socket */
+#define SIM_MTU     1500
 
+/* A public host, and the kinds of nat.h that are told apart over UDP. */
 enum sim_nat_kind {
-    SIM_NONE,      /* a public host */
-    SIM_FULL_CONE, /* EIM, no filter */
-    SIM_ADDRESS,   /* EIM, address-dependent filter */
-    SIM_PORT,      /* EIM, address- and port-dependent filter */
-    SIM_SYMMETRIC, /* EDM with random ports, the strictest filter */
-    SIM_COUNTING,  /* the same with ports in sequence */
+    SIM_NONE,
+    SIM_FULL_CONE,
+    SIM_ADDRESS,
+    SIM_PORT,
+    SIM_SYMMETRIC,
+    SIM_COUNTING,
     SIM_KINDS,
 };
 
-static inline const char *sim_kind_name(enum sim_nat_kind k)
+static inline enum natbox_kind sim_box_kind(enum sim_nat_kind k)
 {
-    static const char *const name[] = {"none", "full-cone", "address",
-                                       "port", "symmetric", "counting"};
-
-    return name[k];
+    return (enum natbox_kind)(k - SIM_FULL_CONE + NATBOX_FULLCONE);
 }
 
-struct sim_mapping {
-    bool used;
-    bool stray; /* made by an unsolicited packet; leads nowhere */
-    uint16_t inner, outer;
-    struct cv_addr remote; /* EDM and strays: of this destination only */
-    struct cv_addr *sent;  /* where the inside sent to */
-    unsigned n_sent, room;
-};
-
-struct sim_nat {
-    enum sim_nat_kind kind;
-    bool lets_strays_in;
-    struct cv_addr outside; /* its public address, port 0 */
-    struct sim_mapping map[SIM_MAPPINGS];
-    uint16_t next_port;
-    int step;      /* SIM_COUNTING */
-    unsigned busy; /* other people's connections in a row of two of ours */
-    unsigned strays;
-};
+static inline const char *sim_kind_name(enum sim_nat_kind k)
+{
+    return k == SIM_NONE ? "none" : natbox_kind_name(sim_box_kind(k));
+}
 
 struct sim;
 
@@ -67,7 +47,7 @@ struct sim_host {
     unsigned index;
     struct cv_addr addr;     /* own interface and port */
     struct cv_addr lan_addr; /* a second one, in the LAN; or family NONE */
-    struct sim_nat *nat;     /* NULL: public */
+    struct natbox *nat;      /* NULL: public */
     struct cv_local local;
     struct cv_attempt *attempt; /* NULL until it starts */
     bool blackhole_in;          /* nothing arrives any more */
@@ -114,8 +94,8 @@ struct sim {
     bool (*drop)(struct sim *sim, unsigned from, const struct cv_addr *to);
     struct cv_rng_seeded seed;
     struct cv_rng rng;
-    struct sim_nat nat[2];
-    struct sim_host host[2];
+    struct natnet net;
+    struct sim_host host[2]; /* and of `net` */
     struct sim_packet *packet[SIM_PACKETS];
     unsigned n_packets;
     uint64_t dropped;
@@ -141,135 +121,60 @@ static inline void sim_push(struct sim *sim, unsigned to,
     sim->packet[sim->n_packets++] = p;
 }
 
-static inline void sim_note_sent(struct sim_mapping *m,
-                                 const struct cv_addr *to)
+/* A packet leaves for the internet; false if it does not get there. */
+static inline bool sim_out(struct sim *sim, const struct sim_host *h,
+                           uint16_t inner, unsigned ttl,
+                           const struct cv_addr *to, struct cv_addr *from)
 {
-    for (unsigned i = 0; i < m->n_sent; i++)
-        if (cv_addr_equal(&m->sent[i], to))
-            return;
-    if (m->n_sent == m->room) {
-        m->room = m->room ? 2 * m->room : 4;
-        m->sent = realloc(m->sent, m->room * sizeof *m->sent);
-        REQUIRE(m->sent != NULL);
-    }
-    m->sent[m->n_sent++] = *to;
+    struct natnet_packet p = {
+        .proto = IPPROTO_UDP, .ttl = (uint8_t)ttl, .src = h->addr, .dst = *to};
+
+    p.src.port = inner;
+    if (natnet_out(&sim->net, h->index, &p, sim->now) != NATNET_PASSED ||
+        p.at != NULL)
+        return false;
+    *from = p.src;
+    return natnet_cross(&p) == NATNET_PASSED;
 }
 
-static inline bool sim_port_taken(const struct sim_nat *nat, uint16_t port)
+/* It comes from there; the port it is for, inside, or 0. */
+static inline uint16_t sim_in(struct sim *sim, const struct sim_packet *packet)
 {
-    for (unsigned i = 0; i < SIM_MAPPINGS; i++)
-        if (nat->map[i].used && nat->map[i].outer == port)
-            return true;
-    return false;
+    struct natnet_packet p = {.proto = IPPROTO_UDP,
+                              .ttl = 64 - NATNET_HOPS,
+                              .src = packet->from.remote,
+                              .dst = packet->from.local};
+    unsigned host;
+
+    return natnet_in(&sim->net, &p, sim->now, &host) == NATNET_PASSED &&
+                   host == packet->to
+               ? p.dst.port
+               : 0;
 }
 
-static inline struct sim_mapping *sim_new_mapping(struct sim_nat *nat)
+/* What the gateways do with packets that nobody asked for. */
+static inline void sim_strays(struct sim *sim, enum natbox_strays strays)
 {
-    for (unsigned i = 0; i < SIM_MAPPINGS; i++)
-        if (!nat->map[i].used) {
-            memset(&nat->map[i], 0, sizeof nat->map[i]);
-            nat->map[i].used = true;
-            return &nat->map[i];
-        }
-    print_error("no mappings left\n");
-    abort();
+    for (unsigned i = 0; i < sim->net.n_boxes; i++)
+        sim->net.box[i]->strays = strays;
 }
 
-/* The outer address of a packet that leaves through the NAT. */
-static inline struct cv_addr sim_out(struct sim *sim, struct sim_nat *nat,
-                                     uint16_t inner, const struct cv_addr *to)
+/* The host has another address; it is behind its NAT still, if it has one. */
+static inline void sim_move(struct sim *sim, unsigned i, struct cv_addr addr)
 {
-    bool edm = nat->kind >= SIM_SYMMETRIC;
-    struct sim_mapping *m = NULL, *poisoned = NULL;
-    struct cv_addr out = nat->outside;
-    uint16_t want = inner;
-
-    for (unsigned i = 0; i < SIM_MAPPINGS; i++) {
-        struct sim_mapping *x = &nat->map[i];
-
-        if (!x->used)
-            continue;
-        if (x->stray) {
-            if (cv_addr_equal(&x->remote, to) && x->outer == inner)
-                poisoned = x;
-        } else if (x->inner == inner) {
-            if (x->remote.family != CV_FAMILY_NONE
-                    ? cv_addr_equal(&x->remote, to)
-                    : !edm && !m)
-                m = x;
-        }
-    }
-    /* A stray's entry holds the port towards its sender; an established
-     * flow of our own was there first and keeps it. */
-    if (poisoned && (!m || m->remote.family == CV_FAMILY_NONE)) {
-        bool established = false;
-
-        for (unsigned i = 0; m && i < m->n_sent; i++)
-            established |= cv_addr_equal(&m->sent[i], to);
-        if (!established) {
-            m = NULL;
-            edm = true;
-        }
-    }
-    if (!m) {
-        m = sim_new_mapping(nat);
-        m->inner = inner;
-        if (nat->kind == SIM_COUNTING) {
-            m->remote = *to;
-            if (nat->busy > 0)
-                nat->next_port =
-                    (uint16_t)(nat->next_port +
-                               nat->step * (int)(cv_random_u64(&sim->rng) %
-                                                 (nat->busy + 1)));
-            nat->next_port = (uint16_t)(nat->next_port + nat->step);
-            want = nat->next_port;
-        } else if (edm) {
-            m->remote = *to;
-            do
-                want = (uint16_t)(1024 + cv_random_u64(&sim->rng) % 64512);
-            while (sim_port_taken(nat, want));
-        } else {
-            while (sim_port_taken(nat, want))
-                want = nat->next_port++;
-        }
-        m->outer = want;
-    }
-    sim_note_sent(m, to);
-    out.port = m->outer;
-    return out;
+    sim->host[i].addr = addr;
+    sim->host[i].local.net[0].addr = addr;
+    sim->host[i].local.net[0].addr.port = 0;
+    sim->net.host[i].addr = addr;
 }
 
-/* The inner port that a packet from outside is let through to, or 0. */
-static inline uint16_t sim_in(struct sim_nat *nat, uint16_t outer,
-                              const struct cv_addr *from)
+/* Both behind the first one's NAT. */
+static inline void sim_one_lan(struct sim *sim)
 {
-    for (unsigned i = 0; i < SIM_MAPPINGS; i++) {
-        struct sim_mapping *m = &nat->map[i];
-
-        if (!m->used || m->stray || m->outer != outer)
-            continue;
-        if (nat->kind == SIM_FULL_CONE)
-            return m->inner;
-        for (unsigned k = 0; k < m->n_sent; k++)
-            if (nat->kind == SIM_ADDRESS ? cv_addr_same_ip(&m->sent[k], from)
-                                         : cv_addr_equal(&m->sent[k], from))
-                return m->inner;
-    }
-    if (nat->lets_strays_in) {
-        struct sim_mapping *m;
-
-        for (unsigned i = 0; i < SIM_MAPPINGS; i++)
-            if (nat->map[i].used && nat->map[i].stray &&
-                nat->map[i].outer == outer &&
-                cv_addr_equal(&nat->map[i].remote, from))
-                return 0;
-        m = sim_new_mapping(nat);
-        m->stray = true;
-        m->outer = outer;
-        m->remote = *from;
-        nat->strays++;
-    }
-    return 0;
+    sim->lan = true;
+    sim->host[1].nat = sim->net.host[1].box = sim->host[0].nat;
+    sim_move(sim, 1, cv_addr_ipv4(0x0a000003, 40001));
+    sim->host[1].local.reflexive = sim->host[0].local.reflexive;
 }
 
 static inline uint16_t sim_inner(const struct sim_host *h, uint16_t socket)
@@ -348,22 +253,14 @@ static inline int sim_send(void *user, const struct cv_path_addr *to,
         }
         if (cv_addr_kind(&to->remote) == CV_ADDR_PRIVATE)
             continue; /* not routed */
-        if (h->nat) {
-            if (ttl < 2)
-                continue;
-            from = sim_out(sim, h->nat, inner, &to->remote);
-            ttl--;
-        }
-        if (ttl <= SIM_CORE_HOPS || sim_chance(sim) < sim->loss) {
+        if (!sim_out(sim, h, inner, ttl, &to->remote, &from) ||
+            sim_chance(sim) < sim->loss) {
             sim->dropped++;
             continue;
         }
         delay = sim->delay;
         if (sim->jitter > 0)
             delay += (cv_time)(sim_chance(sim) * (double)sim->jitter);
-        if (peer->nat ? !cv_addr_same_ip(&to->remote, &peer->nat->outside)
-                      : !cv_addr_same_ip(&to->remote, &peer->addr))
-            continue;
         /* What the far NAT says is decided when the packet gets there. */
         sim_push(sim, peer->index, &from, delay, data + at, n);
         sim->packet[sim->n_packets - 1]->from.local = to->remote;
@@ -423,27 +320,27 @@ static inline struct sim *sim_new(uint64_t seed, enum sim_nat_kind joiner,
 
     REQUIRE(sim != NULL);
     sim->rng = cv_rng_from_seed(&sim->seed, seed);
+    natnet_init(&sim->net, seed);
     sim->now = CV_SECOND;
     sim->delay = 40 * CV_MILLISECOND;
     sim->lan_delay = 200 * CV_MICROSECOND;
     for (unsigned i = 0; i < 2; i++) {
         struct sim_host *h = &sim->host[i];
-        struct sim_nat *nat = &sim->nat[i];
+        struct cv_addr outside =
+            cv_addr_ipv4(i == 0 ? 0x05010101 : 0x05020202, 0);
         uint16_t port = (uint16_t)(40000 + i);
 
         h->sim = sim;
         h->index = i;
-        nat->kind = kind[i];
-        nat->outside = cv_addr_ipv4(i == 0 ? 0x05010101 : 0x05020202, 0);
-        nat->next_port = 20000;
-        nat->step = 1;
-        if (kind[i] == SIM_NONE) {
-            h->addr = nat->outside;
-            h->addr.port = port;
-        } else {
-            h->addr = cv_addr_ipv4(i == 0 ? 0x0a000002 : 0x0a010002, port);
-            h->nat = nat;
+        h->addr = outside;
+        if (kind[i] != SIM_NONE) {
+            h->nat =
+                natnet_box(&sim->net, sim_box_kind(kind[i]), outside, NULL);
+            REQUIRE(h->nat != NULL);
+            h->addr = cv_addr_ipv4(i == 0 ? 0x0a000002 : 0x0a010002, 0);
         }
+        h->addr.port = port;
+        natnet_host(&sim->net, h->addr, h->nat);
         h->local.n = 1;
         h->local.net[0].addr = h->addr;
         h->local.net[0].addr.port = 0;
@@ -454,7 +351,7 @@ static inline struct sim *sim_new(uint64_t seed, enum sim_nat_kind joiner,
         h->local.nat = kind[i] == SIM_SYMMETRIC  ? CV_NAT_MAPPING_RANDOM
                        : kind[i] == SIM_COUNTING ? CV_NAT_MAPPING_SEQ
                                                  : CV_NAT_MAPPING_EIM;
-        h->local.reflexive = nat->outside;
+        h->local.reflexive = outside;
     }
     return sim;
 }
@@ -468,9 +365,8 @@ static inline void sim_free(struct sim *sim)
             cv_attempt_fini(sim->host[i].attempt);
         REQUIRE(sim->host[i].open == 0); /* every socket was closed */
         free(sim->host[i].attempt);
-        for (unsigned k = 0; k < SIM_MAPPINGS; k++)
-            free(sim->nat[i].map[k].sent);
     }
+    natnet_fini(&sim->net);
     free(sim);
 }
 
@@ -491,9 +387,9 @@ static inline struct cv_candidates sim_candidates(struct sim *sim, unsigned i)
     if (h->nat) {
         c.c[1].type = CV_CANDIDATE_SRFLX;
         c.c[1].pref = 50;
-        c.c[1].addr = sim_out(sim, h->nat, h->addr.port, &stun);
+        REQUIRE(sim_out(sim, h, h->addr.port, 64, &stun, &c.c[1].addr));
         c.n = 2;
-        if (h->nat->kind == SIM_COUNTING) {
+        if (h->nat->kind == NATBOX_SYMMETRIC_SEQ) {
             c.c[2] = c.c[1];
             c.c[2].pref = 40;
             c.c[2].addr.port = (uint16_t)(c.c[1].addr.port - h->nat->step);
@@ -531,8 +427,7 @@ static inline void sim_deliver(struct sim *sim, struct sim_packet *p)
     uint16_t inner = p->inner;
 
     if (p->from.local.family != CV_FAMILY_NONE)
-        inner = h->nat ? sim_in(h->nat, p->from.local.port, &p->from.remote)
-                       : p->from.local.port;
+        inner = sim_in(sim, p);
     if (inner > SIM_FIRST && inner <= SIM_FIRST + h->sockets &&
         !h->closed[inner - SIM_FIRST - 1])
         p->from.socket = (uint16_t)(inner - SIM_FIRST);

@@ -226,16 +226,6 @@ static struct sim *punched(uint64_t seed, enum sim_nat_kind a,
     return sim;
 }
 
-/* The NAT forgets everything; new mappings get other ports. */
-static void forget(struct sim *sim, unsigned i)
-{
-    memset(sim->nat[i].map, 0, sizeof sim->nat[i].map);
-    /* The old port is somebody else's now. */
-    sim->nat[i].map[0].used = true;
-    sim->nat[i].map[0].inner = 1;
-    sim->nat[i].map[0].outer = sim->host[i].addr.port;
-}
-
 TEST(a_nat_that_forgets_costs_less_than_a_second)
 {
     cv_time worst = 0;
@@ -247,7 +237,7 @@ TEST(a_nat_that_forgets_costs_less_than_a_second)
 
             sim->host[0].app_gap = sim->host[1].app_gap = 0;
             for (int again = 0; again < 3; again++) {
-                forget(sim, who);
+                natbox_rebind(sim->host[who].nat);
                 type(sim, 5 * CV_SECOND);
             }
             for (unsigned i = 0; i < 2; i++) {
@@ -269,10 +259,9 @@ TEST(roaming_to_another_network_keeps_the_session)
         struct sim_host *h = &sim->host[0];
 
         /* Another NAT, another address inside. */
-        sim->nat[0].outside = cv_addr_ipv4(0x05030303, 0);
-        memset(sim->nat[0].map, 0, sizeof sim->nat[0].map);
-        h->addr = cv_addr_ipv4(0x0a090909, h->addr.port);
-        h->local.net[0].addr = cv_addr_ipv4(0x0a090909, 0);
+        h->nat->outside = cv_addr_ipv4(0x05030303, 0);
+        natbox_forget(h->nat);
+        sim_move(sim, 0, cv_addr_ipv4(0x0a090909, h->addr.port));
         cv_attempt_network_changed(h->attempt, sim->now);
         sim->host[0].app_gap = sim->host[1].app_gap = 0;
         type(sim, 5 * CV_SECOND);

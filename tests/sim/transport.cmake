@@ -1,8 +1,8 @@
 covim_test(sim/attempt SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_attempt.c
-           LINK covim_transport)
+           LINK natnet covim_transport)
 covim_test(sim/net SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_net.c
            LINK covim_transport)
 covim_test(sim/paths SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_paths.c
-           LINK covim_transport)
+           LINK natnet covim_transport)
 covim_test(sim/tcp SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_tcp.c
            LINK covim_transport)
