@@ -1,0 +1,613 @@
+#include "transport/gatelink.h"
+#include "transport/tls.h"
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define READ_MAX 65536
+
+/* Of a failed try; the spread keeps ten thousand clients of a gate that comes
+ * back from coming all at once. */
+static const cv_time backoff[] = {250 * CV_MILLISECOND, 1 * CV_SECOND,
+                                  2 * CV_SECOND,        5 * CV_SECOND,
+                                  15 * CV_SECOND,       30 * CV_SECOND};
+
+enum step {
+    WAITING,    /* for the next try */
+    RESOLVING,  /* the name */
+    CONNECTING, /* TCP */
+    SHAKING,    /* TLS */
+    PROVING,    /* CHALLENGE, AUTH, WELCOME */
+    UP,
+};
+
+struct cv_gatelink {
+    struct cv_gatelink_config config;
+    const struct cv_gatelink_events *events;
+    void *user;
+    enum step step;
+    struct cv_tls_ctx *ctx;
+    struct cv_timer *timer;
+    struct cv_resolve *resolve;
+    struct cv_addr addr[CV_GATELINK_ADDRS];
+    unsigned n_addr, at_addr;
+    int fd;
+    struct cv_watch *watch;
+    struct cv_tls *tls;
+    struct cv_gate_handshake handshake;
+    struct cv_gate_auth auth;
+    unsigned tries;
+    bool blocked; /* somebody was told AGAIN */
+    bool dirty;
+    cv_time ping_at, pong_by; /* CV_NEVER */
+    uint64_t pinged;
+    cv_time pinged_at, rtt;
+    uint8_t *queue;
+    size_t queued, sent, room;
+    uint8_t *in; /* [READ_MAX], what is not a whole frame yet comes first */
+    size_t have;
+    char why[256];
+};
+
+static void begin(struct cv_gatelink *l);
+
+static cv_time now_of(const struct cv_gatelink *l)
+{
+    return cv_loop_now(l->config.loop);
+}
+
+/* ---- falling down ------------------------------------------------------- */
+
+static void disconnect(struct cv_gatelink *l)
+{
+    cv_resolve_cancel(l->resolve);
+    l->resolve = NULL;
+    cv_watch_free(l->watch);
+    l->watch = NULL;
+    cv_tls_free(l->tls);
+    l->tls = NULL;
+    if (l->fd >= 0)
+        close(l->fd);
+    l->fd = -1;
+    free(l->queue);
+    l->queue = NULL;
+    l->queued = l->sent = l->room = 0;
+    l->have = 0;
+    l->ping_at = l->pong_by = CV_NEVER;
+    l->blocked = false;
+    cv_wipe(&l->handshake, sizeof l->handshake);
+}
+
+static void fail(struct cv_gatelink *l, const char *why)
+{
+    const unsigned last = sizeof backoff / sizeof backoff[0] - 1;
+    cv_time base = backoff[l->tries < last ? l->tries : last];
+    cv_time wait =
+        base / 2 + (cv_time)(cv_random_u64(l->config.rng) % (uint64_t)base);
+
+    disconnect(l);
+    l->step = WAITING;
+    l->tries++;
+    if (why != l->why)
+        snprintf(l->why, sizeof l->why, "%s", why);
+    cv_debug(l->config.log, "gatelink: down, tries=%u: %s", l->tries, l->why);
+    cv_timer_set(l->timer, now_of(l) + wait);
+    l->events->down(l->user, l->why);
+}
+
+/* ---- writing ------------------------------------------------------------ */
+
+static void watch_for(struct cv_gatelink *l)
+{
+    cv_watch_set(l->watch,
+                 CV_WATCH_READ | (l->sent < l->queued ? CV_WATCH_WRITE : 0u));
+}
+
+/* False: it is down. */
+static bool flush(struct cv_gatelink *l)
+{
+    while (l->sent < l->queued) {
+        ptrdiff_t n =
+            cv_tls_write(l->tls, l->queue + l->sent, l->queued - l->sent);
+
+        if (n == CV_ERR_AGAIN) {
+            watch_for(l);
+            return true;
+        }
+        if (n < 0) {
+            fail(l, "the link to the gate broke");
+            return false;
+        }
+        l->sent += (size_t)n;
+    }
+    free(l->queue);
+    l->queue = NULL;
+    l->queued = l->sent = l->room = 0;
+    watch_for(l);
+    if (l->blocked) {
+        l->blocked = false;
+        l->events->writable(l->user);
+    }
+    return true;
+}
+
+static int enqueue(struct cv_gatelink *l, const uint8_t *data, size_t len)
+{
+    size_t waiting = l->queued - l->sent, room = l->room;
+    uint8_t *more;
+
+    if (waiting + len > CV_GATELINK_QUEUE)
+        return CV_ERR_AGAIN;
+    if (l->sent > 0 && l->queued + len > room) {
+        memmove(l->queue, l->queue + l->sent, waiting);
+        l->queued = waiting;
+        l->sent = 0;
+    }
+    while (l->queued + len > room)
+        room = room ? 2 * room : 2048;
+    if (room > l->room) {
+        more = realloc(l->queue, room);
+        if (!more)
+            return CV_ERR_AGAIN;
+        l->queue = more;
+        l->room = room;
+    }
+    memcpy(l->queue + l->queued, data, len);
+    l->queued += len;
+    if (!l->dirty) {
+        l->dirty = true;
+        cv_timer_set(l->timer, 0);
+    }
+    return CV_OK;
+}
+
+static int put(struct cv_gatelink *l, const struct cv_gate_frame *f)
+{
+    uint8_t out[CV_GATE_FRAME_MAX + 2];
+    struct cv_writer w;
+    int err;
+
+    cv_writer_init(&w, out, sizeof out);
+    err = cv_gate_put(&w, f);
+    return err == CV_OK ? enqueue(l, out, w.len) : err;
+}
+
+int cv_gatelink_send(struct cv_gatelink *l, const struct cv_gate_frame *f)
+{
+    int err;
+
+    if (l->step != UP)
+        return CV_ERR_CLOSED;
+    err = put(l, f);
+    if (err == CV_ERR_AGAIN)
+        l->blocked = true;
+    return err;
+}
+
+/* ---- the proofs --------------------------------------------------------- */
+
+static void on_challenge(struct cv_gatelink *l, const struct cv_gate_frame *f)
+{
+    struct cv_gate_frame auth;
+    struct cv_bytes token = CV_BYTES(l->config.token, strlen(l->config.token));
+
+    if (f->u.challenge.version != CV_GATE_VERSION) {
+        fail(l, cv_gate_refusal_text(CV_GATE_REFUSAL_VERSION));
+        return;
+    }
+    l->handshake.gate = l->config.name.key;
+    memcpy(l->handshake.gate_nonce, f->u.challenge.nonce, 32);
+    l->handshake.bound = true;
+    memset(&l->auth, 0, sizeof l->auth);
+    cv_random(l->config.rng, l->auth.nonce, sizeof l->auth.nonce);
+    if (cv_tls_export(l->tls, CV_GATE_EXPORTER, l->handshake.exporter) !=
+            CV_OK ||
+        cv_gate_auth_sign(&l->auth, &l->handshake, l->config.node) != CV_OK) {
+        fail(l, "internal error while proving our key to the gate");
+        return;
+    }
+    /* Who we are is told only to a gate that asks for it. */
+    if ((f->u.challenge.wants & CV_GATE_WANTS_IDENTITY) && l->config.cert) {
+        l->auth.has_identity = true;
+        l->auth.cert = *l->config.cert;
+    }
+    if ((f->u.challenge.wants & CV_GATE_WANTS_TOKEN) && token.len > 0) {
+        l->auth.has_token = true;
+        cv_gate_auth_token(l->auth.token, token, &l->handshake, &l->auth);
+    }
+    memset(&auth, 0, sizeof auth);
+    auth.type = CV_GATE_AUTH;
+    auth.u.auth = l->auth;
+    (void)put(l, &auth);
+}
+
+static void on_welcome(struct cv_gatelink *l, const struct cv_gate_frame *f)
+{
+    if (cv_gate_welcome_verify(&f->u.welcome, &l->handshake, &l->auth) !=
+        CV_OK) {
+        fail(l, "the gate did not prove its key");
+        return;
+    }
+    l->step = UP;
+    l->tries = 0;
+    l->why[0] = '\0';
+    l->ping_at = now_of(l); /* the first one measures */
+    cv_timer_set(l->timer, 0);
+    l->events->up(l->user, &f->u.welcome);
+}
+
+static void on_refused(struct cv_gatelink *l, const struct cv_gate_frame *f)
+{
+    /* It will not change its mind soon. */
+    l->tries = sizeof backoff / sizeof backoff[0];
+    fail(l, cv_gate_refusal_text((enum cv_gate_refusal)f->u.refused.why));
+}
+
+/* ---- frames ------------------------------------------------------------- */
+
+static void on_frame(struct cv_gatelink *l, const struct cv_gate_frame *f)
+{
+    struct cv_gate_frame pong = {.type = CV_GATE_PONG, .u.ping = f->u.ping};
+    cv_time rtt;
+
+    if (l->step == PROVING) {
+        if (f->type == CV_GATE_CHALLENGE)
+            on_challenge(l, f);
+        else if (f->type == CV_GATE_WELCOME)
+            on_welcome(l, f);
+        else if (f->type == CV_GATE_REFUSED)
+            on_refused(l, f);
+        return;
+    }
+    switch ((int)f->type) {
+    case CV_GATE_PING:
+        (void)put(l, &pong);
+        return;
+    case CV_GATE_PONG:
+        if (l->pong_by == CV_NEVER || f->u.ping != l->pinged)
+            return;
+        rtt = now_of(l) - l->pinged_at;
+        l->rtt = l->rtt ? (7 * l->rtt + rtt) / 8 : rtt;
+        l->pong_by = CV_NEVER;
+        return;
+    case CV_GATE_CHALLENGE:
+    case CV_GATE_WELCOME:
+        return;
+    default:
+        l->events->frame(l->user, f);
+    }
+}
+
+/* False: it is down. */
+static bool parse(struct cv_gatelink *l)
+{
+    size_t at = 0, used;
+    struct cv_gate_frame f;
+
+    while (at < l->have) {
+        int err = cv_gate_get(&f, l->in + at, l->have - at, &used);
+
+        if (err == CV_ERR_AGAIN)
+            break;
+        if (used == 0) {
+            fail(l, "the gate does not keep to the protocol");
+            return false;
+        }
+        at += used;
+        if (err == CV_OK)
+            on_frame(l, &f);
+        if (l->fd < 0)
+            return false;
+    }
+    memmove(l->in, l->in + at, l->have - at);
+    l->have -= at;
+    return true;
+}
+
+static void read_all(struct cv_gatelink *l)
+{
+    for (;;) {
+        ptrdiff_t n = cv_tls_read(l->tls, l->in + l->have, READ_MAX - l->have);
+
+        if (n == CV_ERR_AGAIN)
+            return;
+        if (n < 0) {
+            fail(l, l->step == UP ? "the gate has closed the link"
+                                  : "the gate broke off the handshake");
+            return;
+        }
+        l->have += (size_t)n;
+        if (!parse(l))
+            return;
+    }
+}
+
+/* ---- connecting --------------------------------------------------------- */
+
+static void next_addr(struct cv_gatelink *l);
+
+static void try_next_addr(struct cv_gatelink *l, const char *why)
+{
+    snprintf(l->why, sizeof l->why, "%s", why);
+    cv_watch_free(l->watch);
+    l->watch = NULL;
+    cv_tls_free(l->tls);
+    l->tls = NULL;
+    if (l->fd >= 0)
+        close(l->fd);
+    l->fd = -1;
+    l->at_addr++;
+    next_addr(l);
+}
+
+static void shake(struct cv_gatelink *l)
+{
+    int err = cv_tls_handshake(l->tls);
+
+    if (err == CV_ERR_AGAIN) {
+        cv_watch_set(l->watch, cv_tls_wants_write(l->tls) ? CV_WATCH_WRITE
+                                                          : CV_WATCH_READ);
+        return;
+    }
+    if (err == CV_ERR_AUTH) {
+        l->tries = sizeof backoff / sizeof backoff[0];
+        fail(l, "whoever answers at the gate's address has another key than "
+                "the gate's name says; nothing was sent to it");
+        return;
+    }
+    if (err != CV_OK) {
+        try_next_addr(l, "the gate's address answers, but not as a gate");
+        return;
+    }
+    l->step = PROVING;
+    cv_watch_set(l->watch, CV_WATCH_READ);
+    read_all(l);
+}
+
+static void connected(struct cv_gatelink *l)
+{
+    struct cv_tls_config config = {.ctx = l->ctx,
+                                   .fd = l->fd,
+                                   .pinned = &l->config.name.key,
+                                   .protocol = CV_TLS_GATE,
+                                   .host = l->config.name.host};
+    int error = 0;
+    socklen_t len = sizeof error;
+
+    if (getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
+        error != 0) {
+        try_next_addr(l, strerror(error));
+        return;
+    }
+    if (cv_tls_new(&l->tls, &config) != CV_OK) {
+        fail(l, cv_strerror(CV_ERR_NOMEM));
+        return;
+    }
+    l->step = SHAKING;
+    cv_timer_set(l->timer, now_of(l) + CV_GATELINK_PROVE);
+    shake(l);
+}
+
+static void on_ready(void *user, unsigned ready)
+{
+    struct cv_gatelink *l = user;
+
+    switch (l->step) {
+    case CONNECTING:
+        connected(l);
+        return;
+    case SHAKING:
+        shake(l);
+        return;
+    case PROVING:
+    case UP:
+        if ((ready & CV_WATCH_WRITE) && !flush(l))
+            return;
+        if (ready & CV_WATCH_READ)
+            read_all(l);
+        return;
+    case WAITING:
+    case RESOLVING:
+        return;
+    }
+}
+
+static int dial(struct cv_gatelink *l, const struct cv_addr *to)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = cv_addr_to_sockaddr(to, &ss);
+    int one = 1;
+
+    l->fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (l->fd < 0)
+        return CV_ERR_NONET;
+    (void)setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (connect(l->fd, (struct sockaddr *)&ss, len) < 0 &&
+        errno != EINPROGRESS) {
+        int err = cv_err_from_errno(errno);
+
+        close(l->fd);
+        l->fd = -1;
+        return err;
+    }
+    return CV_OK;
+}
+
+static void next_addr(struct cv_gatelink *l)
+{
+    for (; l->at_addr < l->n_addr; l->at_addr++) {
+        if (dial(l, &l->addr[l->at_addr]) != CV_OK)
+            continue;
+        if (cv_watch_new(&l->watch, l->config.loop, l->fd, CV_WATCH_WRITE,
+                         on_ready, l) != CV_OK)
+            break;
+        l->step = CONNECTING;
+        cv_timer_set(l->timer, now_of(l) + CV_GATELINK_CONNECT);
+        return;
+    }
+    fail(l, l->why[0] ? l->why : "the gate's address cannot be reached");
+}
+
+static void on_resolved(void *user, int err, const struct cv_addr *addrs,
+                        unsigned n)
+{
+    struct cv_gatelink *l = user;
+
+    l->resolve = NULL;
+    l->why[0] = '\0';
+    if (err != CV_OK || n == 0) {
+        snprintf(l->why, sizeof l->why, "the gate's name %.100s: %s",
+                 l->config.name.host,
+                 cv_strerror(err == CV_OK ? CV_ERR_NOTFOUND : err));
+        fail(l, l->why);
+        return;
+    }
+    l->n_addr = n < CV_GATELINK_ADDRS ? n : CV_GATELINK_ADDRS;
+    memcpy(l->addr, addrs, l->n_addr * sizeof addrs[0]);
+    l->at_addr = 0;
+    next_addr(l);
+}
+
+static void begin(struct cv_gatelink *l)
+{
+    l->step = RESOLVING;
+    cv_timer_set(l->timer, CV_NEVER); /* resolving bounds itself */
+    if (cv_resolve_new(&l->resolve, l->config.loop, l->config.name.host,
+                       l->config.name.port, on_resolved, l) != CV_OK)
+        fail(l, cv_strerror(CV_ERR_NOMEM));
+}
+
+/* ---- time --------------------------------------------------------------- */
+
+static void send_ping(struct cv_gatelink *l, cv_time now)
+{
+    struct cv_gate_frame ping = {.type = CV_GATE_PING};
+
+    l->pinged = cv_random_u64(l->config.rng);
+    ping.u.ping = l->pinged;
+    l->pinged_at = now;
+    l->pong_by = now + CV_GATELINK_PONG;
+    l->ping_at = now + CV_GATELINK_PING;
+    (void)put(l, &ping);
+}
+
+static void on_timer(void *user)
+{
+    struct cv_gatelink *l = user;
+    cv_time now = now_of(l);
+
+    switch (l->step) {
+    case WAITING:
+        begin(l);
+        return;
+    case RESOLVING:
+        return;
+    case CONNECTING:
+        try_next_addr(l, "the gate's address does not answer");
+        return;
+    case SHAKING:
+        fail(l, "the gate does not go on with the handshake");
+        return;
+    case PROVING:
+        if (l->dirty) {
+            l->dirty = false;
+            if (flush(l))
+                cv_timer_set(l->timer, now + CV_GATELINK_PROVE);
+            return;
+        }
+        fail(l, "the gate does not go on with the handshake");
+        return;
+    case UP:
+        break;
+    }
+    if (now >= l->pong_by) {
+        fail(l, "the gate does not answer any more");
+        return;
+    }
+    if (now >= l->ping_at)
+        send_ping(l, now);
+    l->dirty = false;
+    if (flush(l))
+        cv_timer_set(l->timer, cv_time_min(l->ping_at, l->pong_by));
+}
+
+void cv_gatelink_recheck(struct cv_gatelink *l)
+{
+    l->tries = 0;
+    if (l->step == UP)
+        l->ping_at = now_of(l);
+    if (l->step == UP || l->step == WAITING)
+        cv_timer_set(l->timer, 0);
+}
+
+/* ---- life --------------------------------------------------------------- */
+
+int cv_gatelink_new(struct cv_gatelink **out,
+                    const struct cv_gatelink_config *config,
+                    const struct cv_gatelink_events *events, void *user)
+{
+    struct cv_gatelink *l = calloc(1, sizeof *l);
+    int err = CV_ERR_NOMEM;
+
+    if (!l)
+        return err;
+    l->config = *config;
+    l->events = events;
+    l->user = user;
+    l->fd = -1;
+    l->ping_at = l->pong_by = CV_NEVER;
+    l->in = malloc(READ_MAX);
+    if (l->in)
+        err = cv_tls_client(&l->ctx);
+    if (err == CV_OK)
+        err = cv_timer_new(&l->timer, config->loop, on_timer, l);
+    if (err != CV_OK) {
+        cv_gatelink_free(l);
+        return err;
+    }
+    l->step = WAITING;
+    cv_timer_set(l->timer, 0);
+    *out = l;
+    return CV_OK;
+}
+
+void cv_gatelink_free(struct cv_gatelink *l)
+{
+    if (!l)
+        return;
+    if (l->tls && l->step == UP)
+        cv_tls_bye(l->tls);
+    disconnect(l);
+    cv_timer_free(l->timer);
+    cv_tls_ctx_free(l->ctx);
+    free(l->in);
+    cv_wipe(l->config.token, sizeof l->config.token);
+    free(l);
+}
+
+enum cv_gatelink_state cv_gatelink_state(const struct cv_gatelink *l)
+{
+    return l->step == UP        ? CV_GATELINK_UP
+           : l->step == WAITING ? CV_GATELINK_DOWN
+                                : CV_GATELINK_CONNECTING;
+}
+
+const char *cv_gatelink_trouble(const struct cv_gatelink *l)
+{
+    return l->why;
+}
+
+struct cv_addr cv_gatelink_remote(const struct cv_gatelink *l)
+{
+    return l->fd >= 0 && l->at_addr < l->n_addr ? l->addr[l->at_addr]
+                                                : (struct cv_addr){0};
+}
+
+cv_time cv_gatelink_rtt(const struct cv_gatelink *l)
+{
+    return l->rtt;
+}
