@@ -61,5 +61,5 @@ CV_MUST_USE int cv_open(uint8_t *out, const uint8_t key[CV_SEAL_KEY],
 void cv_x25519_public(uint8_t pub[32], const uint8_t secret[32]);
 CV_MUST_USE int cv_x25519(uint8_t shared[32], const uint8_t secret[32],
                           const uint8_t pub[32]);
-uint32_t cv_crc32(const void *data, size_t len); /* zlib's, for STUN and logs */
+uint32_t cv_crc32(const void *data, size_t len); /* zlib's */
 #endif

@@ -62,8 +62,10 @@ struct cv_loop {
     struct job *jobs;
     struct job **jobs_end;
     size_t jobs_n;
-    bool quit; /* the worker ends once it has no jobs */
+    struct job *doing; /* by the worker */
+    bool quit;         /* the worker ends once it has no jobs */
     pthread_cond_t jobs_wait;
+    pthread_cond_t job_over;
 
     bool has_worker;
     pthread_t worker;
@@ -219,6 +221,7 @@ int cv_loop_new(struct cv_loop **out)
     atomic_init(&loop->stop, false);
     pthread_mutex_init(&loop->lock, NULL);
     pthread_cond_init(&loop->jobs_wait, NULL);
+    pthread_cond_init(&loop->job_over, NULL);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (loop->wake_fd < 0) {
         err = cv_err_from_errno(errno);
@@ -273,6 +276,7 @@ void cv_loop_free(struct cv_loop *loop)
         event_base_free(loop->base);
     if (loop->wake_fd >= 0)
         close(loop->wake_fd);
+    pthread_cond_destroy(&loop->job_over);
     pthread_cond_destroy(&loop->jobs_wait);
     pthread_mutex_destroy(&loop->lock);
     free(loop);
@@ -784,31 +788,46 @@ static void finish_job(void *user)
     done(done_user);
 }
 
+/* Take a job out of the queue.  With the lock. */
+static struct job *take_job(struct cv_loop *loop, struct job **at)
+{
+    struct job *job = *at;
+
+    *at = job->next;
+    if (!*at)
+        loop->jobs_end = at;
+    loop->jobs_n--;
+    return job;
+}
+
+/* Do it, without the lock meanwhile, and tell the loop. */
+static void do_job(struct cv_loop *loop, struct job *job)
+{
+    pthread_mutex_unlock(&loop->lock);
+    job->work(job->user);
+    pthread_mutex_lock(&loop->lock);
+    /* Not counted: what was begun is also reported. */
+    job->post = (struct post){.fn = finish_job, .user = job};
+    queue_put(&loop->posts, &job->post);
+    wake_up(loop);
+}
+
 static void *run_worker(void *user)
 {
     struct cv_loop *loop = user;
 
     pthread_mutex_lock(&loop->lock);
     for (;;) {
-        struct job *job = loop->jobs;
-
-        if (!job && loop->quit)
+        if (!loop->jobs && loop->quit)
             break;
-        if (!job) {
+        if (!loop->jobs) {
             pthread_cond_wait(&loop->jobs_wait, &loop->lock);
             continue;
         }
-        loop->jobs = job->next;
-        if (!loop->jobs)
-            loop->jobs_end = &loop->jobs;
-        loop->jobs_n--;
-        pthread_mutex_unlock(&loop->lock);
-        job->work(job->user);
-        pthread_mutex_lock(&loop->lock);
-        /* Not counted: what was begun is also reported. */
-        job->post = (struct post){.fn = finish_job, .user = job};
-        queue_put(&loop->posts, &job->post);
-        wake_up(loop);
+        loop->doing = take_job(loop, &loop->jobs);
+        do_job(loop, loop->doing);
+        loop->doing = NULL;
+        pthread_cond_broadcast(&loop->job_over);
     }
     pthread_mutex_unlock(&loop->lock);
     return NULL;
@@ -860,4 +879,20 @@ int cv_loop_work(struct cv_loop *loop, cv_loop_fn work, cv_loop_fn done,
         return CV_ERR_LIMIT;
     }
     return CV_OK;
+}
+
+void cv_loop_work_now(struct cv_loop *loop, const void *user)
+{
+    struct job **at;
+
+    pthread_mutex_lock(&loop->lock);
+    for (at = &loop->jobs; *at; at = &(*at)->next)
+        if ((*at)->user == user)
+            break;
+    if (*at)
+        do_job(loop, take_job(loop, at));
+    /* The job itself is the loop's to free, which is us. */
+    while (loop->doing && loop->doing->user == user)
+        pthread_cond_wait(&loop->job_over, &loop->lock);
+    pthread_mutex_unlock(&loop->lock);
 }

@@ -67,4 +67,7 @@ void cv_resolve_cancel(struct cv_resolve *r);
  * For libraries that block. */
 CV_MUST_USE int cv_loop_work(struct cv_loop *loop, cv_loop_fn work,
                              cv_loop_fn done, void *user);
+/* Have the work that was given with `user` behind us: what has not begun is
+ * run in this thread, what has is waited for.  done(user) comes as ever. */
+void cv_loop_work_now(struct cv_loop *loop, const void *user);
 #endif

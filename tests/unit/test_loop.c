@@ -491,6 +491,55 @@ TEST(the_worker_takes_one_task_after_the_other)
     CHECK_EQ(done, 2 * TASKS);
 }
 
+static void work_here(void *user)
+{
+    struct task *t = user;
+
+    REQUIRE(!t->worked);
+    t->worked = true;
+}
+
+static void wait_for_go(void *user)
+{
+    struct task *t = user;
+    char c;
+
+    REQUIRE(read(t->number, &c, 1) == 1);
+    t->worked = true;
+}
+
+static void here_done(void *user)
+{
+    struct task *t = user;
+
+    REQUIRE(t->worked);
+    ++*t->done;
+}
+
+TEST(work_can_be_had_now)
+{
+    int pipes[2], next = 0, done = 0;
+
+    CHECK(pipe(pipes) == 0);
+    struct task slow = {pipes[0], &next, &done, false};
+    struct task quick = {0, &next, &done, false};
+
+    /* What waits behind slow work is done here… */
+    CHECK_EQ(cv_loop_work(loop, wait_for_go, here_done, &slow), CV_OK);
+    CHECK_EQ(cv_loop_work(loop, work_here, here_done, &quick), CV_OK);
+    cv_loop_work_now(loop, &quick);
+    CHECK(quick.worked);
+    CHECK_EQ(done, 0);
+    /* …what was begun is waited for, and what is unknown is not. */
+    CHECK_EQ(write(pipes[1], "x", 1), 1);
+    cv_loop_work_now(loop, &slow);
+    CHECK(slow.worked);
+    cv_loop_work_now(loop, &next);
+    turn_until(&done, 2);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
 static void nothing(void *user)
 {
     (void)user;
@@ -845,6 +894,7 @@ RUN_TESTS(IN_LOOP(an_idle_loop_has_few_files_and_no_thread),
           IN_LOOP(descriptors_are_watched_as_asked),
           IN_LOOP(files_are_always_ready), IN_LOOP(signals_arrive_in_the_loop),
           IN_LOOP(the_worker_takes_one_task_after_the_other),
+          IN_LOOP(work_can_be_had_now),
           IN_LOOP(a_result_is_delivered_though_the_queue_is_full),
           IN_LOOP(literals_need_no_names),
           IN_LOOP(localhost_is_known_without_a_network))
