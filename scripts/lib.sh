@@ -8,7 +8,7 @@ jobs=$(nproc 2>/dev/null || echo 2)
 build_packages=(gcc cmake ninja-build pkg-config git ca-certificates
     libopendht-c-dev libopendht-dev libgnutls28-dev nettle-dev libevent-dev
     libngtcp2-dev libngtcp2-crypto-gnutls-dev libjansson-dev
-    libminiupnpc-dev libwslay-dev)
+    libminiupnpc-dev libwslay-dev libsqlite3-dev)
 demo_packages=(vim tmux)
 test_packages=(vim neovim tmux libcmocka-dev zlib1g-dev clang
     libclang-rt-14-dev iproute2 nftables conntrack dhtnode procps

@@ -233,15 +233,35 @@ uint64_t cv_document_client(const struct cv_document *d)
 
 /* ---- what is kept ---- */
 
-bool cv_document_is_kept(const struct cv_document *d)
+uint64_t cv_document_mark(const struct cv_document *d)
 {
-    return !d->config.journal || cv_journal_clean(d->config.journal);
+    return d->config.journal ? cv_journal_mark(d->config.journal) : 0;
+}
+
+bool cv_document_has_kept(const struct cv_document *d, uint64_t mark)
+{
+    return !d->config.journal || cv_journal_has_kept(d->config.journal, mark);
+}
+
+/* So many commits are made, and the last is written with what is in the journal
+ * now.  With no room to remember it, it counts with those after it. */
+static void note_commit(struct cv_document *d)
+{
+    if (d->n_unkept == CV_DOCUMENT_UNKEPT)
+        d->n_unkept--;
+    d->unkept[d->n_unkept].mark = cv_document_mark(d);
+    d->unkept[d->n_unkept++].commits = d->commits;
 }
 
 static void update_kept(struct cv_document *d)
 {
-    if (cv_document_is_kept(d))
-        d->kept = d->commits;
+    unsigned n = 0;
+
+    while (n < d->n_unkept && cv_document_has_kept(d, d->unkept[n].mark))
+        d->kept = d->unkept[n++].commits;
+    d->n_unkept -= n;
+    if (n)
+        memmove(d->unkept, d->unkept + n, d->n_unkept * sizeof(d->unkept[0]));
 }
 
 static void tell_kept_soon(struct cv_document *d)
@@ -264,21 +284,19 @@ void cv_document_counts(const struct cv_document *d, uint64_t *commits,
                         uint64_t *kept, uint64_t *shared)
 {
     *commits = d->commits;
-    *kept = cv_document_is_kept(d) ? d->commits : d->kept;
+    *kept = d->kept;
+    for (unsigned i = 0; i < d->n_unkept; i++)
+        if (cv_document_has_kept(d, d->unkept[i].mark))
+            *kept = d->unkept[i].commits;
     *shared = d->shared;
 }
 
 /* Write it to the journal; what cannot be written waits there. */
 static int keep(struct cv_document *d, struct cv_bytes update)
 {
-    int err;
-
-    if (!d->config.journal)
-        return CV_OK;
-    err = cv_journal_append(d->config.journal, d->config.id, update);
-    if (err != CV_OK)
-        cv_document_wake(d);
-    return err;
+    return d->config.journal
+               ? cv_journal_append(d->config.journal, d->config.id, update)
+               : CV_OK;
 }
 
 /* Big updates are rare: do not hold their memory for ever. */
@@ -427,6 +445,7 @@ int cv_document_commit(struct cv_document *d, uint64_t *seq)
         *seq = d->commits;
     if (!changed)
         return err;
+    note_commit(d);
     update_kept(d);
     tell_kept_soon(d);
     return err;
@@ -522,7 +541,7 @@ int cv_document_take(struct cv_document *d, struct cv_bytes update,
         return err;
     if (d->news.len) {
         if (keep(d, cv_writer_bytes(&d->news)) != CV_OK)
-            cv_debug(d->config.log, "document: update not stored yet");
+            cv_debug(d->config.log, "document: update cannot be stored yet");
         /* A viewer could forge, so nobody takes text from one. */
         if (d->role >= CV_ROLE_EDITOR)
             cv_links_update(d, cv_writer_bytes(&d->news), from, by);
@@ -540,8 +559,8 @@ int cv_document_replay(struct cv_document *d, struct cv_bytes update)
     struct cv_doc_applied applied;
     int err = cv_document_take(d, update, NULL, 0, &applied);
 
-    if (err == CV_OK && !cv_document_is_kept(d))
-        err = CV_ERR_IO;
+    if (err == CV_OK && d->config.journal)
+        err = cv_journal_flush(d->config.journal);
     if (d->text_changed && d->events.text_done)
         d->events.text_done(d->user);
     return err;
@@ -570,12 +589,11 @@ cv_time cv_document_deadline(const struct cv_document *d)
 
 void cv_document_step(struct cv_document *d, cv_time now)
 {
-    bool kept = cv_document_is_kept(d);
-
     if (d->config.journal)
         cv_journal_step(d->config.journal, now);
     update_kept(d);
-    if (!kept && d->kept != d->told_kept)
+    /* The journal has gathered them. */
+    if (d->config.journal && d->kept != d->told_kept)
         d->kept_due = now;
     cv_links_step(d, now);
     cv_people_step(d, now);

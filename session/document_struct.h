@@ -21,6 +21,8 @@
 /* Clients whose units updates of a link wait for; with more it is settled when
  * nothing waits at all. */
 #define CV_DOCUMENT_NEEDS 32
+/* The same for commits that are being written. */
+#define CV_DOCUMENT_UNKEPT 64
 
 /* Kinds of messages, as in document_impl.h. */
 enum cv_document_message {
@@ -108,7 +110,9 @@ struct cv_document_link {
         uint64_t client, end;
     } needs[CV_DOCUMENT_NEEDS];
     unsigned n_needs;
-    bool needs_all; /* there were more */
+    bool needs_all;           /* there were more */
+    uint64_t received_marked; /* so many can be acked when… */
+    uint64_t ack_mark;        /* …the journal has kept this */
     cv_time ack_due;
     cv_time repair_due; /* CV_NEVER: nothing happened since the last */
     /* A step1 that came while the answer to the last still waits. */
@@ -135,6 +139,11 @@ struct cv_document {
     uint64_t told_kept;
     uint64_t told_shared;
     cv_time kept_due;
+    struct {
+        uint64_t mark;    /* when the journal has kept this… */
+        uint64_t commits; /* …so many commits are kept */
+    } unkept[CV_DOCUMENT_UNKEPT];
+    unsigned n_unkept;
 
     struct cv_writer update; /* scratch */
     struct cv_writer news;
@@ -185,8 +194,9 @@ void cv_document_on_text(void *user, const struct cv_text_change *change);
 void cv_document_change_client(struct cv_document *d);
 /* Give back the memory of a scratch writer that has become large. */
 void cv_document_trim(struct cv_writer *w);
-/* Is everything that was applied in the journal? */
-bool cv_document_is_kept(const struct cv_document *d);
+/* What the journal has to have kept for all that was applied so far. */
+uint64_t cv_document_mark(const struct cv_document *d);
+bool cv_document_has_kept(const struct cv_document *d, uint64_t mark);
 
 /* --- sync.c --- */
 /* Pass an update to all neighbours in step except `from`.  `by`: the replica

@@ -1,19 +1,15 @@
-#include "session/journal_struct.h"
-
-#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "base/crypto.h"
+#include "session/journal_old.h"
+#include "session/journal_struct.h"
+#include "session/salvage.h"
 
 /* Opening: which slot, what is in it, and what others left. */
-
-#define ASIDE_MAX 100 /* damaged files; the last is overwritten */
-
-/* ---- finding the file ---- */
 
 static void explain_open(char *why, size_t why_len, int err, const char *path,
                          int error)
@@ -40,173 +36,251 @@ static void explain_open(char *why, size_t why_len, int err, const char *path,
                  path);
         break;
     default:
-        snprintf(why, why_len, "cannot open %s: %s", path,
-                 error ? strerror(error) : cv_strerror(err));
+        if (error == ENOSPC || error == EDQUOT)
+            snprintf(why, why_len, "cannot open %s: the disk is full", path);
+        else
+            snprintf(why, why_len, "cannot open %s: %s", path,
+                     error ? strerror(error) : cv_strerror(err));
         break;
     }
 }
 
-/* Find the slot to use, by mode; on success `fd` is locked and `path` set. */
-static int choose_slot(const struct cv_journal_config *config, int *fd,
-                       char path[CV_JOURNAL_PATH])
-{
-    bool busy = false, found = false;
-    unsigned slot;
-    int err;
+/* ---- what is in a damaged store ---- */
 
-    for (slot = 0; slot < CV_JOURNAL_SLOTS; slot++) {
-        if (!cv_journal_slot_path(path, config->dir, &config->session, slot))
-            return CV_ERR_IO;
-        err = cv_journal_open_locked(fd, path);
-        if (err == CV_ERR_NOTFOUND)
-            continue;
-        found = true;
-        if (config->mode == CV_JOURNAL_CREATE) {
-            if (*fd >= 0)
-                close(*fd);
-            return CV_ERR_EXISTS;
-        }
-        if (err != CV_ERR_BUSY)
-            return err;
-        close(*fd);
-        busy = true;
+/* Rows that were found, to be put in order. */
+struct finds {
+    struct cv_writer data;
+    struct find {
+        uint64_t seq;
+        size_t at;
+        uint32_t len;
+        uint8_t kind;
+    } * rows;
+    size_t n;
+    size_t cap;
+};
+
+static int note_find(void *user, const struct cv_store_row *row)
+{
+    struct finds *f = user;
+
+    if (row->data.len > CV_JOURNAL_RECORD)
+        return CV_OK;
+    if (f->n == f->cap) {
+        size_t cap = f->cap ? 2 * f->cap : 256;
+        struct find *rows = realloc(f->rows, cap * sizeof(*rows));
+
+        if (!rows)
+            return CV_ERR_NOMEM;
+        f->rows = rows;
+        f->cap = cap;
     }
-    if (config->mode == CV_JOURNAL_RESUME)
-        return busy ? CV_ERR_BUSY : CV_ERR_NOTFOUND;
-    assert(config->mode == CV_JOURNAL_EITHER || !found);
-    for (slot = 0; slot < CV_JOURNAL_SLOTS; slot++) {
-        if (!cv_journal_slot_path(path, config->dir, &config->session, slot))
-            return CV_ERR_IO;
-        err = cv_journal_create_locked(fd, path);
-        if (err != CV_ERR_EXISTS)
-            return err;
-    }
-    return CV_ERR_BUSY;
+    f->rows[f->n++] = (struct find){row->seq, f->data.len,
+                                    (uint32_t)row->data.len, row->kind};
+    return cv_put_raw(&f->data, row->data.data, row->data.len);
 }
 
-/* Unfinished compactions of a process that was killed.  We hold the lock. */
-static void remove_leftovers(const struct cv_journal *j)
+static int by_seq(const void *a, const void *b)
 {
-    const char *name = strrchr(j->path, '/') + 1;
-    size_t len = strlen(name);
-    DIR *dir = opendir(j->dir);
-    struct dirent *entry;
+    const struct find *x = a, *y = b;
 
-    if (!dir)
-        return;
-    while ((entry = readdir(dir)))
-        if (strncmp(entry->d_name, name, len) == 0 &&
-            strncmp(entry->d_name + len, CV_JOURNAL_TMP,
-                    sizeof(CV_JOURNAL_TMP) - 1) == 0)
-            unlinkat(dirfd(dir), entry->d_name, 0);
-    closedir(dir);
+    return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+/* `rows` and the number of them that are updates. */
+static int salvage(struct cv_bytes file, struct cv_bytes wal,
+                   struct cv_writer *rows, size_t *updates)
+{
+    struct finds f = {0};
+    uint64_t last = 0;
+    int err;
+
+    cv_writer_init_heap(&f.data, SIZE_MAX);
+    err = cv_salvage_rows(file, wal, note_find, &f);
+    if (f.n)
+        qsort(f.rows, f.n, sizeof(*f.rows), by_seq);
+    *updates = 0;
+    for (size_t i = 0; i < f.n && err == CV_OK; i++) {
+        const struct find *r = &f.rows[i];
+
+        if (r->seq == last)
+            continue;
+        last = r->seq;
+        *updates += r->kind == CV_JOURNAL_UPDATE;
+        err = cv_journal_put_row(rows, r->kind,
+                                 CV_BYTES(f.data.data + r->at, r->len));
+    }
+    if (f.data.len)
+        cv_wipe(f.data.data, f.data.len);
+    cv_writer_fini(&f.data);
+    free(f.rows);
+    return err;
+}
+
+/* The damaged files get another name, and what is good of them a new file
+ * under the old one. */
+static int replace_damaged(const struct cv_journal_place *p, struct cv_log *log,
+                           char *why, size_t why_len, struct cv_store_error *e)
+{
+    uint8_t *file = NULL, *wal = NULL;
+    size_t file_len = 0, wal_len = 0, updates = 0;
+    char aside[CV_JOURNAL_PATH] = "";
+    struct cv_writer rows;
+
+    cv_writer_init_heap(&rows, SIZE_MAX);
+    e->error = 0;
+    e->err = cv_journal_read_file(p->db, &file, &file_len);
+    if (e->err == CV_OK)
+        e->err = cv_journal_read_file(p->wal, &wal, &wal_len);
+    if (e->err == CV_OK)
+        e->err = salvage(CV_BYTES(file, file_len), CV_BYTES(wal, wal_len),
+                         &rows, &updates);
+    if (e->err == CV_OK &&
+        cv_journal_replace(p, cv_writer_bytes(&rows), aside, e) == CV_OK) {
+        cv_warn(log, "journal: damaged, updates=%zu, bytes=%zu", updates,
+                rows.len);
+        snprintf(why, why_len,
+                 "the record of this session was damaged; %zu change%s of it "
+                 "could be read and %s taken over, the rest comes from the "
+                 "others; the damaged file is kept as %s",
+                 updates, updates == 1 ? "" : "s", updates == 1 ? "is" : "are",
+                 aside);
+    }
+    if (rows.len)
+        cv_wipe(rows.data, rows.len);
+    cv_writer_fini(&rows);
+    free(file);
+    free(wal);
+    return e->err;
+}
+
+/* ---- what is in a place ---- */
+
+static int ignore_row(void *user, const struct cv_store_row *row)
+{
+    (void)user, (void)row;
+    return CV_OK;
+}
+
+/* Open it if all of it is good. */
+static int open_whole(const struct cv_journal_place *p, struct cv_store **out,
+                      struct cv_store_error *e)
+{
+    struct cv_store *s = NULL;
+    uint8_t *wal = NULL;
+    size_t len = 0;
+    bool whole;
+
+    *e = (struct cv_store_error){cv_journal_place_check(p), 0};
+    if (e->err == CV_OK)
+        e->err = cv_journal_read_file(p->wal, &wal, &len);
+    if (e->err != CV_OK)
+        return e->err;
+    whole = cv_salvage_wal_is_whole(CV_BYTES(wal, len));
+    free(wal);
+    if (!whole)
+        return e->err = CV_ERR_FORMAT;
+    if (cv_store_open(&s, p->db, e) != CV_OK)
+        return e->err;
+    if (cv_store_check(s, e) == CV_OK &&
+        cv_store_each(s, 0, ignore_row, NULL, e) == CV_OK && len)
+        cv_store_checkpoint(s, 0); /* a crash left it */
+    if (e->err == CV_OK)
+        *out = s;
+    else
+        cv_store_close(s, false);
+    return e->err;
+}
+
+/* The records of a file of the older form, and whether it is damaged. */
+static int read_old(const char *path, struct cv_writer *rows, bool *damaged)
+{
+    enum cv_journal_old_end end = CV_JOURNAL_OLD_WHOLE;
+    uint8_t *file = NULL;
+    size_t len = 0;
+    int err = cv_journal_read_file(path, &file, &len);
+
+    if (err == CV_OK)
+        err = cv_journal_old_read(CV_BYTES(file, len), &end, rows);
+    if (len)
+        cv_wipe(file, len);
+    free(file);
+    *damaged = end == CV_JOURNAL_OLD_DAMAGED;
+    return err;
+}
+
+/* Take over a file of the older form, in one transaction; it goes then. */
+static int migrate(const struct cv_journal_place *p, struct cv_store **store,
+                   struct cv_log *log, char *why, size_t why_len,
+                   struct cv_store_error *e)
+{
+    char aside[CV_JOURNAL_PATH];
+    struct cv_writer rows;
+    bool damaged = false;
+
+    cv_writer_init_heap(&rows, SIZE_MAX);
+    *e = (struct cv_store_error){read_old(p->old, &rows, &damaged), 0};
+    if (e->err == CV_OK && *store)
+        e->err = cv_store_write(*store, cv_writer_bytes(&rows), false, e);
+    else if (e->err == CV_OK &&
+             cv_store_create(p->db, cv_writer_bytes(&rows), e) == CV_OK)
+        open_whole(p, store, e);
+    if (rows.len)
+        cv_wipe(rows.data, rows.len);
+    if (e->err == CV_OK)
+        cv_info(log, "journal: took over the older file, bytes=%zu", rows.len);
+    cv_writer_fini(&rows);
+    if (e->err != CV_OK)
+        return e->err;
+    if (!damaged)
+        (void)remove(p->old);
+    else if (cv_journal_set_old_aside(p, aside) == CV_OK)
+        snprintf(why, why_len,
+                 "the record of this session was damaged; what could be read "
+                 "is taken over, the rest comes from the others; the damaged "
+                 "file is kept as %s",
+                 aside);
+    return CV_OK;
+}
+
+/* Bring a locked place into order, whatever is there, and open it. */
+static int open_place(const struct cv_journal_place *p, struct cv_store **out,
+                      struct cv_log *log, char *why, size_t why_len,
+                      struct cv_store_error *e)
+{
+    *out = NULL;
+    open_whole(p, out, e);
+    if (e->err == CV_ERR_FORMAT &&
+        replace_damaged(p, log, why, why_len, e) == CV_OK)
+        open_whole(p, out, e);
+    if (e->err != CV_OK && e->err != CV_ERR_NOTFOUND)
+        return e->err;
+    if (p->old_fd >= 0)
+        return migrate(p, out, log, why, why_len, e);
+    if (e->err == CV_ERR_NOTFOUND &&
+        cv_store_create(p->db, CV_BYTES(NULL, 0), e) == CV_OK)
+        open_whole(p, out, e);
+    return e->err;
 }
 
 /* ---- reading it ---- */
 
-struct loading {
-    struct cv_journal *j;
-    int err;
-    bool only_new_facts;
-};
-
-static int load_record(void *user, uint8_t type, struct cv_bytes payload)
+/* Facts go to memory, documents are noted. */
+static int load_row(void *user, const struct cv_store_row *row)
 {
-    struct loading *l = user;
+    struct cv_journal *j = user;
     struct cv_bytes key, value;
     uint32_t document;
     uint8_t fact;
+    int err = CV_OK;
 
-    if (type == CV_JOURNAL_FACT &&
-        cv_journal_split_fact(payload, &fact, &key, &value)) {
-        if (l->only_new_facts && cv_journal_find_fact(l->j, fact, key))
-            return CV_OK;
-        l->err = cv_journal_set_fact(l->j, fact, key, value);
-        if (l->err == CV_ERR_LIMIT)
-            l->err = CV_OK;
-    } else if (type == CV_JOURNAL_UPDATE && !l->only_new_facts &&
-               cv_journal_split_update(payload, &document, &value)) {
-        l->err = cv_journal_note_document(l->j, document);
+    if (cv_journal_split_fact(row, &fact, &key, &value)) {
+        err = cv_journal_set_fact(j, fact, key, value);
+        if (err == CV_ERR_LIMIT)
+            err = CV_OK;
+    } else if (cv_journal_split_update(row, &document, &value)) {
+        err = cv_journal_note_document(j, document);
     }
-    return l->err;
-}
-
-/* The damaged file gets another name, and what was good of it a new file under
- * the old one. */
-static int set_aside(struct cv_journal *j, struct cv_bytes good, char *why,
-                     size_t why_len)
-{
-    char aside[CV_JOURNAL_PATH + 32];
-    int fd = -1;
-    int err;
-
-    for (unsigned i = 1; i <= ASIDE_MAX; i++) {
-        snprintf(aside, sizeof(aside), "%s.damaged-%u", j->path, i);
-        if (access(aside, F_OK) < 0)
-            break;
-    }
-    if (rename(j->path, aside) < 0)
-        return CV_ERR_IO;
-    err = cv_journal_create_locked(&fd, j->path);
-    if (err != CV_OK)
-        return CV_ERR_IO;
-    if (good.len < CV_JOURNAL_HEADER)
-        good = CV_BYTES(cv_journal_magic, sizeof(cv_journal_magic));
-    if (cv_journal_write_at(fd, 0, good.data, good.len) != 0) {
-        close(fd);
-        return CV_ERR_IO;
-    }
-    close(j->fd);
-    j->fd = fd;
-    j->size = (off_t)good.len;
-    j->unsynced = true;
-    snprintf(why, why_len,
-             "the record of this session was damaged; what could be read is "
-             "taken over, and the damaged file is kept as %s",
-             aside);
-    cv_warn(j->log, "journal: damaged, kept=%zu", good.len);
-    return CV_OK;
-}
-
-/* Read what the file holds, and bring it into order. */
-static int load(struct cv_journal *j, char *why, size_t why_len)
-{
-    struct loading l = {.j = j};
-    enum cv_journal_end end;
-    uint8_t *data = NULL;
-    size_t len = 0, good;
-    int err = cv_journal_read_file(j->fd, &data, &len);
-
-    if (err != CV_OK)
-        return err;
-    end = cv_journal_parse(CV_BYTES(data, len), &good, load_record, &l);
-    j->size = (off_t)good;
-    switch (end) {
-    case CV_JOURNAL_END_WHOLE:
-        break;
-    case CV_JOURNAL_END_TORN:
-        cv_info(j->log, "journal: torn end cut, bytes=%zu", len - good);
-        if (good < CV_JOURNAL_HEADER) {
-            if (cv_journal_write_at(j->fd, 0, cv_journal_magic,
-                                    sizeof(cv_journal_magic)) != 0)
-                err = CV_ERR_IO;
-            j->size = CV_JOURNAL_HEADER;
-        }
-        if (err == CV_OK && ftruncate(j->fd, j->size) < 0)
-            err = CV_ERR_IO;
-        break;
-    case CV_JOURNAL_END_DAMAGED:
-    case CV_JOURNAL_END_ALIEN:
-        err = set_aside(j, CV_BYTES(data, good), why, why_len);
-        break;
-    case CV_JOURNAL_END_NEWER:
-        err = CV_ERR_VERSION;
-        break;
-    case CV_JOURNAL_END_STOPPED:
-        err = l.err;
-        break;
-    }
-    free(data);
     return err;
 }
 
@@ -214,119 +288,213 @@ static int load(struct cv_journal *j, char *why, size_t why_len)
 
 struct adopting {
     struct cv_journal *j;
-    bool updates;
-    int err;
+    struct cv_journal *other; /* its facts only */
 };
 
-static int adopt_record(void *user, uint8_t type, struct cv_bytes payload)
+static int adopt_row(void *user, const struct cv_store_row *row)
 {
-    struct adopting *a = user;
-    struct cv_bytes key, value;
+    const struct adopting *a = user;
+    struct cv_bytes update;
     uint32_t document;
-    uint8_t fact;
 
-    if (type == CV_JOURNAL_UPDATE && a->updates &&
-        cv_journal_split_update(payload, &document, &value))
-        a->err = cv_journal_append(a->j, document, value);
-    else if (type == CV_JOURNAL_FACT &&
-             cv_journal_split_fact(payload, &fact, &key, &value) && fact &&
-             !cv_journal_find_fact(a->j, fact, key))
-        a->err = cv_journal_put(a->j, fact, key, value);
-    return a->err;
+    if (cv_journal_split_update(row, &document, &update))
+        return cv_journal_append(a->j, document, update);
+    return load_row(a->other, row);
 }
 
-/* Take over what another agent of ours left, or (while that is running) only
- * what it knows. */
-static void adopt(struct cv_journal *j, const char *path)
+/* What `other` knows and `j` does not; with `put` it is written, too. */
+static int adopt_facts(struct cv_journal *j, const struct cv_journal *other,
+                       bool put)
 {
-    struct adopting a = {.j = j};
-    enum cv_journal_end end;
-    uint8_t *data = NULL;
-    size_t len = 0, good;
-    int fd = -1;
-    int err = cv_journal_open_locked(&fd, path);
+    int err = CV_OK;
 
-    if (err != CV_OK && err != CV_ERR_BUSY)
-        return;
-    a.updates = err == CV_OK;
-    if (cv_journal_read_file(fd, &data, &len) == CV_OK) {
-        end = cv_journal_parse(CV_BYTES(data, len), &good, adopt_record, &a);
-        /* A damaged one stays for when it is opened itself. */
-        if (a.updates && a.err == CV_OK &&
-            (end == CV_JOURNAL_END_WHOLE || end == CV_JOURNAL_END_TORN)) {
-            /* The copy has to be as safe as the original was. */
-            if (fdatasync(j->fd) == 0 && unlink(path) == 0)
-                cv_info(j->log, "journal: took over another agent's, bytes=%zu",
-                        good);
-        }
-        cv_wipe(data, len);
-        free(data);
+    for (size_t i = 0; i < other->n_facts && err == CV_OK; i++) {
+        const struct cv_journal_entry *f = &other->facts[i];
+        struct cv_bytes key = CV_BYTES(f->bytes, f->key_len);
+        struct cv_bytes value = CV_BYTES(f->bytes + f->key_len, f->value_len);
+
+        if (!f->type || cv_journal_find_fact(j, f->type, key))
+            continue;
+        err = put ? cv_journal_put(j, (enum cv_journal_fact)f->type, key, value)
+                  : cv_journal_set_fact(j, f->type, key, value);
     }
-    close(fd);
+    return err;
+}
+
+/* Only what another agent knows, while it is running. */
+static void read_facts(struct cv_journal *j, const char *db)
+{
+    struct cv_store_error e;
+    struct cv_store *s = NULL;
+
+    if (cv_store_open_to_read(&s, db, &e) == CV_OK &&
+        cv_store_each(s, CV_JOURNAL_FACT, load_row, j, &e) != CV_OK)
+        cv_debug(j->log, "journal: not read to the end, error=%d", e.err);
+    cv_store_close(s, false);
+}
+
+/* Everything; then it is ours, and goes there. */
+static void take_over(struct adopting *a, struct cv_journal_place *p, char *why,
+                      size_t why_len)
+{
+    struct cv_store_error e;
+    struct cv_store *s = NULL;
+    bool taken = open_place(p, &s, a->j->log, why, why_len, &e) == CV_OK &&
+                 cv_store_each(s, 0, adopt_row, a, &e) == CV_OK &&
+                 adopt_facts(a->j, a->other, true) == CV_OK &&
+                 cv_journal_flush(a->j) == CV_OK &&
+                 /* The copy has to be as safe as the original was. */
+                 cv_store_sync(a->j->store, &e) == CV_OK;
+
+    if (taken)
+        cv_info(a->j->log, "journal: took over another agent's, bytes=%llu",
+                (unsigned long long)cv_store_bytes(s));
+    cv_store_close(s, false);
+    if (taken)
+        cv_journal_place_remove(p);
+    else
+        cv_journal_place_unlock(p);
+}
+
+/* Take over what another agent of ours left. */
+static void adopt(struct cv_journal *j, struct cv_journal_place *p, char *why,
+                  size_t why_len)
+{
+    struct adopting a = {j, NULL};
+    int err;
+
+    if (!cv_journal_place_is_used(p))
+        return;
+    a.other = cv_journal_alloc();
+    if (!a.other)
+        return;
+    err = cv_journal_place_lock(p);
+    if (err == CV_OK) {
+        take_over(&a, p, why, why_len);
+    } else if (err == CV_ERR_BUSY && cv_journal_place_check(p) == CV_OK) {
+        read_facts(a.other, p->db);
+        (void)adopt_facts(j, a.other, true);
+    }
+    cv_journal_free(a.other);
+}
+
+/* ---- opening ---- */
+
+/* Find the slot to use, by mode; on success `place` is locked.  `*busy`:
+ * another agent has this session. */
+static int choose_slot(const struct cv_journal_config *config,
+                       struct cv_journal_place *place, unsigned *slot,
+                       bool *busy)
+{
+    bool found = false;
+    int err;
+
+    *busy = false;
+    for (*slot = 0; *slot < CV_JOURNAL_SLOTS; ++*slot) {
+        if (!cv_journal_place_init(place, config->dir, &config->session, *slot))
+            return CV_ERR_IO;
+        if (!cv_journal_place_is_used(place))
+            continue;
+        found = true;
+        if (config->mode == CV_JOURNAL_CREATE)
+            return CV_ERR_EXISTS;
+        err = cv_journal_place_lock(place);
+        if (err != CV_ERR_BUSY)
+            return err;
+        *busy = true;
+    }
+    if (config->mode == CV_JOURNAL_RESUME)
+        return found ? CV_ERR_BUSY : CV_ERR_NOTFOUND;
+    for (*slot = 0; *slot < CV_JOURNAL_SLOTS; ++*slot) {
+        if (!cv_journal_place_init(place, config->dir, &config->session, *slot))
+            return CV_ERR_IO;
+        if (cv_journal_place_is_used(place))
+            continue;
+        err = cv_journal_place_lock(place);
+        if (err != CV_ERR_BUSY)
+            return err;
+    }
+    return CV_ERR_BUSY;
+}
+
+static int make_private_dir(const char *dir, char *why, size_t why_len)
+{
+    int err = cv_private_dir(dir);
+
+    if (err == CV_ERR_PERM)
+        snprintf(why, why_len,
+                 "the folder %s must belong to you and be closed to "
+                 "others: chmod 700",
+                 dir);
+    else if (err != CV_OK)
+        snprintf(why, why_len, "cannot make the folder %s: %s", dir,
+                 cv_strerror(err));
+    return err;
+}
+
+/* Everything but the choice of the slot. */
+static int load(struct cv_journal *j, const struct cv_journal_config *config,
+                unsigned slot, char *why, size_t why_len,
+                struct cv_store_error *e)
+{
+    struct cv_journal_place *other;
+
+    if (open_place(&j->place, &j->store, j->log, why, why_len, e) != CV_OK ||
+        cv_store_each(j->store, 0, load_row, j, e) != CV_OK)
+        return e->err;
+    j->log_bytes = cv_store_bytes(j->store);
+    other = config->mode == CV_JOURNAL_CREATE ? NULL : malloc(sizeof(*other));
+    for (unsigned i = 0; other && i < CV_JOURNAL_SLOTS; i++)
+        if (i != slot &&
+            cv_journal_place_init(other, config->dir, &config->session, i))
+            adopt(j, other, why, why_len);
+    free(other);
+    e->err = cv_journal_put(j, CV_FACT_SESSION, CV_BYTES(NULL, 0),
+                            CV_BYTES(config->session.b, CV_KEY_LEN));
+    return e->err;
 }
 
 int cv_journal_open(struct cv_journal **out,
                     const struct cv_journal_config *config, cv_time now,
                     char *why, size_t why_len)
 {
+    struct cv_store_error e = {CV_OK, 0};
     struct cv_journal *j;
-    struct cv_bytes known;
-    int err;
+    unsigned slot = 0;
+    bool busy;
 
     if (why_len)
         why[0] = '\0';
-    err = cv_private_dir(config->dir);
-    if (err != CV_OK) {
-        if (err == CV_ERR_PERM)
-            snprintf(why, why_len,
-                     "the folder %s must belong to you and be closed to "
-                     "others: chmod 700",
-                     config->dir);
-        else
-            snprintf(why, why_len, "cannot make the folder %s: %s", config->dir,
-                     cv_strerror(err));
-        return err;
-    }
+    e.err = make_private_dir(config->dir, why, why_len);
+    if (e.err != CV_OK)
+        return e.err;
     j = cv_journal_alloc();
     if (!j)
         return CV_ERR_NOMEM;
-    j->loop = config->loop;
     j->log = config->log;
     j->session = config->session;
-    j->sync_due = now;
-    j->compact_after = now;
+    j->commit_after = j->compact_after = now;
     snprintf(j->dir, sizeof(j->dir), "%s", config->dir);
 
     errno = 0;
-    err = choose_slot(config, &j->fd, j->path);
-    if (err == CV_OK) {
-        j->dir_unsynced = true;
-        remove_leftovers(j);
-        err = load(j, why, why_len);
-    }
-    if (err != CV_OK) {
-        explain_open(why, why_len, err, j->path, errno);
+    e.err = choose_slot(config, &j->place, &slot, &busy);
+    e.error = errno;
+    if (e.err == CV_OK)
+        load(j, config, slot, why, why_len, &e);
+    if (e.err != CV_OK) {
+        explain_open(why, why_len, e.err, j->place.db, e.error);
+        j->place.db[0] = '\0';
         cv_journal_free(j);
-        return err;
+        return e.err;
     }
-    if (config->mode != CV_JOURNAL_CREATE)
-        for (unsigned slot = 0; slot < CV_JOURNAL_SLOTS; slot++) {
-            char path[CV_JOURNAL_PATH];
-
-            if (cv_journal_slot_path(path, config->dir, &config->session,
-                                     slot) &&
-                strcmp(path, j->path) != 0)
-                adopt(j, path);
-        }
-    known = CV_BYTES(config->session.b, CV_KEY_LEN);
-    err = cv_journal_put(j, CV_FACT_SESSION, CV_BYTES(NULL, 0), known);
-    if (err != CV_OK) {
-        explain_open(why, why_len, err, j->path, errno);
-        cv_journal_free(j);
-        return err;
-    }
-    /* From here on trouble is told as it comes. */
+    if (busy && why_len && !why[0])
+        snprintf(why, why_len,
+                 "another editor of yours has this session open, too: this "
+                 "one takes part beside it, with a record of its own");
+    /* From here on trouble is told as it comes, and the worker writes. */
+    j->loop = config->loop;
     j->trouble = config->trouble;
+    j->wake = config->wake;
     j->user = config->user;
     *out = j;
     return CV_OK;
@@ -334,40 +502,47 @@ int cv_journal_open(struct cv_journal **out,
 
 /* ---- what is stored ---- */
 
-static bool is_slot_name(const char *name)
-{
-    return strlen(name) == CV_JOURNAL_HASH_TEXT + 2 &&
-           name[CV_JOURNAL_HASH_TEXT] == '.' &&
-           name[CV_JOURNAL_HASH_TEXT + 1] >= '0' &&
-           name[CV_JOURNAL_HASH_TEXT + 1] < '0' + (int)CV_JOURNAL_SLOTS &&
-           strspn(name, "0123456789abcdef") == CV_JOURNAL_HASH_TEXT;
-}
-
+/* HASH.SLOT of the older form, or HASH.SLOT.db. */
 static int only_slots(const struct dirent *entry)
 {
-    return is_slot_name(entry->d_name);
+    const char *name = entry->d_name, *slot = name + CV_JOURNAL_HASH_TEXT + 1;
+
+    return strspn(name, "0123456789abcdef") == CV_JOURNAL_HASH_TEXT &&
+           slot[-1] == '.' && *slot >= '0' &&
+           *slot < '0' + (int)CV_JOURNAL_SLOTS &&
+           (!slot[1] || strcmp(slot + 1, ".db") == 0);
+}
+
+static void read_old_facts(struct cv_journal *j, const char *path)
+{
+    struct cv_writer rows;
+    bool damaged;
+
+    cv_writer_init_heap(&rows, SIZE_MAX);
+    if (read_old(path, &rows, &damaged) == CV_OK)
+        (void)cv_journal_each_row(cv_writer_bytes(&rows), load_row, j);
+    if (rows.len)
+        cv_wipe(rows.data, rows.len);
+    cv_writer_fini(&rows);
 }
 
 /* Add the facts of one file that are not known yet. */
-static void scan_file(struct cv_journal *j, int dir_fd, const char *name)
+static void scan_file(struct cv_journal *j, const char *dir, const char *name)
 {
-    struct loading l = {.j = j, .only_new_facts = true};
+    char expect[CV_JOURNAL_HASH_TEXT + 1], path[CV_JOURNAL_PATH];
+    struct cv_journal *other = cv_journal_alloc();
     struct cv_bytes key;
-    char expect[CV_JOURNAL_HASH_TEXT + 1];
-    uint8_t *data = NULL;
-    size_t len = 0, good;
-    int fd =
-        openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
-    if (fd < 0)
+    if (!other)
         return;
-    if (cv_journal_is_private(fd) &&
-        cv_journal_read_file(fd, &data, &len) == CV_OK) {
-        (void)cv_journal_parse(CV_BYTES(data, len), &good, load_record, &l);
-        cv_wipe(data, len);
-        free(data);
-    }
-    close(fd);
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    if (name[CV_JOURNAL_HASH_TEXT + 2])
+        read_facts(other, path);
+    else
+        read_old_facts(other, path);
+    (void)adopt_facts(j, other, false);
+    cv_journal_free(other);
+
     key = cv_journal_get(j, CV_FACT_SESSION, CV_BYTES(NULL, 0));
     if (key.len != CV_KEY_LEN)
         return;
@@ -382,14 +557,10 @@ void cv_journal_scan(const char *dir,
                      void (*fn)(void *user, const struct cv_journal *j),
                      void *user)
 {
-    int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct dirent **names = NULL;
     struct cv_journal *j = NULL;
-    int n;
+    int n = scandir(dir, &names, only_slots, alphasort);
 
-    if (dir_fd < 0)
-        return;
-    n = scandirat(dir_fd, ".", &names, only_slots, alphasort);
     for (int i = 0; i < n; i++) {
         const char *name = names[i]->d_name;
         bool last = i + 1 == n || memcmp(name, names[i + 1]->d_name,
@@ -398,7 +569,7 @@ void cv_journal_scan(const char *dir,
         if (!j)
             j = cv_journal_alloc();
         if (j)
-            scan_file(j, dir_fd, name);
+            scan_file(j, dir, name);
         if (j && last) {
             if (cv_journal_get(j, CV_FACT_SESSION, CV_BYTES(NULL, 0)).len)
                 fn(user, j);
@@ -409,5 +580,4 @@ void cv_journal_scan(const char *dir,
     for (int i = 0; i < n; i++)
         free(names[i]);
     free(names);
-    close(dir_fd);
 }

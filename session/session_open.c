@@ -22,6 +22,7 @@ static int begin(struct cv_session **out, struct cv_node *node,
         .loop = node->loop,
         .log = node->log,
         .trouble = cv_session_trouble,
+        .wake = cv_session_wake,
         .user = s,
     };
     int err;
@@ -129,8 +130,9 @@ static int begin_share(struct cv_session *s, const struct cv_keypair *secret,
     if (err != CV_OK)
         return err;
     cv_session_have_text(s);
-    if (!cv_journal_clean(s->journal))
-        return CV_ERR_IO;
+    err = cv_journal_flush(s->journal);
+    if (err != CV_OK)
+        return err;
     s->announced = true; /* the caller has the text */
     return meet(s, &grants, options->admission == CV_ADMIT_OPEN, options->role,
                 NULL);

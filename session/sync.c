@@ -745,21 +745,23 @@ int cv_document_link_input(struct cv_document_link *l, struct cv_bytes message)
 
 /* ---- timers ---- */
 
+/* Only what is integrated and in the journal is confirmed. */
 static void send_acks(struct cv_document_link *l, cv_time now)
 {
-    if (now < l->ack_due)
-        return;
-    /* Only what is integrated and in the journal is confirmed. */
-    if (!cv_document_is_kept(l->d) || !is_settled(l) ||
-        l->other_queued > ACKS_QUEUED) {
-        l->ack_due = now + CV_SECOND;
-        return;
+    if (now >= l->ack_due && l->received_marked == l->received_acked) {
+        if (!is_settled(l) || l->other_queued > ACKS_QUEUED) {
+            l->ack_due = now + CV_SECOND;
+            return;
+        }
+        l->ack_due = CV_NEVER;
+        l->received_marked = l->received;
+        l->ack_mark = cv_document_mark(l->d);
     }
-    l->ack_due = CV_NEVER;
-    if (l->received_acked == l->received)
+    if (l->received_marked == l->received_acked ||
+        !cv_document_has_kept(l->d, l->ack_mark))
         return;
-    l->received_acked = l->received;
-    send_number(l, CV_MESSAGE_ACK, l->received);
+    l->received_acked = l->received_marked;
+    send_number(l, CV_MESSAGE_ACK, l->received_acked);
 }
 
 /* Find out, in both directions, whether something is missing. */
@@ -776,7 +778,9 @@ cv_time cv_links_deadline(const struct cv_document *d)
     cv_time due = CV_NEVER;
 
     for (unsigned i = 0; i < d->n_links; i++) {
-        due = cv_time_min(due, d->links[i]->ack_due);
+        /* The journal wakes us for those that are being written. */
+        if (d->links[i]->received_marked == d->links[i]->received_acked)
+            due = cv_time_min(due, d->links[i]->ack_due);
         due = cv_time_min(due, d->links[i]->repair_due);
     }
     return due;

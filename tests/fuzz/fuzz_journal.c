@@ -1,5 +1,5 @@
-/* What a journal file holds, as read when it is opened: no crash, and what was
- * recovered is the same when it is opened again, without complaint. */
+/* Any file in the place of a journal's store: no crash, and what was recovered
+ * is the same when it is opened again, without complaint. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -47,7 +47,8 @@ static void find_path(void)
     j = open_it(CV_JOURNAL_CREATE, why);
     d = opendir(dir);
     while ((e = readdir(d)))
-        if (e->d_name[0] != '.')
+        if (strlen(e->d_name) > 3 &&
+            strcmp(e->d_name + strlen(e->d_name) - 3, ".db") == 0)
             snprintf(path, sizeof(path), "%s/%.60s", dir, e->d_name);
     closedir(d);
     cv_journal_remove(j);

@@ -2,6 +2,9 @@ covim_test(unit/textdiff SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_textdiff.c
            LINK covim_session)
 covim_test(unit/journal SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_journal.c
            LINK covim_session)
+covim_test(unit/journal_damage
+           SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_journal_damage.c
+           LINK covim_session)
 covim_test(unit/document SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_document.c
            LINK covim_session)
 covim_test(unit/document_nomem

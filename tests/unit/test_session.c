@@ -455,9 +455,9 @@ TEST(what_is_stored_is_listed)
 
     setup();
     key = pair("x", CV_ROLE_EDITOR);
-    cv_node_stored(ann.node, count_stored, &n);
-    cv_node_stored(bob.node, count_stored, &n);
-    CHECK_EQ(n, 101);
+    UNTIL(loop, 5,
+          (n = 0, cv_node_stored(ann.node, count_stored, &n),
+           cv_node_stored(bob.node, count_stored, &n), n == 101));
     cv_session_describe(ann.session, text, sizeof text);
     CHECK(strstr(text, "state: direct") != NULL);
     CHECK(strstr(text, "connected members: 1") != NULL);
