@@ -406,6 +406,7 @@ int cv_document_delete(struct cv_document *d, size_t at, size_t len)
  * something. */
 static int finish(struct cv_document *d, bool *changed, bool counts)
 {
+    uint64_t by = cv_doc_client(d->doc);
     int err;
 
     d->open = false;
@@ -416,6 +417,7 @@ static int finish(struct cv_document *d, bool *changed, bool counts)
         /* The update of it could not be made: tell everything instead, now
          * that the transaction is closed. */
         cv_writer_reset(&d->update);
+        by = 0;
         err = cv_doc_encode(d->doc, CV_BYTES(NULL, 0), &d->update);
         if (err != CV_OK)
             return err;
@@ -427,8 +429,7 @@ static int finish(struct cv_document *d, bool *changed, bool counts)
     err = keep(d, cv_writer_bytes(&d->update));
     if (counts)
         d->commits++;
-    cv_links_update(d, cv_writer_bytes(&d->update), NULL,
-                    cv_doc_client(d->doc));
+    cv_links_update(d, cv_writer_bytes(&d->update), NULL, by);
     cv_document_trim(&d->update);
     return err;
 }
@@ -536,6 +537,7 @@ int cv_document_take(struct cv_document *d, struct cv_bytes update,
         /* Applied, but what was new of it could not be told. */
         cv_writer_reset(&d->news);
         err = cv_doc_encode(d->doc, CV_BYTES(NULL, 0), &d->news);
+        by = 0; /* it tells of all deletes, whoever made them */
     }
     if (err != CV_OK && err != CV_ERR_NOBUF)
         return err;

@@ -155,7 +155,25 @@ vim_keys a Escape
 all_have one two four 'five of b!'
 vim_keys b ':CoVim revert! a' Enter
 all_have one two four 'five of b'
+
+step "of two with one name, the fingerprint tells"
+vim_program=$mine vim_start d c
+vim_keys d ":let g:covim_name = 'c'" Enter ":CoVim join $key" Enter
+vim_wait d 40 "bufname() =~# '^covim://'" || fail "d did not get the text"
+vim_keys d GA
+vim_type d " and d"
+vim_keys d Escape
+all_have one two four 'five of b and d'
+vim_keys b ':CoVim revert! c' Enter
+shows b 'several are called so'
+vim_keys b Enter # the message is longer than a line
+print=$(vim_eval d 'covim#rpc#hello().fingerprint')
+names=$(vim_eval b "join(getcompletion('CoVim revert ', 'cmdline'))")
+grep -q "$print" <<<"$names" || fail "completed: $names, not $print"
+vim_keys b ":CoVim revert! ${print:0:7}" Enter
+all_have one two four 'five of b'
 vim_end a
 vim_end b
 vim_end c
+vim_end d
 step "done"

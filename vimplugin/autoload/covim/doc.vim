@@ -161,6 +161,7 @@ function! covim#doc#live(d, fields) abort
     let s:by_id[a:d.doc] = a:d
     call s:set_role(a:d, a:d.role)
     call covim#view#send_soon(a:d.buf)
+    call covim#blame#changed(a:d.buf)
     if a:d.dirty
         call covim#doc#flush(a:d.buf)
     endif
