@@ -118,6 +118,8 @@ static struct cv_neighbour *next_to_knock(const struct cv_meeting *m,
         if (!n->pointer || n->peer != NULL || n->called_out || n->called_in ||
             now < n->next_try)
             continue;
+        if (m->answer_due && cv_key_equal(&n->node, &m->answer_to))
+            continue; /* the knock that it gets is a token */
         if ((m->grants.n == 0 || m->config.star) && !n->admits &&
             (m->config.star || !cv_neighbour_is_ours(m, n)))
             continue;
@@ -397,6 +399,8 @@ void cv_meeting_candidates(struct cv_meeting *m)
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
         if (n->recall_at != CV_NEVER)
             n->recall_at = cv_meeting_now(m); /* it must hear of this */
+        else if (n->by_hand)
+            continue; /* what it was told is out of our hands */
         else if (n->called_out)
             knock(n); /* with what we know now */
         else if (n->tries > 1)

@@ -9,3 +9,5 @@ target_link_libraries(example_echo PRIVATE covim_flags libcovim)
 covim_script_test(e2e/echo SCRIPT ${CMAKE_CURRENT_LIST_DIR}/echo.sh TIMEOUT 90)
 covim_script_test(e2e/echo_cli SCRIPT ${CMAKE_CURRENT_LIST_DIR}/echo_cli.sh
                   TIMEOUT 120)
+covim_script_test(e2e/token_vims
+    SCRIPT ${CMAKE_CURRENT_LIST_DIR}/token_vims.sh TIMEOUT 180)

@@ -3,7 +3,8 @@
 # Sourced after tests/netlab/lab.sh.  A Vim lives in a namespace of the lab and
 # in a tmux server of its own:
 #
-#   vim_start a SPACE FILE…     start it; with vim_program=nvim a Neovim
+#   vim_start a SPACE FILE…     start it; with vim_program=nvim a Neovim, with
+#                               vim_settings=LINES more of a vimrc
 #   vim_keys a KEYS…            tmux send-keys: Escape, Enter, C-x, text
 #   vim_type a TEXT             the same, literally
 #   vim_eval a EXPR             what an expression is, on stdout
@@ -49,6 +50,7 @@ let g:covim_stun = ['20.0.0.1:3478']
 let g:covim_lan = 0
 let g:covim_name = '$name'
 let g:covim_log_file = '$work/$name/agent.log'
+${vim_settings-}
 set laststatus=2 statusline=%{covim#statusline()}
 " The test asks by leaving an expression in a file; a timer answers, so that
 " nothing is typed.
