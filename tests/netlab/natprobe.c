@@ -30,7 +30,7 @@
 
 #define FIRST_PORT 3478
 #define TRIES      3
-#define WAIT_MS    200 /* more than a round trip of any lab */
+#define WAIT_MS    300 /* more than a round trip of any lab */
 #define LINE       256
 #define SOCKETS    64 /* of the asker */
 
