@@ -9,6 +9,7 @@
 #include "cli/echo.h"
 #include "cli/headless.h"
 #include "cli/stun.h"
+#include "cli/token.h"
 
 static const char node_help[] =
     "  --bootstrap HOST:PORT   join the DHT there (repeat, or separate by "
@@ -92,6 +93,12 @@ static int run_echo(struct cv_options *o, struct cv_log *log)
     return CV_EXIT_USAGE;
 }
 
+static int run_token(struct cv_options *o, struct cv_log *log)
+{
+    (void)log;
+    return cv_token_show(o);
+}
+
 static int run_stun(struct cv_options *o, struct cv_log *log)
 {
     return cv_stun_run(o, log);
@@ -127,6 +134,10 @@ static const struct command commands[] = {
     {"key", "", "print our identity key and its fingerprint",
      "  --data-dir DIR          else $XDG_DATA_HOME/covim\n", "dg", false, 0, 0,
      run_key},
+    {"token", "TOKEN", "say what a token is, and whether it is still good",
+     "\"covim share --token FILE\" makes a host's, \"covim join TOKEN FILE\" "
+     "the\nguest's that answers it. \"-\" reads it from standard input.\n",
+     "", false, 1, 0, run_token},
     {"echo", "serve | dial KEY", "measure how two networks can be joined",
      "\"serve\" prints a key and sends back what comes; \"dial\" goes there. "
      "Both\nprint JSON lines of what happened and when.\n"

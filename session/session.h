@@ -46,7 +46,7 @@ void cv_node_set_name(struct cv_node *node, const char *name);
 
 struct cv_node_status {
     const char *dht;      /* "connected", "connecting", "disconnected" */
-    char network[256];    /* a sentence: addresses masked, NAT kind */
+    char network[512];    /* a sentence: addresses masked, NAT kind */
     unsigned connections; /* to peers */
 };
 void cv_node_status(const struct cv_node *node, struct cv_node_status *out);

@@ -337,5 +337,13 @@ uint16_t cv_net_port(const struct cv_net *net)
 
 void cv_net_describe(const struct cv_net *net, char *out, size_t len)
 {
+    size_t n;
+
     cv_gather_describe(&net->gather, out, len);
+    n = strlen(out);
+    if (!net->portmapper || len - n < 3)
+        return;
+    memcpy(out + n, "; ", 3);
+    cv_portmap_describe(cv_portmapper_state(net->portmapper), out + n + 2,
+                        len - n - 2);
 }

@@ -4,6 +4,8 @@
  * further argument it writes the records there as seeds for the fuzzers. */
 #include "tests/unit/discovery_kit.h"
 
+#include "discovery/token.h"
+
 #define DOC_MAX    (256u * 1024u)
 #define VECTOR_MAX 2048u
 
@@ -57,6 +59,33 @@ static void vector(const char *name, const void *data, size_t len)
     }
 }
 
+/* A vector that is text: the lines under its name, joined. */
+static void text_vector(const char *name, const char *have)
+{
+    char line[128];
+    const char *at, *want = have;
+
+    snprintf(line, sizeof(line), "\nvector %s\n", name);
+    at = strstr(doc, line);
+    checked++;
+    if (printing) {
+        printf("vector %s\n", name);
+        for (size_t i = 0; i < strlen(have); i += 72)
+            printf("%.72s\n", have + i);
+        printf("\n");
+        return;
+    }
+    for (at = at ? at + strlen(line) : ""; *at && *want; at++)
+        if (*at == *want)
+            want++;
+        else if (*at != '\n' || at[1] == '\n')
+            break;
+    if (*want == '\0' && at[0] == '\n' && (at[1] == '\n' || at[1] == '`'))
+        return;
+    print_error("vector %s is %s\n", name, have);
+    wrong++;
+}
+
 static void seed(const char *fuzzer, const char *name, const void *data,
                  size_t len)
 {
@@ -82,6 +111,8 @@ static void count_up(void *user, void *out, size_t len)
 
 static void vectors(void)
 {
+    struct cv_token token = {0};
+    char text[CV_TOKEN_TEXT];
     uint8_t next = 0;
     const struct cv_rng rng = {count_up, &next};
     const struct cv_keypair session = kit_keypair(0x01);
@@ -155,6 +186,13 @@ static void vectors(void)
     REQUIRE(cv_pointer_seal(buf, &len, &p, &place, &host.node, &rng) == CV_OK);
     vector("pointer", buf, len);
     seed("pointer", "pointer", buf, len);
+    token.kind = CV_TOKEN_HOST;
+    token.session = session.pub;
+    token.epoch = place.epoch;
+    token.len = len;
+    memcpy(token.value, buf, len);
+    text_vector("token.host", cv_token_format(&token, text));
+    seed("token", "host", text, strlen(text));
     cv_pointer_digest(k.ptr_digest, CV_BYTES(buf, len));
     REQUIRE(cv_pointer_open(&p, &praw, &place, CV_BYTES(buf, len)) == CV_OK);
     vector("pointer.inner", praw.data, praw.signed_len + CV_SIG_LEN);
@@ -201,6 +239,13 @@ static void vectors(void)
     REQUIRE(cv_knock_seal(buf, &k, &loc, eph_secret, box, &guest.node, 0) ==
             CV_OK);
     vector("knock", buf, CV_KNOCK_BYTES);
+    token.kind = CV_TOKEN_GUEST;
+    token.slot = (uint8_t)cv_inbox_slot(&guest.node.pub);
+    memcpy(token.digest, k.ptr_digest, sizeof(token.digest));
+    token.len = CV_KNOCK_BYTES;
+    memcpy(token.value, buf, CV_KNOCK_BYTES);
+    text_vector("token.guest", cv_token_format(&token, text));
+    seed("token", "guest", text, strlen(text));
     seed("knock", "knock", buf, CV_KNOCK_BYTES);
     REQUIRE(cv_knock_open(&k, &kraw, &loc, box_secret, box,
                           CV_BYTES(buf, CV_KNOCK_BYTES)) == CV_OK);
@@ -261,7 +306,7 @@ TEST(the_document_has_the_vectors_that_the_code_makes)
     fclose(f);
     doc[n] = '\0';
     vectors();
-    CHECK(checked >= 25);
+    CHECK(checked >= 27);
     CHECK_EQ(wrong, 0);
 }
 
