@@ -567,14 +567,15 @@ static void req_undo(struct cv_agent *a, const struct cv_rpc_id *id,
     int err = b ? cv_buffer_undo(b, params, way, &undone) : CV_ERR_INVALID;
 
     if (err != CV_OK) {
-        cv_agent_error(a, id,
-                       err == CV_ERR_INVALID ? CV_RPC_NOT_FOUND
-                                             : cv_agent_code(err),
-                       err == CV_ERR_INVALID  ? "there is no such document"
-                       : err == CV_ERR_DENIED ? "you may read this text, not "
-                                                "change it"
-                                              : cv_strerror(err),
-                       "");
+        cv_agent_error(
+            a, id,
+            err == CV_ERR_INVALID ? CV_RPC_NOT_FOUND : cv_agent_code(err),
+            err == CV_ERR_INVALID  ? "there is no such document"
+            : err == CV_ERR_DENIED ? "you may read this text, not "
+                                     "change it"
+            : err == CV_ERR_LIMIT  ? "the text would grow beyond 64 MiB"
+                                   : cv_strerror(err),
+            "");
         return;
     }
     o = cv_rpc_result(a->rpc, id);

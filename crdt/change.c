@@ -1,5 +1,6 @@
 #include "crdt/change.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +51,7 @@ bool cv_change_add_ours(struct cv_change *c, struct cv_units r)
     }
     if (!RESERVE(c->ours, c->cap_ours, c->n_ours, 1))
         return false;
+    assert(c->ours != NULL);
     c->ours[c->n_ours++] = r;
     return true;
 }
@@ -66,6 +68,7 @@ bool cv_change_add_gone(struct cv_change *c, const struct cv_doc *doc,
     cv_writer_init(&w, c->text + c->n_text, s->bytes);
     if (cv_doc_read(doc, s->at, s->bytes, &w) != CV_OK)
         return false;
+    assert(c->gone != NULL);
     last = c->n_gone ? &c->gone[c->n_gone - 1] : NULL;
     if (last != NULL && last->range.client == s->id.client &&
         last->range.clock + last->range.len == s->id.clock) {
@@ -263,22 +266,23 @@ static int plan_pieces(struct step *s, const struct cv_doc *doc)
     return CV_OK;
 }
 
-static int in_text_order(const void *a, const void *b, void *doc)
+static int in_text_order(const void *a, const void *b, void *user)
 {
+    const struct cv_doc *const *doc = user;
     const struct piece *x = a, *y = b;
 
     if (x->at != y->at)
         return x->at < y->at ? -1 : 1;
     if (x == y)
         return 0;
-    return cv_span_before(doc, x->id, y->id) ? -1 : 1;
+    return cv_span_before(*doc, x->id, y->id) ? -1 : 1;
 }
 
 static void sort_pieces(struct step *s, const struct cv_doc *doc)
 {
     if (s->n_pieces > 1)
         qsort_r(s->pieces, s->n_pieces, sizeof(*s->pieces), in_text_order,
-                (void *)(uintptr_t)doc);
+                (void *)&doc);
 }
 
 /* ---- counting ---- */

@@ -93,7 +93,7 @@ CV_MUST_USE int cv_document_undo(struct cv_document *d, enum cv_undo_way way,
 /* --- who wrote what (session/authors.c) --- */
 
 /* What others deleted, and may come back by a revert. */
-#define CV_DOCUMENT_REVERT_MAX (16u * 1024u * 1024u)
+#define CV_DOCUMENT_REVERT_MAX ((size_t)16 * 1024 * 1024) /* bytes */
 
 struct cv_author {
     bool known; /* somebody signed for it; else the rest is empty */
