@@ -1,7 +1,8 @@
 /* An attempt under a peer that may say anything, and a network that may bring
  * anything: budgets, credit and deadlines must hold.
  *
- * Input: u8 number of candidates and role, then operations of u8 kind | u8
+ * Input: u8 number of candidates and role, u8 the two NATs and what is
+ * allowed, then operations of u8 kind | u8
  * argument and what the kind needs. */
 #include "transport/attempt.h"
 #include <stdlib.h>
@@ -15,9 +16,13 @@ static struct {
     uint64_t in, out;
     unsigned checks; /* STUN requests before anything was proved */
     bool proved;
-} seen[ADDRS];
+} seen[ADDRS + 1];
 static struct cv_attempt *at;
-static bool authentic; /* the peer has shown that it knows the keys */
+static unsigned opened;    /* sockets, ever */
+static bool closed[65536]; /* by number */
+static unsigned bursts;    /* begun */
+static uint64_t total;     /* bytes before anybody was heard */
+static bool authentic;     /* the peer has shown that it knows the keys */
 
 static void check(bool ok)
 {
@@ -38,7 +43,14 @@ static int on_send(void *user, const struct cv_path_addr *to, unsigned ttl,
     (void)user;
     (void)data;
     (void)segment;
-    check(i < ADDRS && ttl <= 8);
+    check(ttl <= 8);
+    check(to->socket <= opened && !closed[to->socket]);
+    if (bursts > 0)
+        return CV_OK; /* with leave: as much as it takes */
+    total += at->phase == CV_ATTEMPT_LOOKING && !authentic ? len : 0;
+    check(total <= 18000);
+    if (i >= ADDRS)
+        return CV_OK; /* a guess */
     seen[i].out += len;
     if (!seen[i].proved && !authentic)
         seen[i].checks++;
@@ -51,7 +63,31 @@ static int on_send(void *user, const struct cv_path_addr *to, unsigned ttl,
     return CV_OK;
 }
 
-static const struct cv_attempt_events events = {0};
+static int on_open(void *user)
+{
+    (void)user;
+    return opened == 65535 ? CV_ERR_LIMIT : (int)++opened;
+}
+
+static void on_close(void *user, uint16_t socket)
+{
+    (void)user;
+    check(socket > 0 && socket <= opened && !closed[socket]);
+    closed[socket] = true;
+}
+
+static bool leave;
+
+static bool may_burst(void *user, bool *gentle)
+{
+    (void)user;
+    *gentle = true;
+    bursts += leave;
+    return leave;
+}
+
+static const struct cv_attempt_events events = {
+    .open = on_open, .close = on_close, .may_burst = may_burst};
 
 static uint8_t take(const uint8_t **data, size_t *size)
 {
@@ -73,7 +109,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                  .shared = {9}};
     struct cv_local local = {.n = 1, .port = 9999, .ipv4 = true};
     struct cv_checks *peer = calloc(1, sizeof *peer);
-    uint8_t head = take(&data, &size);
+    uint8_t head = take(&data, &size), nats = take(&data, &size);
     cv_time now = CV_SECOND;
 
     at = calloc(1, sizeof *at);
@@ -81,6 +117,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     memset(seen, 0, sizeof seen);
     authentic = false;
+    opened = bursts = 0;
+    total = 0;
+    memset(closed, 0, sizeof closed);
+    local.nat = nats & CV_NAT_MAPPING_MASK;
+    contact.peer.nat = nats >> 2 & CV_NAT_MAPPING_MASK;
+    contact.trusted = nats & 0x10;
+    leave = nats & 0x20;
     local.net[0].addr = cv_addr_ipv4(0x0a000001, 0);
     local.net[0].bits = 24;
     contact.knocked = head & 0x80;
@@ -120,10 +163,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         case 2: { /* a good answer to one of its open checks */
             struct cv_check_sent *s =
                 &at->checks.sent[take(&data, &size) % CV_CHECK_OPEN];
-            if (!s->open)
+            if (!s->open || closed[s->to.socket])
                 break;
             from = s->to;
             who = from.remote.port - 2000u;
+            if (who >= ADDRS)
+                who = ADDRS; /* a guess that hit */
             cv_writer_init(&w, buf, sizeof buf);
             cv_stun_begin(&w, CV_STUN_SUCCESS, s->txid);
             cv_stun_put_xor_addr(&w, &from.remote);
@@ -157,7 +202,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
                 cv_attempt_rekey(at, exported, now);
             } else {
-                struct cv_candidates c = {.n = 1};
+                struct cv_candidates c = {.n = 1, .nat = arg >> 4 & 3};
 
                 c.c[0] = (struct cv_candidate){.type = CV_CANDIDATE_SRFLX,
                                                .addr = address(arg % 8)};
@@ -173,6 +218,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check(at->phase == CV_ATTEMPT_LOST || cv_attempt_deadline(at) > now);
     }
     cv_attempt_fini(at);
+    for (unsigned i = 1; i <= opened; i++)
+        check(closed[i]);
     free(at);
     free(peer);
     return 0;

@@ -16,7 +16,7 @@ static struct sent {
     uint8_t data[64];
     size_t len;
     cv_time at;
-} sent[64];
+} sent[256];
 static unsigned n_sent;
 
 static int on_send(void *user, const struct cv_path_addr *to, unsigned ttl,
@@ -24,7 +24,7 @@ static int on_send(void *user, const struct cv_path_addr *to, unsigned ttl,
 {
     (void)user;
     (void)ttl;
-    REQUIRE(len == segment && len <= sizeof sent[0].data && n_sent < 64);
+    REQUIRE(len == segment && len <= sizeof sent[0].data && n_sent < 256);
     sent[n_sent].to = *to;
     sent[n_sent].len = len;
     sent[n_sent].at = now;
@@ -398,6 +398,155 @@ TEST(a_mapped_address_is_told_when_it_comes_and_goes)
     CHECK_EQ(told.n, 1);
 }
 
+/* A server with a second address: what it answers to sent[i]. */
+static bool answer_other(unsigned i, const char *mapped, const char *other)
+{
+    struct cv_addr a, o;
+    struct cv_writer w;
+    struct cv_stun m;
+    uint8_t buf[128];
+
+    REQUIRE(cv_addr_parse(&a, mapped, 0) == CV_OK);
+    REQUIRE(cv_addr_parse(&o, other, 0) == CV_OK);
+    REQUIRE(cv_stun_parse(&m, sent[i].data, sent[i].len) == CV_OK);
+    cv_writer_init(&w, buf, sizeof buf);
+    cv_stun_begin(&w, CV_STUN_SUCCESS, m.txid);
+    cv_stun_put_xor_addr(&w, &a);
+    cv_stun_put_addr(&w, CV_STUN_OTHER_ADDRESS, &o);
+    REQUIRE(w.len <= sent[i].len);
+    REQUIRE(cv_stun_parse(&m, buf, w.len) == CV_OK);
+    return cv_gather_input(&g, &sent[i].to, &m, now);
+}
+
+TEST(one_server_with_two_addresses_tells_how_the_nat_maps)
+{
+    static const struct {
+        const char *port[3];
+        uint16_t nat;
+    } cases[] = {
+        {{"9.9.9.9:4444", "9.9.9.9:4444", "9.9.9.9:4444"}, CV_NAT_MAPPING_EIM},
+        {{"9.9.9.9:5001", "9.9.9.9:5002", "9.9.9.9:5003"}, CV_NAT_MAPPING_SEQ},
+        {{"9.9.9.9:5001", "9.9.9.9:812", "9.9.9.9:50003"},
+         CV_NAT_MAPPING_RANDOM},
+    };
+
+    for (unsigned i = 0; i < 3; i++) {
+        start(1);
+        run(now);
+        CHECK_EQ(n_sent, 1);
+        CHECK(answer_other(0, cases[i].port[0], "5.0.0.9:3479"));
+        run(now + 10 * CV_MILLISECOND);
+        CHECK_EQ(n_sent, 3); /* the other one, and its port of ours */
+        CHECK_EQ(sent[1].to.remote.port, 3479);
+        CHECK_EQ(sent[2].to.remote.port, 3478);
+        CHECK(answer(1, cases[i].port[1]));
+        CHECK(answer(2, cases[i].port[2]));
+        run(now);
+        CHECK_EQ(n_told, 1); /* without waiting any longer */
+        CHECK_EQ(told.nat & CV_NAT_MAPPING_MASK, cases[i].nat);
+        CHECK(names(&told, CV_CANDIDATE_SRFLX, cases[i].port[i > 0 ? 2 : 0]));
+        /* How it counts. */
+        CHECK_EQ(names(&told, CV_CANDIDATE_SRFLX, "9.9.9.9:5002"), i == 1);
+        /* They are asked once: a liar may have named anybody. */
+        run(now + 5 * CV_MINUTE);
+        for (unsigned k = 3; k < n_sent; k++)
+            CHECK(cv_addr_equal(&sent[k].to.remote, &sent[0].to.remote));
+    }
+}
+
+TEST(another_address_that_is_none_is_not_asked)
+{
+    static const char *const bad[] = {"10.0.0.1:3479", "127.0.0.1:3479",
+                                      "5.0.0.9:53", "224.0.0.1:3479",
+                                      "5.0.0.1:3478"};
+
+    for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        start(1);
+        run(now);
+        CHECK(answer_other(0, "9.9.9.9:4444", bad[i]));
+        run(now + 5 * CV_SECOND);
+        CHECK_EQ(n_sent, 1);
+    }
+}
+
+static unsigned opened, closed;
+
+static int on_open(void *user)
+{
+    (void)user;
+    return (int)++opened;
+}
+
+static void on_close(void *user, uint16_t socket)
+{
+    (void)user;
+    REQUIRE(socket == opened);
+    closed++;
+}
+
+TEST(the_filter_is_asked_about_later_and_from_another_socket)
+{
+    opened = closed = 0;
+    start(1);
+    cv_gather_sockets(&g, on_open, on_close);
+    run(now);
+    CHECK(answer_other(0, "9.9.9.9:4444", "5.0.0.9:3479"));
+    run(now);
+    CHECK(answer(1, "9.9.9.9:4444"));
+    CHECK(answer(2, "9.9.9.9:4444"));
+    run(now);
+    CHECK_EQ(n_told, 1);
+    CHECK_EQ(opened, 0);
+    run(now + CV_GATHER_KIND);
+    CHECK_EQ(opened, 1);
+    CHECK_EQ(n_sent, 4);
+    CHECK_EQ(sent[3].to.socket, 1);
+    CHECK(answer(3, "9.9.9.9:6000"));
+    run(now + 2500 * CV_MILLISECOND); /* neither stray comes in */
+    CHECK(cv_addr_equal(&sent[n_sent - 1].to.remote, &sent[1].to.remote));
+    CHECK_EQ(sent[n_sent - 1].to.socket, 1);
+    CHECK(answer(n_sent - 1, "9.9.9.9:6000"));
+    run(now + CV_SECOND);
+    CHECK_EQ(closed, 1);
+    CHECK_EQ(n_told, 2);
+    CHECK_EQ(told.nat, CV_NAT_MAPPING_EIM | CV_NAT_DROPS_STRAYS);
+    run(now + 20 * CV_SECOND);
+    CHECK_EQ(opened, 1); /* once is enough */
+    cv_gather_fini(&g);
+    CHECK_EQ(closed, 1);
+}
+
+TEST(the_newest_port_of_a_nat_that_counts_is_looked_up)
+{
+    struct cv_candidates own;
+    unsigned at;
+
+    opened = closed = 0;
+    start(3);
+    cv_gather_sockets(&g, on_open, on_close);
+    run(now + 200 * CV_MILLISECOND);
+    CHECK(answer(0, "9.9.9.9:5001"));
+    CHECK(answer(1, "9.9.9.9:5002"));
+    CHECK(answer(2, "9.9.9.9:5003"));
+    run(now);
+    CHECK_EQ(told.nat & CV_NAT_MAPPING_MASK, CV_NAT_MAPPING_SEQ);
+    at = n_sent;
+    run(now + CV_GATHER_KIND);
+    REQUIRE(n_sent == at + 1);
+    CHECK_EQ(sent[at].to.socket, 1);
+    CHECK(answer(at, "9.9.9.9:5040"));
+    run(now + CV_SECOND);
+    CHECK_EQ(n_told, 1); /* no news for anybody */
+    own = *cv_gather_own(&g);
+    CHECK(names(&own, CV_CANDIDATE_SRFLX, "9.9.9.9:5040"));
+    CHECK(names(&own, CV_CANDIDATE_SRFLX, "9.9.9.9:5039"));
+    CHECK_EQ(closed, 1);
+    run(now + CV_GATHER_COUNT);
+    CHECK_EQ(opened, 2);
+    cv_gather_fini(&g);
+    CHECK_EQ(closed, 2);
+}
+
 RUN_TESTS(T(without_servers_the_interfaces_are_told_at_once),
           T(a_server_is_asked_three_times_and_again_every_25_seconds),
           T(the_only_server_is_believed), T(of_two_servers_one_is_not_enough),
@@ -409,4 +558,8 @@ RUN_TESTS(T(without_servers_the_interfaces_are_told_at_once),
           T(a_changed_network_is_asked_about_afresh),
           T(a_mapped_address_is_told_when_it_comes_and_goes),
           T(interfaces_are_filtered_unless_alone),
-          T(only_sensible_addresses_of_others_are_tried))
+          T(only_sensible_addresses_of_others_are_tried),
+          T(one_server_with_two_addresses_tells_how_the_nat_maps),
+          T(another_address_that_is_none_is_not_asked),
+          T(the_filter_is_asked_about_later_and_from_another_socket),
+          T(the_newest_port_of_a_nat_that_counts_is_looked_up))

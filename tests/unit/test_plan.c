@@ -1,0 +1,218 @@
+/* What is tried for which two NATs: the choice, the guesses, the schedules. */
+#include "tests/test.h"
+#include "transport/birthday.h"
+#include "transport/predict.h"
+
+static struct cv_candidates record(uint16_t nat, unsigned n, ...)
+{
+    struct cv_candidates c = {.n = n, .nat = nat};
+    va_list ap;
+
+    va_start(ap, n);
+    for (unsigned i = 0; i < n; i++) {
+        c.c[i].type = CV_CANDIDATE_SRFLX;
+        c.c[i].pref = (uint8_t)(100 - i);
+        c.c[i].addr = cv_addr_ipv4(0x05010101, (uint16_t)va_arg(ap, int));
+    }
+    va_end(ap);
+    return c;
+}
+
+TEST(one_hard_nat_is_met_and_two_are_hopeless)
+{
+    static const uint16_t nat[] = {
+        CV_NAT_MAPPING_UNKNOWN, CV_NAT_MAPPING_EIM | CV_NAT_DROPS_STRAYS,
+        CV_NAT_MAPPING_SEQ, CV_NAT_MAPPING_RANDOM | CV_NAT_IPV6};
+
+    for (unsigned a = 0; a < 4; a++)
+        for (unsigned b = 0; b < 4; b++) {
+            struct cv_plan p = cv_plan_for(nat[a], nat[b]);
+            bool one = (a >= 2) != (b >= 2);
+
+            CHECK_EQ(p.hard, a >= 2);
+            CHECK_EQ(p.hopeless, a >= 2 && b >= 2);
+            CHECK_EQ(p.birthday, one);
+            CHECK_EQ(p.predict, one && (a == 2 || b == 2));
+        }
+}
+
+TEST(a_nat_is_named_in_words)
+{
+    CHECK(strstr(cv_plan_nat_words(CV_NAT_MAPPING_RANDOM), "random") != NULL);
+    CHECK(strstr(cv_plan_nat_words(CV_NAT_MAPPING_SEQ), "counts") != NULL);
+    CHECK(strstr(cv_plan_nat_words(CV_NAT_MAPPING_EIM), "one port") != NULL);
+    CHECK(strstr(cv_plan_nat_words(0), "unknown") != NULL);
+    CHECK(strstr(cv_plan_nat_words(CV_NAT_UDP_BLOCKED), "blocks") != NULL);
+}
+
+static uint16_t kind(int *step, unsigned n, ...)
+{
+    struct cv_ports_seen s = {.n = 0};
+    va_list ap;
+
+    va_start(ap, n);
+    for (unsigned i = 0; i < n; i++)
+        cv_ports_seen_add(&s, (uint16_t)va_arg(ap, int));
+    va_end(ap);
+    return cv_ports_seen_kind(&s, step);
+}
+
+TEST(ports_tell_how_a_nat_maps)
+{
+    int step;
+
+    CHECK_EQ(kind(&step, 1, 4000), CV_NAT_MAPPING_UNKNOWN);
+    CHECK_EQ(kind(&step, 3, 4000, 4000, 4000), CV_NAT_MAPPING_EIM);
+    CHECK_EQ(kind(&step, 3, 4000, 4001, 4002), CV_NAT_MAPPING_SEQ);
+    CHECK_EQ(step, 1);
+    /* Others took ports between. */
+    CHECK_EQ(kind(&step, 4, 4000, 4006, 4008, 4014), CV_NAT_MAPPING_SEQ);
+    CHECK_EQ(step, 2);
+    CHECK_EQ(kind(&step, 3, 4002, 4001, 3995), CV_NAT_MAPPING_SEQ);
+    CHECK_EQ(step, -1);
+    /* One mapping for both ports of one server. */
+    CHECK_EQ(kind(&step, 4, 4000, 4000, 4003, 4003), CV_NAT_MAPPING_SEQ);
+    CHECK_EQ(step, 3);
+    CHECK_EQ(kind(&step, 3, 4000, 51234, 1777), CV_NAT_MAPPING_RANDOM);
+    CHECK_EQ(kind(&step, 3, 4000, 4003, 4001), CV_NAT_MAPPING_RANDOM);
+    CHECK_EQ(
+        kind(&step, 10, 1, 9, 4000, 4001, 4002, 4003, 4004, 4005, 4006, 4007),
+        CV_NAT_MAPPING_SEQ); /* the last eight count */
+}
+
+TEST(the_next_ports_wrap_and_are_never_privileged)
+{
+    CHECK_EQ(cv_predict_port(4000, 1, 3), 4003);
+    CHECK_EQ(cv_predict_port(4000, -2, 3), 3994);
+    CHECK_EQ(cv_predict_port(65534, 1, 1), 65535);
+    CHECK_EQ(cv_predict_port(65534, 1, 2), 1024);
+    CHECK_EQ(cv_predict_port(1024, -1, 1), 65535);
+    for (unsigned d = 0; d < 200000; d += 977)
+        CHECK(cv_predict_port(9, -16, d) >= 1024);
+}
+
+TEST(a_record_of_a_counting_nat_names_its_newest_port_and_its_step)
+{
+    struct cv_candidates c = record(CV_NAT_MAPPING_SEQ, 2, 4010, 4008);
+    struct cv_addr last;
+    int step;
+
+    REQUIRE(cv_predict_from(&c, &last, &step));
+    CHECK_EQ(last.port, 4010);
+    CHECK_EQ(step, 2);
+    c = record(CV_NAT_MAPPING_SEQ, 1, 4010);
+    CHECK(!cv_predict_from(&c, &last, &step));
+    c = record(CV_NAT_MAPPING_SEQ, 2, 4010, 9000); /* no step is that long */
+    CHECK(!cv_predict_from(&c, &last, &step));
+    c = record(CV_NAT_MAPPING_SEQ, 0);
+    CHECK(!cv_predict_from(&c, &last, &step));
+    CHECK(cv_plan_outside(&c) == NULL);
+}
+
+TEST(prediction_sends_little_and_ends)
+{
+    struct cv_addr to = cv_addr_ipv4(0x05010101, 4000);
+    struct cv_predict p;
+    struct cv_shot shot;
+    unsigned n = 0, low = 0;
+    cv_time now = CV_SECOND;
+
+    cv_predict_start(&p, true, &to, 0, now);
+    while (cv_predict_deadline(&p) != CV_NEVER) {
+        if (cv_predict_deadline(&p) > now)
+            now = cv_predict_deadline(&p);
+        REQUIRE(cv_predict_shot(&p, now, &shot));
+        CHECK(shot.socket >= 1 && shot.socket <= CV_PREDICT_SOCKETS);
+        CHECK(cv_addr_equal(&shot.to, &to));
+        low += shot.ttl == CV_PREDICT_TTL;
+        n++;
+    }
+    CHECK(!cv_predict_shot(&p, now + CV_HOUR, &shot));
+    CHECK_EQ(n, 2 * CV_PREDICT_SOCKETS);
+    CHECK_EQ(low, CV_PREDICT_SOCKETS);
+    CHECK(now <= CV_SECOND + CV_PREDICT_TIME);
+
+    now = CV_SECOND;
+    n = 0;
+    cv_predict_start(&p, false, &to, 1, now);
+    while (cv_predict_deadline(&p) != CV_NEVER) {
+        if (cv_predict_deadline(&p) > now)
+            now = cv_predict_deadline(&p);
+        REQUIRE(cv_predict_shot(&p, now, &shot));
+        CHECK_EQ(shot.socket, 0);
+        CHECK(shot.to.port > 4000 && shot.to.port <= 4000 + CV_PREDICT_WINDOW);
+        if (n == 0)
+            CHECK_EQ(shot.to.port, 4001);
+        n++;
+    }
+    CHECK_EQ(n, CV_PREDICT_FIRST + CV_PREDICT_WINDOW);
+    CHECK(now <= CV_SECOND + CV_PREDICT_TIME);
+}
+
+TEST(guesses_are_distinct_and_cover_every_port_in_the_end)
+{
+    uint8_t *seen = calloc(1, 65536);
+
+    REQUIRE(seen != NULL);
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        memset(seen, 0, 65536);
+        for (unsigned i = 0; i < CV_BIRTHDAY_PORTS; i++) {
+            uint16_t port = cv_birthday_port(seed * 0x123456789, i);
+
+            REQUIRE(port >= CV_BIRTHDAY_LOWEST && !seen[port]);
+            seen[port] = 1;
+        }
+    }
+    CHECK(cv_birthday_port(1, 0) != cv_birthday_port(2, 0));
+    free(seen);
+}
+
+/* Runs it; returns how many checks it sent, and when the last one went. */
+static unsigned whole(struct cv_birthday *b, cv_time *end, unsigned *low)
+{
+    struct cv_shot shot;
+    unsigned n = 0;
+    cv_time now = b->started;
+
+    *low = 0;
+    while (cv_birthday_deadline(b) != CV_NEVER) {
+        if (cv_birthday_deadline(b) > now)
+            now = cv_birthday_deadline(b);
+        REQUIRE(cv_birthday_shot(b, now, &shot));
+        REQUIRE(!cv_birthday_shot(b, now - CV_MILLISECOND, &shot));
+        *low += shot.ttl == CV_BIRTHDAY_TTL;
+        REQUIRE((shot.socket > 0) == b->hard);
+        REQUIRE(cv_addr_same_ip(&shot.to, &b->to));
+        n++;
+    }
+    *end = now - b->started;
+    return n;
+}
+
+TEST(a_birthday_is_as_large_and_as_fast_as_said)
+{
+    struct cv_addr to = cv_addr_ipv4(0x05010101, 4000);
+    struct cv_birthday b;
+    unsigned low;
+    cv_time end;
+
+    cv_birthday_start(&b, true, false, &to, 1, CV_SECOND);
+    CHECK_EQ(whole(&b, &end, &low), 2 * CV_BIRTHDAY_SOCKETS);
+    CHECK_EQ(low, CV_BIRTHDAY_SOCKETS);
+    CHECK(end <= CV_BIRTHDAY_AGAIN + CV_BIRTHDAY_OPEN);
+    cv_birthday_start(&b, false, false, &to, 1, CV_SECOND);
+    CHECK_EQ(whole(&b, &end, &low), CV_BIRTHDAY_GUESSES);
+    CHECK(end >= 2 * CV_SECOND && end <= 2100 * CV_MILLISECOND);
+    cv_birthday_start(&b, true, true, &to, 1, CV_SECOND);
+    CHECK_EQ(whole(&b, &end, &low), 2 * CV_BIRTHDAY_GENTLE_SOCKETS);
+    cv_birthday_start(&b, false, true, &to, 1, CV_SECOND);
+    CHECK_EQ(whole(&b, &end, &low), CV_BIRTHDAY_GENTLE_GUESSES);
+}
+
+RUN_TESTS(T(one_hard_nat_is_met_and_two_are_hopeless),
+          T(a_nat_is_named_in_words), T(ports_tell_how_a_nat_maps),
+          T(the_next_ports_wrap_and_are_never_privileged),
+          T(a_record_of_a_counting_nat_names_its_newest_port_and_its_step),
+          T(prediction_sends_little_and_ends),
+          T(guesses_are_distinct_and_cover_every_port_in_the_end),
+          T(a_birthday_is_as_large_and_as_fast_as_said))
