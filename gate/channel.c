@@ -143,6 +143,14 @@ void cv_gate_channel_close(struct cv_gate_client *c, uint32_t id)
     destroy(channel_of(end));
 }
 
+void cv_gate_channel_unbind(struct cv_gate_client *c, uint32_t id)
+{
+    struct cv_gate_end *end = own_end(c, id);
+
+    if (end)
+        end->bound = false;
+}
+
 void cv_gate_channels_close_all(struct cv_gate_client *c)
 {
     while (c->ends)

@@ -408,6 +408,9 @@ static void on_frame(struct cv_gate_client *c, const struct cv_gate_frame *f)
     case CV_GATE_DATA:
         cv_gate_channel_data(c, f->u.data.channel, f->u.data.packet);
         return;
+    case CV_GATE_UNBIND:
+        cv_gate_channel_unbind(c, f->u.channel);
+        return;
     case CV_GATE_VOUCH:
         cv_gate_channel_vouch(c, f->u.channel);
         return;

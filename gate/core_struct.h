@@ -170,6 +170,7 @@ void cv_gate_rooms_free(struct cv_gate_core *core);
 int cv_gate_channel_open(struct cv_gate_client *c,
                          const struct cv_gate_frame *f);
 void cv_gate_channel_close(struct cv_gate_client *c, uint32_t id);
+void cv_gate_channel_unbind(struct cv_gate_client *c, uint32_t id);
 void cv_gate_channels_close_all(struct cv_gate_client *c);
 void cv_gate_channel_vouch(struct cv_gate_client *c, uint32_t id);
 void cv_gate_channel_data(struct cv_gate_client *c, uint32_t id,

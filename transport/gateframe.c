@@ -175,6 +175,7 @@ int cv_gate_put_body(struct cv_writer *w, const struct cv_gate_frame *f)
     case CV_GATE_CLOSE:
     case CV_GATE_GONE:
     case CV_GATE_VOUCH:
+    case CV_GATE_UNBIND:
         cv_put_u32(w, f->u.channel);
         break;
     case CV_GATE_DATA:
@@ -389,6 +390,7 @@ static bool get_body(struct cv_reader *r, struct cv_gate_frame *f)
     case CV_GATE_CLOSE:
     case CV_GATE_GONE:
     case CV_GATE_VOUCH:
+    case CV_GATE_UNBIND:
         f->u.channel = cv_get_u32(r);
         return true;
     case CV_GATE_DATA:

@@ -55,6 +55,7 @@ enum cv_gate_type {
     CV_GATE_SLOW = 0x17, /* send no more than this */
     CV_GATE_BYE = 0x18,  /* closing: go elsewhere */
     CV_GATE_REFUSED = 0x19,
+    CV_GATE_UNBIND = 0x1a, /* nothing comes over UDP: send by the link */
 };
 
 /* CHALLENGE: what AUTH must hold besides the key. */
@@ -138,7 +139,7 @@ struct cv_gate_frame {
             uint8_t key[CV_GATE_CHANNEL];
             bool caller; /* we opened it; else it was opened to us */
         } opened;
-        uint32_t channel; /* CLOSE, GONE, VOUCH */
+        uint32_t channel; /* CLOSE, GONE, VOUCH, UNBIND */
         struct {
             uint32_t channel;
             struct cv_bytes packet;

@@ -62,8 +62,7 @@ cv_time cv_gatelink_rtt(const struct cv_gatelink *l);
 /* Queue a frame; it is written at the end of this turn of the loop.
  *   CV_ERR_CLOSED  it is not up
  *   CV_ERR_AGAIN   the queue is full; `writable` follows */
-CV_MUST_USE int cv_gatelink_send(struct cv_gatelink *l,
-                                 const struct cv_gate_frame *f);
+int cv_gatelink_send(struct cv_gatelink *l, const struct cv_gate_frame *f);
 /* The network changed: see at once whether it lives, or try again now. */
 void cv_gatelink_recheck(struct cv_gatelink *l);
 #endif

@@ -6,3 +6,5 @@ covim_test(unit/tls SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_tls.c
            LINK covim_transport)
 covim_test(unit/gatelink SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gatelink.c
            LINK covim_gate)
+covim_test(unit/gates SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gates.c
+           LINK covim_gate)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define GATE_FRAME_FIRST CV_GATE_CHALLENGE
-#define GATE_FRAME_LAST  CV_GATE_REFUSED
+#define GATE_FRAME_LAST  CV_GATE_UNBIND
 
 /* `seed` makes it different from others of its type. */
 static inline struct cv_gate_frame gate_frame(enum cv_gate_type type,
@@ -68,6 +68,7 @@ static inline struct cv_gate_frame gate_frame(enum cv_gate_type type,
     case CV_GATE_CLOSE:
     case CV_GATE_GONE:
     case CV_GATE_VOUCH:
+    case CV_GATE_UNBIND:
         f.u.channel = 0xfffefdfc;
         break;
     case CV_GATE_DATA:

@@ -1,0 +1,313 @@
+/* Two nodes' gates and a real gate between them, on loopback: what a channel
+ * carries, over the link and over UDP, and what happens when one dies. */
+#include "gate/server.h"
+#include "tests/test.h"
+#include "transport/gates.h"
+#include "transport/udp.h"
+
+struct node {
+    struct cv_keypair key;
+    struct cv_gates *gates;
+    struct cv_udp *udp;
+    bool deaf; /* UDP comes no more */
+    unsigned udp_data, link_data;
+    struct cv_path_addr path;
+    unsigned rung, gone;
+    uint8_t tag[CV_GATE_TAG];
+    char knock[64];
+    char got[4096];
+    char why[256];
+};
+
+static struct cv_loop *loop;
+static struct cv_gate_server *server;
+static struct cv_keypair gate_key;
+static struct node host, guest;
+static const uint8_t room_key[CV_GATE_ROOM_KEY] = {1, 2, 3};
+
+#define WAIT(cond, limit)                                                      \
+    do {                                                                       \
+        cv_time until_ = cv_time_now() + (limit);                              \
+        while (!(cond) && cv_time_now() < until_)                              \
+            cv_loop_once(loop, until_);                                        \
+    } while (0)
+
+static void on_rung(void *user, const uint8_t room[CV_GATE_ROOM],
+                    const uint8_t tag[CV_GATE_TAG], struct cv_bytes knock)
+{
+    struct node *n = user;
+
+    (void)room;
+    n->rung++;
+    memcpy(n->tag, tag, CV_GATE_TAG);
+    snprintf(n->knock, sizeof n->knock, "%.*s", (int)knock.len,
+             (const char *)knock.data);
+}
+
+static void on_packet(void *user, const struct cv_path_addr *via,
+                      const uint8_t *data, size_t len)
+{
+    struct node *n = user;
+    size_t have = strlen(n->got);
+
+    (void)via;
+    if (have + len < sizeof n->got)
+        memcpy(n->got + have, data, len);
+}
+
+static void on_gone(void *user, const uint8_t tag[CV_GATE_TAG],
+                    const struct cv_path_addr *path, const char *why)
+{
+    struct node *n = user;
+
+    (void)tag;
+    (void)path;
+    n->gone++;
+    snprintf(n->why, sizeof n->why, "%s", why);
+}
+
+static void nothing(void *user)
+{
+    (void)user;
+}
+
+static int on_udp_out(void *user, const struct cv_addr *to, const uint8_t *data,
+                      size_t len, size_t segment)
+{
+    struct node *n = user;
+
+    return cv_udp_send(n->udp, to, NULL, 0, data, len, segment);
+}
+
+static const struct cv_gates_events gates_events = {
+    on_rung, on_packet, on_gone, nothing, nothing, nothing, on_udp_out};
+
+static void on_udp_in(void *user, const struct cv_addr *from,
+                      const struct cv_addr *local, const uint8_t *data,
+                      size_t len)
+{
+    struct node *n = user;
+
+    (void)local;
+    if (n->deaf)
+        return;
+    n->udp_data += data[0] == CV_GATE_UDP_DATA;
+    cv_gates_udp_input(n->gates, from, data, len);
+}
+
+static const struct cv_udp_events udp_events = {.packet = on_udp_in,
+                                                .batch = nothing};
+
+static struct cv_keypair key_of(uint8_t seed)
+{
+    struct cv_keypair k;
+    uint8_t raw[CV_KEY_LEN];
+
+    memset(raw, seed, sizeof raw);
+    REQUIRE(cv_keypair_from_seed(&k, raw) == CV_OK);
+    return k;
+}
+
+static void open_server(uint16_t port, bool udp)
+{
+    struct cv_gate_server_config config = {.loop = loop, .n_listen = 1};
+    char why[300];
+
+    config.listen[0] = cv_addr_ipv4(0x7f000001, port);
+    config.udp = udp;
+    config.core.key = &gate_key;
+    config.core.rng = &cv_rng_system;
+    config.core.limits = cv_gate_limits_default();
+    REQUIRE(cv_gate_server_new(&server, &config, why, sizeof why) == CV_OK);
+}
+
+static void open_node(struct node *n, uint8_t seed)
+{
+    struct cv_gates_config config = {.loop = loop, .rng = &cv_rng_system};
+
+    memset(n, 0, sizeof *n);
+    n->key = key_of(seed);
+    config.node = &n->key;
+    REQUIRE(cv_gates_new(&n->gates, &config, &gates_events, n) == CV_OK);
+    REQUIRE(cv_udp_new(&n->udp, loop, NULL, 0, &udp_events, n) == CV_OK);
+}
+
+static struct cv_gate_name gate_name(void)
+{
+    struct cv_gate_name name = {.key = gate_key.pub,
+                                .port = cv_gate_server_port(server)};
+
+    strcpy(name.host, "127.0.0.1");
+    return name;
+}
+
+static bool is_up(const struct node *n)
+{
+    struct cv_gates_info info;
+
+    return cv_gates_list(n->gates, &info, 1) > 0 &&
+           info.state == CV_GATELINK_UP;
+}
+
+static void setup(bool udp)
+{
+    struct cv_gate_name name;
+
+    REQUIRE(cv_loop_new(&loop) == CV_OK);
+    gate_key = key_of(200);
+    open_server(0, udp);
+    open_node(&host, 1);
+    open_node(&guest, 2);
+    name = gate_name();
+    REQUIRE(cv_gates_add(host.gates, &name, NULL) == CV_OK);
+    REQUIRE(cv_gates_add(host.gates, &name, NULL) == CV_ERR_EXISTS);
+    cv_gates_set_rooms(host.gates, &room_key, 1);
+    WAIT(is_up(&host), 5 * CV_SECOND);
+    REQUIRE(is_up(&host));
+    WAIT(false, 20 * CV_MILLISECOND); /* and its room is registered */
+}
+
+static void teardown(void)
+{
+    cv_gates_free(host.gates);
+    cv_gates_free(guest.gates);
+    cv_udp_free(host.udp);
+    cv_udp_free(guest.udp);
+    cv_gate_server_free(server);
+    server = NULL;
+    cv_loop_free(loop);
+}
+
+static void say(struct node *n, const char *text)
+{
+    int err = cv_gates_send(n->gates, &n->path, (const uint8_t *)text,
+                            strlen(text), strlen(text));
+
+    REQUIRE(err == CV_OK);
+}
+
+static void ring(uint8_t number)
+{
+    struct cv_gate_name name = gate_name();
+    uint8_t tag[CV_GATE_TAG];
+
+    memset(tag, number, sizeof tag);
+    REQUIRE(cv_gates_ring(guest.gates, &name, &host.key.pub, room_key, tag,
+                          CV_LITERAL("knock"), &guest.path) == CV_OK);
+    say(&guest, "first ");
+    say(&guest, "second ");
+    WAIT(host.rung, 5 * CV_SECOND);
+    REQUIRE(host.rung == 1);
+    REQUIRE(strcmp(host.knock, "knock") == 0);
+    REQUIRE(memcmp(host.tag, tag, sizeof tag) == 0);
+    REQUIRE(cv_gates_claim(host.gates, host.tag, &host.path) == CV_OK);
+}
+
+TEST(a_knock_brings_the_first_packet_and_the_rest_follow_in_order)
+{
+    setup(false);
+    ring(7);
+    CHECK_STR(host.got, "first "); /* with the knock, before any answer */
+    WAIT(strlen(host.got) > 6, 5 * CV_SECOND);
+    CHECK_STR(host.got, "first second ");
+    say(&host, "answer");
+    WAIT(guest.got[0], 5 * CV_SECOND);
+    CHECK_STR(guest.got, "answer");
+    CHECK(!cv_gates_is_udp(host.gates, &host.path));
+    cv_gates_close(guest.gates, &guest.path);
+    WAIT(host.gone, 5 * CV_SECOND);
+    CHECK_EQ(host.gone, 1);
+    CHECK_EQ(guest.gone, 0);
+    teardown();
+}
+
+TEST(packets_go_over_udp_as_soon_as_it_gets_through)
+{
+    setup(true);
+    ring(7);
+    WAIT(cv_gates_is_udp(host.gates, &host.path) &&
+             cv_gates_is_udp(guest.gates, &guest.path),
+         5 * CV_SECOND);
+    CHECK(cv_gates_is_udp(host.gates, &host.path));
+    CHECK(cv_gates_is_udp(guest.gates, &guest.path));
+    memset(host.got, 0, sizeof host.got);
+    say(&guest, "over udp");
+    WAIT(host.got[0], 5 * CV_SECOND);
+    CHECK_STR(host.got, "over udp");
+    CHECK(host.udp_data > 0);
+    teardown();
+}
+
+/* Both directions come back to the link, whatever died. */
+TEST(when_udp_falls_silent_the_link_carries_on)
+{
+    cv_time until;
+
+    setup(true);
+    ring(7);
+    WAIT(cv_gates_is_udp(host.gates, &host.path) &&
+             cv_gates_is_udp(guest.gates, &guest.path),
+         5 * CV_SECOND);
+    guest.deaf = true;
+    until = cv_time_now() + 5 * CV_SECOND;
+    while (cv_gates_is_udp(guest.gates, &guest.path) && cv_time_now() < until) {
+        say(&guest, "x");
+        cv_loop_once(loop, cv_time_now() + 20 * CV_MILLISECOND);
+    }
+    CHECK(!cv_gates_is_udp(guest.gates, &guest.path));
+    WAIT(false, 200 * CV_MILLISECOND); /* what is under way arrives */
+    memset(guest.got, 0, sizeof guest.got);
+    memset(host.got, 0, sizeof host.got);
+    say(&host, "to you");
+    say(&guest, "to me");
+    WAIT(guest.got[0] && host.got[0], 5 * CV_SECOND);
+    CHECK_STR(guest.got, "to you");
+    CHECK_STR(host.got, "to me");
+    teardown();
+}
+
+TEST(who_is_not_there_is_not_reached_and_that_is_said)
+{
+    struct cv_gate_name name;
+    uint8_t tag[CV_GATE_TAG] = {1}, other_room[CV_GATE_ROOM_KEY] = {9};
+
+    setup(true);
+    name = gate_name();
+    CHECK_EQ(cv_gates_ring(guest.gates, &name, &host.key.pub, other_room, tag,
+                           CV_LITERAL("knock"), &guest.path),
+             CV_OK);
+    WAIT(guest.gone, 5 * CV_SECOND);
+    CHECK_EQ(guest.gone, 1);
+    CHECK(strstr(guest.why, "nobody is there") != NULL);
+    CHECK_EQ(host.rung, 0);
+    teardown();
+}
+
+TEST(a_gate_that_dies_takes_its_channels_and_they_can_be_had_again)
+{
+    uint16_t port;
+
+    setup(true);
+    ring(7);
+    port = cv_gate_server_port(server);
+    cv_gate_server_free(server);
+    server = NULL;
+    WAIT(host.gone && guest.gone, 5 * CV_SECOND);
+    CHECK(host.gone == 1 && guest.gone == 1);
+    open_server(port, true);
+    WAIT(is_up(&host), 10 * CV_SECOND);
+    CHECK(is_up(&host));
+    WAIT(false, 50 * CV_MILLISECOND);
+    host.rung = 0;
+    memset(host.got, 0, sizeof host.got);
+    ring(8);
+    WAIT(strlen(host.got) > 6, 5 * CV_SECOND);
+    CHECK_STR(host.got, "first second ");
+    teardown();
+}
+
+RUN_TESTS(T(a_knock_brings_the_first_packet_and_the_rest_follow_in_order),
+          T(packets_go_over_udp_as_soon_as_it_gets_through),
+          T(when_udp_falls_silent_the_link_carries_on),
+          T(who_is_not_there_is_not_reached_and_that_is_said),
+          T(a_gate_that_dies_takes_its_channels_and_they_can_be_had_again))

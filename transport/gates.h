@@ -1,0 +1,116 @@
+/* transport/gates.h - the gates of a node: links to them, the rooms in which
+ * it can be rung, and channels, which are paths like any other.
+ *
+ * A channel is known by the tag of its ring, which is the id of the attempt.
+ * It carries packets from the moment it is asked for: the first one travels
+ * with the knock.  What the gate's link carries at first goes over UDP as soon
+ * as that is seen to get through, and comes back to the link when it does not
+ * any more (connectivity.md, 13). */
+#ifndef CV_TRANSPORT_GATES_H
+#define CV_TRANSPORT_GATES_H
+#include "transport/gatelink.h"
+#include "transport/path.h"
+
+struct cv_gates;
+
+#define CV_GATES_MAX      8  /* our own, and those that peers named */
+#define CV_GATES_ROOMS    96 /* sessions times epochs */
+#define CV_GATES_CHANNELS 64
+#define CV_GATES_WAITING  4 /* packets that a channel holds until it is open */
+#define CV_GATES_OPEN     (10 * CV_SECOND) /* then a ring has failed */
+#define CV_GATES_IDLE     (60 * CV_SECOND) /* a peer's gate without a channel */
+/* Over UDP: a channel is bound again so often, which keeps the NAT's mapping,
+ * and asked after so long without an answer to what was sent. */
+#define CV_GATES_BIND   (15 * CV_SECOND)
+#define CV_GATES_SILENT (400 * CV_MILLISECOND)
+#define CV_GATES_RTO    (250 * CV_MILLISECOND)
+
+struct cv_gates_config {
+    struct cv_loop *loop;          /* kept */
+    struct cv_log *log;            /* kept, may be NULL */
+    const struct cv_rng *rng;      /* kept */
+    const struct cv_keypair *node; /* kept: N */
+    const struct cv_cert *cert;    /* kept, may be NULL */
+};
+
+struct cv_gates_events {
+    /* Somebody rings in `room`.  Its channel exists already; packets of it are
+     * held until cv_gates_claim(). */
+    void (*rung)(void *user, const uint8_t room[CV_GATE_ROOM],
+                 const uint8_t tag[CV_GATE_TAG], struct cv_bytes knock);
+    /* A packet of a claimed channel. */
+    void (*packet)(void *user, const struct cv_path_addr *via,
+                   const uint8_t *data, size_t len);
+    /* The channel is no more, or could not be had; `why` is a sentence. */
+    void (*gone)(void *user, const uint8_t tag[CV_GATE_TAG],
+                 const struct cv_path_addr *path, const char *why);
+    /* After the last packet of a turn. */
+    void (*batch)(void *user);
+    /* There is room again after CV_ERR_AGAIN. */
+    void (*writable)(void *user);
+    /* A gate of ours came or went: the pointer names others now. */
+    void (*changed)(void *user);
+    /* Send from the node's UDP port. */
+    int (*udp)(void *user, const struct cv_addr *to, const uint8_t *data,
+               size_t len, size_t segment);
+};
+
+/* `events` is kept. */
+CV_MUST_USE int cv_gates_new(struct cv_gates **out,
+                             const struct cv_gates_config *config,
+                             const struct cv_gates_events *events, void *user);
+void cv_gates_free(struct cv_gates *g);
+
+/* A gate from our settings: linked to for good.  CV_ERR_LIMIT, CV_ERR_NOMEM;
+ * CV_ERR_EXISTS: it is there. `token` may be NULL. */
+CV_MUST_USE int cv_gates_add(struct cv_gates *g,
+                             const struct cv_gate_name *name,
+                             const char *token);
+
+/* The rooms (their keys r) in which we can be rung, at every gate of ours;
+ * replaces what was said before. */
+void cv_gates_set_rooms(struct cv_gates *g,
+                        const uint8_t (*keys)[CV_GATE_ROOM_KEY], unsigned n);
+
+/* Ring at a peer's gate, one of ours or not, and open a channel.  The path is
+ * usable at once.  CV_ERR_LIMIT, CV_ERR_NOMEM, CV_ERR_EXISTS (this tag). */
+CV_MUST_USE int cv_gates_ring(struct cv_gates *g,
+                              const struct cv_gate_name *gate,
+                              const struct cv_key *peer,
+                              const uint8_t room_key[CV_GATE_ROOM_KEY],
+                              const uint8_t tag[CV_GATE_TAG],
+                              struct cv_bytes knock, struct cv_path_addr *path);
+/* The channel of somebody who rang: we want it.  CV_ERR_NOTFOUND.  What was
+ * held comes by `packet`, before this returns. */
+CV_MUST_USE int cv_gates_claim(struct cv_gates *g,
+                               const uint8_t tag[CV_GATE_TAG],
+                               struct cv_path_addr *path);
+/* No event follows. */
+void cv_gates_close(struct cv_gates *g, const struct cv_path_addr *path);
+
+/* As cv_path_send_fn. */
+CV_MUST_USE int cv_gates_send(struct cv_gates *g, const struct cv_path_addr *to,
+                              const uint8_t *data, size_t len, size_t segment);
+/* A UDP packet whose first byte is 0x10..0x14. */
+void cv_gates_udp_input(struct cv_gates *g, const struct cv_addr *from,
+                        const uint8_t *data, size_t len);
+/* The round trip to the gate of this path, 0 when it is not known. */
+cv_time cv_gates_rtt(const struct cv_gates *g, const struct cv_path_addr *path);
+/* Does this path go over UDP just now? */
+bool cv_gates_is_udp(const struct cv_gates *g, const struct cv_path_addr *path);
+/* The network changed: see what still works. */
+void cv_gates_recheck(struct cv_gates *g);
+
+struct cv_gates_info {
+    struct cv_gate_name name;
+    struct cv_addr remote; /* family NONE while it is not linked */
+    enum cv_gatelink_state state;
+    cv_time rtt;
+    bool own;
+    const char *trouble; /* "" or a sentence; until the next call */
+    uint16_t udp_port;   /* 0: none, or not known yet */
+};
+/* Returns how many there are; fills the first `max`, best first. */
+unsigned cv_gates_list(const struct cv_gates *g, struct cv_gates_info *out,
+                       unsigned max);
+#endif
