@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/agent.h"
+#include "cli/doctor.h"
 #include "cli/echo.h"
 #include "cli/headless.h"
 #include "cli/stun.h"
@@ -82,6 +83,11 @@ static int run_key(struct cv_options *o, struct cv_log *log)
     return CV_EXIT_OK;
 }
 
+static int run_doctor(struct cv_options *o, struct cv_log *log)
+{
+    return cv_doctor_run(o, log, o->argc == 1 ? o->argv[0] : NULL);
+}
+
 static int run_echo(struct cv_options *o, struct cv_log *log)
 {
     if (o->argc == 1 && strcmp(o->argv[0], "serve") == 0)
@@ -138,6 +144,15 @@ static const struct command commands[] = {
      "\"covim share --token FILE\" makes a host's, \"covim join TOKEN FILE\" "
      "the\nguest's that answers it. \"-\" reads it from standard input.\n",
      "", false, 1, 0, run_token},
+    {"doctor", "[KEY]", "look for what stands in the way of a connection",
+     "Says what it sees of this network, what that means and what to do; with "
+     "KEY,\nhow far the way to whoever shares it leads, without asking to be "
+     "let in.\nTakes up to 12 s (25 with KEY); exit code 1 when there is a "
+     "problem.\n"
+     "\n"
+     "  --addresses             network addresses, too; else it may be posted\n"
+     "  --json                  for programs\n",
+     NODE_OPTIONS "J", true, 0, 1, run_doctor},
     {"echo", "serve | dial KEY", "measure how two networks can be joined",
      "\"serve\" prints a key and sends back what comes; \"dial\" goes there. "
      "Both\nprint JSON lines of what happened and when.\n"

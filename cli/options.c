@@ -204,6 +204,9 @@ static int take(struct cv_options *o, int letter, const char *value)
     case 'k':
         o->token = true;
         break;
+    case 'J':
+        o->json = true;
+        break;
     case 'w':
         o->warm = true;
         break;
@@ -254,6 +257,8 @@ int cv_options_parse(struct cv_options *o, int argc, char **argv,
         {"force", no_argument, NULL, 'f'},
         {"token", no_argument, NULL, 'k'},
         {"timeout", required_argument, NULL, 't'},
+        {"json", no_argument, NULL, 'J'},
+        {"addresses", no_argument, NULL, 'A'},
         {"warm", no_argument, NULL, 'w'},
         {"once", no_argument, NULL, '1'},
         {"bytes", required_argument, NULL, 'B'},

@@ -47,6 +47,8 @@ struct cv_options {
     uint64_t bytes;       /* bulk; 0: none */
     unsigned interval_ms; /* between echoes; 0: one echo */
     unsigned for_s;       /* stay so long; 0: until it is done */
+    /* of doctor */
+    bool json;
     /* of stun */
     struct cv_servers listen;
 

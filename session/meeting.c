@@ -220,6 +220,11 @@ void cv_meeting_leave(struct cv_meeting *m)
     cv_meeting_wake(m);
 }
 
+const struct cv_key *cv_meeting_session(const struct cv_meeting *m)
+{
+    return &m->config.session;
+}
+
 const struct cv_grants *cv_meeting_grants(const struct cv_meeting *m)
 {
     return &m->grants;

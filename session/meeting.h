@@ -108,6 +108,8 @@ struct cv_meeting_config {
     bool open;          /* let anybody in… */
     enum cv_role offer; /* …with this role at most */
     enum cv_role wants;
+    /* Go no further than the proof of a peer's key (session/checkup.h). */
+    bool trial;
     /* Who begins with a grant publishes and waits; who does not seeks those,
      * and nobody else. */
     bool star;
@@ -128,6 +130,7 @@ void cv_meeting_free(struct cv_meeting *m);
  * CV_MEETING_LEAVE. */
 void cv_meeting_leave(struct cv_meeting *m);
 
+const struct cv_key *cv_meeting_session(const struct cv_meeting *m);
 const struct cv_grants *cv_meeting_grants(const struct cv_meeting *m);
 enum cv_role cv_meeting_role(const struct cv_meeting *m);
 bool cv_meeting_may_admit(const struct cv_meeting *m);

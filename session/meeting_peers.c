@@ -369,7 +369,7 @@ bool cv_meeting_conn(struct cv_meeting *m, struct cv_conn *conn)
     } else {
         n->called_in = false;
     }
-    if (m->state != MEETING_OPEN) {
+    if (m->state != MEETING_OPEN || m->config.trial) {
         cv_conn_close(conn, CV_REFUSAL_LEAVING, "");
         return true;
     }

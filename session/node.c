@@ -53,6 +53,14 @@ int cv_node_host(const struct cv_node *node, const struct cv_keypair *session,
         CV_GRANT_ADMIT, cv_node_unix_s(node) + CV_GRANT_LIFETIME_S, node->rng);
 }
 
+bool cv_node_meets(const struct cv_node *node, const struct cv_key *session)
+{
+    for (unsigned i = 0; i < node->n_meetings; i++)
+        if (cv_key_equal(cv_meeting_session(node->meetings[i]), session))
+            return true;
+    return false;
+}
+
 int cv_node_add_meeting(struct cv_node *node, struct cv_meeting *m)
 {
     if (node->n_meetings == CV_NODE_MEETINGS)
@@ -357,6 +365,11 @@ void cv_node_free(struct cv_node *node)
 const struct cv_key *cv_node_identity(const struct cv_node *node)
 {
     return &node->identity.pub;
+}
+
+const char *cv_node_data_dir(const struct cv_node *node)
+{
+    return node->data_dir;
 }
 
 const char *cv_node_name(const struct cv_node *node)

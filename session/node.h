@@ -54,6 +54,8 @@ const char *cv_node_dht_state(const struct cv_node *node);
 CV_MUST_USE int cv_node_host(const struct cv_node *node,
                              const struct cv_keypair *session,
                              struct cv_grants *out);
+/* Is there a meeting of that session? */
+bool cv_node_meets(const struct cv_node *node, const struct cv_key *session);
 /* CV_ERR_LIMIT. */
 CV_MUST_USE int cv_node_add_meeting(struct cv_node *node, struct cv_meeting *m);
 void cv_node_remove_meeting(struct cv_node *node, struct cv_meeting *m);

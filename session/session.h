@@ -41,6 +41,7 @@ CV_MUST_USE int cv_node_new(struct cv_node **out,
 /* Ends everything at once; leave the sessions first to say goodbye. */
 void cv_node_free(struct cv_node *node);
 const struct cv_key *cv_node_identity(const struct cv_node *node);
+const char *cv_node_data_dir(const struct cv_node *node);
 const char *cv_node_name(const struct cv_node *node);
 void cv_node_set_name(struct cv_node *node, const char *name);
 

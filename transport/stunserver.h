@@ -14,7 +14,10 @@
 #include "base/loop.h"
 #include "transport/stun.h"
 
-#define CV_STUN_RATE     5    /* answers a second to one IPv4 or /64 */
+/* Answers a second to one IPv4 or /64: a node that looks its network over asks
+ * up to ten times at once (two servers, UDP and TCP, filters), and several may
+ * sit behind one address. */
+#define CV_STUN_RATE     40
 #define CV_STUN_SOURCES  4096 /* sources that are counted; 2^n */
 #define CV_STUN_BINDS    4
 #define CV_STUN_CONNS    256 /* TCP connections at once */

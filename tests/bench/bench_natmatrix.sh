@@ -129,12 +129,14 @@ say() {
 
 # Servers, DHT nodes, and everybody's options for them.
 lab_world() {
-    local i
+    local i one two
     mkfifo "$lab_dir/never"
     exec 9<>"$lab_dir/never" # a dhtnode ends when its input does
     lab_net 'public p addresses=2; public q'
-    lab_spawn p "$work/stun-p.log" "$covim" stun \
-        --listen "${lab_ip[p]}:3478" --listen "${lab_ip[p]%.1}.2:3478"
+    one=${lab_ip[p]}
+    two=${lab_ip[p]%.1}.2
+    lab_spawn p "$work/stun-p.log" "$covim" stun --listen "$one:3478" \
+        --listen "$one:3479" --listen "$two:3478" --listen "$two:3479"
     lab_spawn q "$work/stun-q.log" "$covim" stun --listen "${lab_ip[q]}:3478"
     for i in 1 2 3 4 5 6 7 8; do
         lab_net "public d$i"
@@ -143,7 +145,7 @@ lab_world() {
         lab_pids+=($!)
     done
     world=(--no-lan --bootstrap "${lab_ip[d1]}:4222,${lab_ip[d2]}:4222"
-        --stun "${lab_ip[p]}:3478,${lab_ip[p]%.1}.2:3478,${lab_ip[q]}:3478")
+        --stun "$one:3478,$two:3479,${lab_ip[q]}:3478")
     sleep 2 # the DHT nodes find each other
 }
 

@@ -8,3 +8,5 @@ covim_script_test(netlab/portmap SCRIPT ${CMAKE_CURRENT_LIST_DIR}/portmap.sh
                   TIMEOUT 120)
 covim_script_test(netlab/punch_kinds
                   SCRIPT ${CMAKE_CURRENT_LIST_DIR}/punch_kinds.sh TIMEOUT 180)
+covim_script_test(netlab/doctor SCRIPT ${CMAKE_CURRENT_LIST_DIR}/doctor.sh
+                  TIMEOUT 240)
