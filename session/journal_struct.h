@@ -2,8 +2,9 @@
  *
  * journal.c: what waits, what is kept, when something is due.  journal_work.c:
  * the writing itself, on the worker.  journal_open.c: slots, and what is in
- * them.  journal_facts.c: facts.  journal_row.c: what is in a row.
- * journal_place.c: names and locks.  store.c: SQLite. */
+ * them.  journal_mend.c: what is damaged or old.  journal_facts.c: facts.
+ * journal_row.c: what is in a row. journal_place.c: names and locks.  store.c:
+ * SQLite. */
 #ifndef CV_SESSION_JOURNAL_STRUCT_H
 #define CV_SESSION_JOURNAL_STRUCT_H
 #include "session/journal.h"
@@ -111,6 +112,17 @@ int cv_journal_set_fact(struct cv_journal *j, uint8_t type, struct cv_bytes key,
 CV_MUST_USE int cv_journal_put_facts(const struct cv_journal *j,
                                      struct cv_writer *w);
 void cv_journal_drop_facts(struct cv_journal *j);
+
+/* --- journal_mend.c --- */
+/* Bring a locked place into order, whatever is there, and open it.  `why` says
+ * what had to be done, if somebody should know. */
+CV_MUST_USE int cv_journal_mend(const struct cv_journal_place *p,
+                                struct cv_store **out, struct cv_log *log,
+                                char *why, size_t why_len,
+                                struct cv_store_error *e);
+/* The records of a file of the older form, and whether it is damaged. */
+CV_MUST_USE int cv_journal_read_old(const char *path, struct cv_writer *rows,
+                                    bool *damaged);
 
 /* --- journal_work.c --- */
 /* CV_ERR_NOMEM; else it is under way, or done if there is no loop. */

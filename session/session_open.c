@@ -14,7 +14,7 @@ static int begin(struct cv_session **out, struct cv_node *node,
                  enum cv_journal_mode mode, char *why, size_t why_len)
 {
     struct cv_session *s = calloc(1, sizeof *s);
-    char dir[sizeof node->data_dir + 16], text[256] = "";
+    char dir[sizeof node->data_dir + 16], text[1024] = "";
     struct cv_journal_config config = {
         .dir = dir,
         .session = *key,

@@ -134,8 +134,10 @@ static int on_wal(void *user, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
+/* With `alone`, readers in other processes are shut out, and no memory has to
+ * be shared with them through a file. */
 static int connect_to(struct cv_store **out, const char *name, int flags,
-                      struct cv_store_error *e)
+                      bool alone, struct cv_store_error *e)
 {
     struct cv_store *s = calloc(1, sizeof(*s));
     int rc;
@@ -158,6 +160,9 @@ static int connect_to(struct cv_store **out, const char *name, int flags,
      * one: we say when. */
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     *out = s;
+    /* This first: the others look into the file. */
+    if (alone && run(s, "PRAGMA locking_mode=EXCLUSIVE", e) != CV_OK)
+        return e->err;
     return run(s, "PRAGMA cache_size=-256; PRAGMA cell_size_check=ON", e);
 }
 
@@ -198,13 +203,13 @@ static int opened(struct cv_store **out, struct cv_store *s,
     return e->err;
 }
 
-int cv_store_open(struct cv_store **out, const char *path,
-                  struct cv_store_error *e)
+static int open_to_write(struct cv_store **out, const char *path, bool alone,
+                         struct cv_store_error *e)
 {
     struct cv_store *s = NULL;
     char mode[16] = "";
 
-    if (connect_to(&s, path, SQLITE_OPEN_READWRITE, e) == CV_OK &&
+    if (connect_to(&s, path, SQLITE_OPEN_READWRITE, alone, e) == CV_OK &&
         check_version(s, e) == CV_OK &&
         run(s,
             "PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;"
@@ -216,6 +221,17 @@ int cv_store_open(struct cv_store **out, const char *path,
     if (e->err == CV_OK)
         sqlite3_wal_hook(s->db, on_wal, s);
     return opened(out, s, e);
+}
+
+int cv_store_open(struct cv_store **out, const char *path,
+                  struct cv_store_error *e)
+{
+    /* On a full disk there is no room for that file, and the text is there all
+     * the same. */
+    if (open_to_write(out, path, false, e) == CV_ERR_IO &&
+        (e->error == ENOSPC || e->error == EDQUOT))
+        return open_to_write(out, path, true, e);
+    return e->err;
 }
 
 /* file:PATH?immutable=1 */
@@ -246,7 +262,8 @@ int cv_store_open_to_read(struct cv_store **out, const char *path,
     /* Without a write-ahead log nobody has it open: read just the file. */
     if (!make_uri(uri, path, stat(wal, &st) < 0 || st.st_size == 0))
         return fail(e, CV_ERR_INVALID, ENAMETOOLONG);
-    if (connect_to(&s, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, e) == CV_OK)
+    if (connect_to(&s, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, false, e) ==
+        CV_OK)
         check_version(s, e);
     return opened(out, s, e);
 }
@@ -278,7 +295,7 @@ static int fill(const char *path, struct cv_bytes rows,
              "CREATE TABLE log(seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL,"
              " crc INTEGER NOT NULL, data BLOB NOT NULL)",
              CV_STORE_PAGE, APPLICATION, VERSION);
-    if (connect_to(&s, path, SQLITE_OPEN_READWRITE, e) == CV_OK &&
+    if (connect_to(&s, path, SQLITE_OPEN_READWRITE, true, e) == CV_OK &&
         run(s, sql, e) == CV_OK && cv_store_write(s, rows, false, e) == CV_OK)
         run(s, "PRAGMA journal_mode=WAL", e);
     cv_store_close(s, true);

@@ -81,10 +81,27 @@ def full_disk(home):
     print(f"kept {time.monotonic() - began:.2f} s after there was room: "
           f"{notice['text']}")
     agent.kill()
+    return key, lines
+
+
+def open_on_full_disk(home, key, lines):
+    """After kill -9, and after a clean end: the text is there."""
+    for _ in range(2):
+        fill(os.path.join(home, "filler"))
+        agent = Agent(home)
+        agent.hello()
+        assert agent.join_stored(key) == lines, "the text is another one"
+        agent.change(len(lines) + 1, 0, ["y" * 9000], len(lines))
+        lines.append("y" * 9000)
+        agent.until(agent.notices, 5, "a word about the full disk")
+        assert "disk is full" in agent.notices()[0]["text"], agent.notices()
+        os.remove(os.path.join(home, "filler"))
+        agent.until(lambda: agent.kept == 1, 5, "kept, with room again")
+        agent.leave()
     agent = Agent(home)
     agent.hello()
     assert agent.join_stored(key) == lines, "the text is another one"
-    return agent, key, lines
+    return agent
 
 
 def two_agents(first, key, home, lines):
@@ -114,7 +131,8 @@ def main():
         print("SKIP: nothing can be mounted here")
         sys.exit(77)
     try:
-        agent, key, lines = full_disk(home)
+        key, lines = full_disk(home)
+        agent = open_on_full_disk(home, key, lines)
         two_agents(agent, key, home, lines)
     finally:
         subprocess.run(["umount", "-l", home], check=False)

@@ -316,7 +316,7 @@ function! s:on_notice(msg) abort
         let l:tag = ''
     endif
     call covim#ui#say(matchstr(covim#str(a:msg, 'level', 'info'), '^[a-z]*'),
-                \ 'covim: ' . covim#clean(covim#str(a:msg, 'text', ''), 300)
+                \ 'covim: ' . covim#clean(covim#str(a:msg, 'text', ''), 600)
                 \ . (empty(l:tag) ? '' : ' (:help covim-' . l:tag . ')'))
 endfunction
 let s:handlers.notice = function('s:on_notice')

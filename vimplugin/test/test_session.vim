@@ -271,9 +271,10 @@ function! Test_unsynced_changes_are_shown() abort
     call covim#backend('flush', bufnr('%'))
     call WaitFor('covim#statusline() =~# "1 unsynced"')
     call assert_equal(1, b:covim.unsynced)
+    call assert_match('1 not on disk', covim#statusline())
     call Ask('test/hold', {'hold': v:false})
     call setline(1, 'three')
-    call WaitFor('covim#statusline() !~# "unsynced"')
+    call WaitFor('covim#statusline() !~# "unsynced\\|disk"')
 endfunction
 
 function! Test_leave_keeps_the_text() abort

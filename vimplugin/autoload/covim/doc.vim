@@ -115,8 +115,8 @@ function! covim#doc#add(buf, fields) abort
     let l:d = extend({'buf': a:buf, 'doc': -1, 'epoch': -1, 'session': -1,
                 \ 'key': '', 'path': '', 'role': 'editor', 'mine': 0,
                 \ 'state': 'opening', 'applying': 0, 'peers': [], 'places': [],
-                \ 'peers_stale': 0, 'unsynced': 0,
-                \ 'unsynced_before': 0, 'before': [0, 0], 'befores': {}, 'since': reltime(),
+                \ 'peers_stale': 0, 'unsynced': 0, 'unsynced_before': 0,
+                \ 'unkept': 0, 'unkept_before': 0, 'before': [0, 0], 'befores': {}, 'since': reltime(),
                 \ 'eol': s:eol(a:buf), 'joined': 0, 'moved': 0}, a:fields)
     let l:d.show = covim#clean(l:d.path, 40)
     let s:docs[a:buf] = l:d
@@ -958,12 +958,16 @@ function! s:on_tick(timer) abort
         " Only what stays unsynced is worth a word.
         let l:d.unsynced = l:d.unsynced_before > 0 ? l:unsynced : 0
         let l:d.unsynced_before = l:unsynced
+        let l:unkept = l:d.state ==# 'live' ? l:d.erev - l:d.kept : 0
+        let l:d.unkept = l:d.unkept_before > 0 ? l:unkept : 0
+        let l:d.unkept_before = l:unkept
         if l:d.state ==# 'live' && !l:d.verified && !l:d.dirty
                     \ && empty(l:d.queue)
                     \ && reltimefloat(reltime(l:d.changed)) >= s:verify_s
             call covim#doc#verify(l:d)
         endif
-        let l:busy += l:unsynced || !l:d.verified || !empty(l:d.queue)
+        let l:busy += l:unsynced || l:unkept || !l:d.verified
+                    \ || !empty(l:d.queue)
     endfor
     call covim#ui#refresh()
     if !l:busy

@@ -182,6 +182,9 @@ function! s:short(d) abort
     if a:d.unsynced > 0
         let l:text .= ' ' . a:d.unsynced . ' unsynced'
     endif
+    if a:d.unkept > 0
+        let l:text .= ' ' . a:d.unkept . ' not on disk'
+    endif
     if a:d.role ==# 'viewer'
         let l:text .= ' [read-only]'
     endif
