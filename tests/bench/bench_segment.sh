@@ -37,7 +37,7 @@ ticks() {
     awk '{ print $14 + $15 }' "/proc/$segment/stat"
 }
 
-lab_begin delay=25 >&2
+lab_begin delay=25
 segment=$lab_pid
 lab_net 'public a; public b'
 [ $# -gt 0 ] || set -- 100 1000 10000 50000 100000

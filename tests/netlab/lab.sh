@@ -88,7 +88,7 @@ lab_begin() {
         sleep 0.005
     done
     [ $# = 0 ] || lab_wan set "$@"
-    echo "lab $lab_id, seed $lab_seed${*:+, $*}"
+    echo "lab $lab_id, seed $lab_seed${*:+, $*}" >&2
 }
 
 # lab_wan WORD…: tell the segment; see segment.c.

@@ -341,7 +341,8 @@ static void deliver(struct segment *s)
 
     while ((p = wan_output(s->wan, cv_time_now())) != NULL) {
         /* What a device that is down does not take is lost. */
-        if (s->tun[p->to] >= 0 && write(s->tun[p->to], p->data, p->len) < 0)
+        if (p->to < WAN_PORTS && s->tun[p->to] >= 0 &&
+            write(s->tun[p->to], p->data, p->len) < 0)
             errno = 0;
         free(p);
     }

@@ -83,6 +83,34 @@ punch s1 s2
 punch c1 a1
 [ "$heard" = "$expected" ] || fail "a customer of a carrier, and others: '$heard'"
 
+# connectivity.md, 1: a datagram that is there before the other side has sent
+# spoils its port, if its gateway accepts strays; with a low TTL it is not there.
+step "early packets"
+lab_wan set delay=25
+early() { # STRAYS TTL: does the late side's answer arrive?
+    local a=e1$1 b=e2$1 ma mb
+    lab_rebind $a-nat
+    lab_rebind $b-nat
+    ma=$(map $a 5000 "$p") mb=$(map $b 5000 "$p")
+    hears $a "$(lab_own $a):5000" 500
+    lab_in $a "$probe" send "$(lab_own $a):5000" "$mb" "$2"
+    sleep 0.1
+    lab_in $b "$probe" send "$(lab_own $b):5000" "$ma"
+    wait $listener
+    grep -q "^from $mb" "$lab_dir/heard"
+}
+for strays in drop accept reject; do
+    lab_net "side e1$strays portrestricted strays=$strays
+             side e2$strays portrestricted strays=$strays"
+    early $strays 5 || fail "strays=$strays: an opener does not help"
+    if [ $strays = accept ]; then
+        ! early $strays 64 || fail "an early packet spoils nothing"
+    else
+        early $strays 64 || fail "strays=$strays: an early packet spoils a port"
+    fi
+done
+lab_wan set delay=0
+
 step "two hosts with the same port"
 one=$(map a1 6000 "$p") two=$(map a2 6000 "$p")
 [ "$one" != "$two" ] || fail "both are $one"
@@ -180,7 +208,7 @@ wait $other 2>/dev/null || :
 ! gone || fail "who cleaned up?"
 (
     lab_pids=() lab_spaces=()
-    lab_begin >/dev/null
+    lab_begin
 )
 gone || fail "the next lab does not clean up after a killed one"
 map y 7004 "$p" >/dev/null || fail "and this one?"

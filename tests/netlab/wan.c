@@ -119,7 +119,7 @@ int wan_attach(struct wan *w, const char *name)
     for (int i = 0; i < WAN_PORTS; i++)
         if (w->port[i].name[0] == '\0') {
             memset(&w->port[i], 0, sizeof(w->port[i]));
-            strcpy(w->port[i].name, name);
+            snprintf(w->port[i].name, WAN_NAME, "%s", name);
             return i;
         }
     return CV_ERR_LIMIT;
@@ -129,6 +129,9 @@ void wan_detach(struct wan *w, unsigned port)
 {
     w->port[port].name[0] = '\0';
     w->port[port].n_prefixes = 0;
+    for (unsigned i = 0; i < w->n_events; i++)
+        if (w->heap[i].packet->to == port)
+            w->heap[i].packet->to = WAN_PORTS;
 }
 
 const char *wan_name(const struct wan *w, unsigned port)
@@ -387,7 +390,7 @@ static bool parse(struct packet *p, uint8_t *data, size_t len)
         memcpy(p->dst.ip, data + 16, 4);
         p->ttl = data + 8;
         p->proto = data[9];
-        p->head = (data[0] & 15u) * 4u;
+        p->head = (size_t)(data[0] & 15) * 4;
     } else if (len >= IPV6_HEAD && data[0] >> 4 == 6) {
         p->src.family = p->dst.family = CV_FAMILY_IPV6;
         memcpy(p->src.ip, data + 8, 16);
@@ -480,7 +483,8 @@ static void expire(struct wan *w, unsigned port, const struct packet *p,
     if (!w->options.time_exceeded || is_icmp_error(p))
         return;
     push(w, port, NULL, answer, time_exceeded(answer, p, hop),
-         now + 2 * w->options.delay * hop / (w->options.hops + 1));
+         now + 2 * w->options.delay * (cv_time)hop /
+                   (cv_time)(w->options.hops + 1));
 }
 
 static void send_on(struct wan *w, struct wan_pair *pair,

@@ -33,7 +33,7 @@ struct wan_options {
 };
 
 struct wan_packet {
-    unsigned to; /* attachment */
+    unsigned to; /* attachment, or WAN_PORTS: it has gone */
     struct wan_pair *pair;
     size_t len;
     uint8_t data[];
