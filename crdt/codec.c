@@ -9,12 +9,53 @@
 #define TYPE_XML_ELEMENT 3
 #define TYPE_XML_HOOK    5
 
-/* Most numbers are one byte. */
+/* cv_get_varuint() where most numbers are short and enough bytes are left. */
 static inline uint64_t get_uint(struct cv_reader *r)
 {
-    if (r->err == CV_OK && r->at < r->end && *r->at < 0x80)
-        return *r->at++;
+    const uint8_t *at = r->at;
+    uint64_t v;
+
+    if (r->end - at < 5) /* also after a failure */
+        return cv_get_varuint(r);
+    v = at[0];
+    if (v < 0x80) {
+        r->at = at + 1;
+        return v;
+    }
+    v = (v & 0x7f) | (uint64_t)at[1] << 7;
+    if (at[1] < 0x80) {
+        r->at = at + 2;
+        return v;
+    }
+    v = (v & 0x3fff) | (uint64_t)at[2] << 14;
+    if (at[2] < 0x80) {
+        r->at = at + 3;
+        return v;
+    }
+    v = (v & 0x1fffff) | (uint64_t)at[3] << 21;
+    if (at[3] < 0x80) {
+        r->at = at + 4;
+        return v;
+    }
+    v = (v & 0xfffffff) | (uint64_t)at[4] << 28;
+    if (at[4] < 0x80) {
+        r->at = at + 5;
+        return v;
+    }
     return cv_get_varuint(r);
+}
+
+/* The next `len` bytes, which must be there. */
+static inline struct cv_bytes get_raw(struct cv_reader *r, uint64_t len)
+{
+    struct cv_bytes s = {r->at, (size_t)len};
+
+    if (len > (size_t)(r->end - r->at)) {
+        cv_reader_fail(r);
+        return (struct cv_bytes){r->end, 0};
+    }
+    r->at += len;
+    return s;
 }
 
 static struct cv_id get_id(struct cv_reader *r)
@@ -28,11 +69,7 @@ static struct cv_id get_id(struct cv_reader *r)
 
 static struct cv_bytes get_buf(struct cv_reader *r)
 {
-    uint64_t len = get_uint(r);
-
-    if (len > cv_reader_left(r))
-        cv_reader_fail(r);
-    return cv_get_bytes(r, r->err == CV_OK ? (size_t)len : 0);
+    return get_raw(r, get_uint(r));
 }
 
 static struct cv_bytes get_string(struct cv_reader *r, size_t *units)

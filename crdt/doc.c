@@ -1,9 +1,11 @@
 #include "crdt/doc.h"
 
 #include "crdt/encode.h"
+#include "crdt/hot.h"
 #include "crdt/observe.h"
 #include "crdt/pending.h"
 #include "crdt/plan.h"
+#include "crdt/quick.h"
 #include "crdt/siblings.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
@@ -111,13 +113,14 @@ int cv_doc_set_client(struct cv_doc *doc, uint64_t client_id)
     uint32_t c = cv_store_client(doc, client_id);
     int err;
 
+    cv_hot_settle(doc);
     if (doc->txn.open || client_id > CV_VARUINT_MAX ||
         (c != CV_NONE && doc->clients[c].next > 0))
         return CV_ERR_INVALID;
     err = cv_store_client_add(doc, client_id, &c);
     if (err == CV_OK)
         doc->self = c;
-    doc->hot.typing = false;
+    cv_hot_stop(doc);
     return err;
 }
 
@@ -125,6 +128,7 @@ uint64_t cv_doc_clock(const struct cv_doc *doc, uint64_t client_id)
 {
     uint32_t c = cv_store_client(doc, client_id);
 
+    cv_hot_settle(doc);
     return c == CV_NONE ? 0 : doc->clients[c].next;
 }
 
@@ -132,7 +136,8 @@ int cv_doc_use_text(struct cv_doc *doc, const char *name)
 {
     struct cv_bytes n = {(const uint8_t *)name, strlen(name)};
 
-    doc->hot = (struct cv_hot){.leaf = CV_NONE};
+    cv_hot_settle(doc);
+    cv_hot_forget(doc);
     return cv_store_list_add(doc, CV_NONE, n, &doc->text);
 }
 
@@ -178,6 +183,8 @@ size_t cv_doc_held_bytes(const struct cv_doc *doc)
 
 int cv_doc_compact(struct cv_doc *doc)
 {
+    cv_hot_settle(doc);
+    cv_hot_stop(doc);
     return cv_store_compact(doc, true);
 }
 
@@ -190,16 +197,19 @@ bool cv_doc_waiting(const struct cv_doc *doc)
 
 size_t cv_doc_text_bytes(const struct cv_doc *doc)
 {
+    cv_hot_settle(doc);
     return doc->lists[doc->text].sum[CV_BYTES];
 }
 
 size_t cv_doc_text_units(const struct cv_doc *doc)
 {
+    cv_hot_settle(doc);
     return doc->lists[doc->text].sum[CV_UNITS];
 }
 
 size_t cv_doc_text_newlines(const struct cv_doc *doc)
 {
+    cv_hot_settle(doc);
     return doc->lists[doc->text].sum[CV_NEWLINES];
 }
 
@@ -342,14 +352,17 @@ int cv_doc_apply(struct cv_doc *doc, struct cv_bytes update,
         return CV_ERR_INVALID;
     if (update.len > doc->limits.update_bytes)
         return CV_ERR_LIMIT;
-    err = cv_plan_make(doc, doc->plan, update);
-    if (err != CV_OK) {
-        cv_plan_reset(doc->plan);
-        return err;
-    }
-    doc->hot = (struct cv_hot){.leaf = CV_NONE};
+    cv_hot_settle(doc);
+    cv_hot_forget(doc);
     cv_txn_begin(doc, observer != NULL);
-    err = cv_plan_run(doc, doc->plan);
+    if (!cv_quick_apply(doc, update, &err)) {
+        err = cv_plan_make(doc, doc->plan, update);
+        if (err != CV_OK) {
+            cv_plan_reset(doc->plan);
+            return err;
+        }
+        err = cv_plan_run(doc, doc->plan);
+    }
     if (applied != NULL) {
         applied->news = cv_txn_news(doc);
         applied->waiting = cv_doc_waiting(doc);

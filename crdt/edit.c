@@ -1,11 +1,10 @@
-/* Local edits: of text, and of the keys of root maps. */
+/* Local edits of the text. */
 #include "crdt/doc.h"
 
-#include "crdt/any.h"
 #include "crdt/encode.h"
+#include "crdt/hot.h"
 #include "crdt/integrate.h"
 #include "crdt/run.h"
-#include "crdt/tree.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
 
@@ -15,74 +14,34 @@ int cv_doc_begin(struct cv_doc *doc)
         return CV_ERR_INVALID;
     cv_txn_begin(doc, false);
     doc->txn.open = true;
+    doc->hot.begun = doc->hot.typed + doc->hot.gone;
     return CV_OK;
 }
 
-int cv_doc_commit(struct cv_doc *doc, struct cv_writer *update)
+static CV_APART int commit(struct cv_doc *doc, struct cv_writer *update)
 {
     int err = CV_OK;
 
-    if (!doc->txn.open)
-        return CV_ERR_INVALID;
+    cv_hot_settle(doc);
     if (update != NULL)
         err = cv_encode_txn(doc, update);
     doc->txn.open = false;
     cv_txn_end(doc);
+    if (doc->txn.touched.cap == 0 || doc->txn.deleted.cap == 0)
+        cv_hot_stop(doc);
     cv_store_tidy(doc);
     return err;
 }
 
-/* The item of the hot leaf that holds what ends or begins at `at`. */
-static bool find_hot(struct cv_doc *doc, uint32_t at, bool ending,
-                     struct cv_place *p)
+int cv_doc_commit(struct cv_doc *doc, struct cv_writer *update)
 {
-    struct cv_hot *hot = &doc->hot;
-    const struct cv_leaf *l;
-    uint32_t left, i = 0;
-
-    if (hot->leaf == CV_NONE || at < hot->start)
-        return false;
-    l = &doc->leaves[hot->leaf];
-    left = at - hot->at;
-    if (at >= hot->at && (ending ? left > 0 && left <= l->vis[hot->pos]
-                                 : left < l->vis[hot->pos])) {
-        *p = (struct cv_place){l->item[hot->pos], hot->leaf, hot->pos, hot->at};
-        return true;
-    }
-    left = at - hot->start;
-    if (ending ? left == 0 || left > l->sum[CV_BYTES]
-               : left >= l->sum[CV_BYTES])
-        return false;
-    while (left > l->vis[i] || (left == l->vis[i] && !ending))
-        left -= l->vis[i++];
-    hot->pos = i;
-    hot->at = at - left;
-    *p = (struct cv_place){l->item[i], hot->leaf, i, hot->at};
-    return true;
-}
-
-/* Remember a place in the text. */
-static void heat(struct cv_doc *doc, const struct cv_place *p)
-{
-    struct cv_hot *hot = &doc->hot;
-
-    *hot = (struct cv_hot){
-        .leaf = p->leaf, .start = p->start, .pos = p->pos, .at = p->start};
-    for (uint32_t i = 0; i < p->pos; i++)
-        hot->start -= doc->leaves[p->leaf].vis[i];
-}
-
-/* cv_tree_find() in the text, beginning with the leaf of the last edit. */
-static struct cv_place find_text(struct cv_doc *doc, uint32_t at, bool ending)
-{
-    struct cv_place p;
-
-    if (find_hot(doc, at, ending, &p))
-        return p;
-    p = cv_tree_find(doc, doc->text, CV_BYTES, at, ending);
-    if (p.item != CV_NONE)
-        heat(doc, &p);
-    return p;
+    if (!doc->txn.open)
+        return CV_ERR_INVALID;
+    /* Only keystrokes, or nothing? */
+    if (cv_txn_news(doc) || (update != NULL && !cv_encode_hot(doc, update)))
+        return commit(doc, update);
+    doc->txn.open = false;
+    return CV_OK;
 }
 
 /* Is there a character border at `at`, which lies in or at the end of p? */
@@ -92,7 +51,8 @@ static bool on_border(const struct cv_doc *doc, const struct cv_place *p,
     const struct cv_item *x = &doc->items[p->item];
 
     at -= p->start;
-    return at == x->bytes || cv_utf8_border(cv_item_content(doc, x), at);
+    return at == x->bytes || x->bytes == x->len ||
+           cv_utf8_border(cv_item_content(doc, x), at);
 }
 
 /* UTF-16 units of the first `bytes` bytes of an item. */
@@ -106,55 +66,42 @@ static uint32_t units_before(const struct cv_doc *doc, const struct cv_item *x,
 
 /* ---- inserting ---- */
 
-/* Is it plain ASCII, and short?  *newlines: how many there are. */
-static inline bool is_keystroke(const uint8_t *text, size_t len,
-                                uint32_t *newlines)
-{
-    uint8_t all = 0;
-    uint32_t n = 0;
+struct insertion {
+    uint32_t at;
+    struct cv_bytes text;
+    uint32_t units;
+};
 
-    if (len == 1) {
-        *newlines = *text == '\n';
-        return *text < 0x80;
-    }
-    if (len - 1 > 15)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        all |= text[i];
-        n += text[i] == '\n';
-    }
-    *newlines = n;
-    return all < 0x80;
-}
-
-/* Type on at the end of the run that was typed last; false if this has to go
- * the long way. */
-static inline bool type_on(struct cv_doc *doc, size_t at, const uint8_t *text,
-                           size_t len)
+/* Go on where the run that was typed last ends, with what is no keystroke or
+ * when the log has to grow.  False: this needs an item. */
+static bool go_on(struct cv_doc *doc, const struct insertion *in, int *err)
 {
     struct cv_hot *hot = &doc->hot;
-    struct cv_client *c;
+    struct cv_client *c = &doc->clients[doc->self];
+    uint32_t n = (uint32_t)in->text.len, item, newlines;
     struct cv_item *x;
-    uint32_t n = (uint32_t)len, newlines;
 
-    if (!hot->typing || hot->end != at || !doc->txn.open ||
-        !is_keystroke(text, len, &newlines))
+    if (!hot->typing || hot->end != in->at)
         return false;
-    c = &doc->clients[doc->self];
-    x = &doc->items[hot->item];
-    if (x->bytes + n > CV_RUN_BYTES || cv_item_end(x) != c->next ||
-        x->off + x->bytes != c->log_len || n > c->log_cap - c->log_len ||
-        c->next > CV_DOC_CLOCK_MAX - n || doc->txn.touched.cap == 0 ||
-        doc->log_total + n > doc->limits.log_bytes)
+    item = doc->leaves[hot->leaf].item[hot->pos];
+    x = &doc->items[item];
+    if (n > CV_RUN_BYTES || x->bytes + n > CV_RUN_BYTES ||
+        cv_item_end(x) != c->next || x->off + x->bytes != c->log_len)
         return false;
+    *err = cv_store_log_reserve(doc, doc->self, n);
+    if (*err == CV_OK)
+        *err = cv_txn_room(doc);
+    if (*err != CV_OK)
+        return true;
     cv_txn_touch(doc, doc->self);
-    cv_store_log_append(doc, doc->self, text, len);
+    cv_store_log_append(doc, doc->self, in->text.data, n);
+    newlines = (uint32_t)cv_utf8_newlines(in->text.data, n);
     x->bytes += n;
-    x->len += n;
-    c->next += n;
-    hot->end += n;
-    cv_tree_resize_at(doc, hot->leaf, hot->pos, (int32_t)n, (int32_t)n,
+    x->len += in->units;
+    c->next += in->units;
+    cv_tree_resize_at(doc, hot->leaf, hot->pos, (int32_t)n, (int32_t)in->units,
                       (int32_t)newlines);
+    cv_hot_type(doc);
     return true;
 }
 
@@ -169,10 +116,8 @@ static int open_gap(struct cv_doc *doc, uint32_t at, uint32_t *left,
 
     *left = *right = CV_NONE;
     if (at > 0) {
-        p = find_text(doc, at, true);
+        p = cv_hot_find(doc, at, true);
         x = &doc->items[p.item];
-        if (!on_border(doc, &p, at))
-            return CV_ERR_INVALID;
         if (at - p.start < x->bytes) {
             int err =
                 cv_run_split(doc, p.item, units_before(doc, x, at - p.start));
@@ -187,7 +132,6 @@ static int open_gap(struct cv_doc *doc, uint32_t at, uint32_t *left,
         if (p.item == CV_NONE)
             return CV_OK;
         p.leaf = doc->items[p.item].leaf;
-        heat(doc, &p);
         live = cv_place_live(doc, &p);
     }
     if (!live)
@@ -200,30 +144,18 @@ static int open_gap(struct cv_doc *doc, uint32_t at, uint32_t *left,
     return CV_OK;
 }
 
-static int insert(struct cv_doc *doc, size_t at, const void *text, size_t len)
+/* The long way: any length, and nodes may split. */
+static int insert_long(struct cv_doc *doc, const struct insertion *in)
 {
-    struct cv_bytes bytes = {text, len};
     struct cv_item x = {.client = doc->self & CV_CLIENT_MASK,
                         .kind = CV_KIND_STRING,
                         .oclient = CV_NONE,
                         .rclient = CV_NONE};
     uint32_t left, right, item;
-    struct cv_place p;
-    size_t units;
     int err;
 
-    if (!doc->txn.open || at > cv_doc_text_bytes(doc))
-        return CV_ERR_INVALID;
-    if (!cv_utf8_measure(bytes.data, len, &units))
-        return CV_ERR_FORMAT;
-    if (len == 0)
-        return CV_OK;
-    if (len > doc->limits.log_bytes - doc->log_total ||
-        units > CV_DOC_CLOCK_MAX - doc->clients[doc->self].next ||
-        doc->items_used + len / (CV_RUN_BYTES / 2) + 3 > doc->limits.items)
-        return CV_ERR_LIMIT;
-    doc->hot.typing = false;
-    err = open_gap(doc, (uint32_t)at, &left, &right);
+    cv_hot_stop(doc);
+    err = open_gap(doc, in->at, &left, &right);
     if (err != CV_OK)
         return err;
     if (left != CV_NONE) {
@@ -234,22 +166,160 @@ static int insert(struct cv_doc *doc, size_t at, const void *text, size_t len)
         x.rclient = doc->items[right].client;
         x.rclock = doc->items[right].clock;
     }
-    err = cv_append_text(doc, x, doc->text, left, bytes, &item);
+    err = cv_append_text(doc, x, doc->text, left, in->text, &item);
     if (err != CV_OK)
         return err;
-    /* It ends before something visible, so what is typed next joins it. */
-    p = (struct cv_place){item, doc->items[item].leaf, cv_tree_pos(doc, item),
-                          (uint32_t)(at + len) - doc->items[item].bytes};
-    heat(doc, &p);
-    doc->hot.typing = true;
-    doc->hot.item = item;
-    doc->hot.end = (uint32_t)(at + len);
+    cv_hot_set(doc, doc->items[item].leaf, cv_tree_pos(doc, item),
+               in->at + (uint32_t)in->text.len - doc->items[item].bytes);
+    cv_hot_type(doc);
     return CV_OK;
+}
+
+/* Where a new item goes in a leaf; `rest` bytes of the item before it go
+ * behind it. */
+struct gap {
+    uint32_t leaf, pos;
+    uint32_t rest; /* 0: nothing is cut */
+};
+
+/* Find the gap that open_gap() would open, if that is simple: in the middle of
+ * the text, and not before the first item of a leaf. */
+static bool find_gap(struct cv_doc *doc, uint32_t at, struct gap *gap)
+{
+    struct cv_place p;
+    const struct cv_item *x;
+    uint32_t into;
+
+    if (at == 0)
+        return false;
+    p = cv_hot_find(doc, at, true);
+    x = &doc->items[p.item];
+    into = at - p.start;
+    *gap = (struct gap){p.leaf, p.pos + 1, x->bytes - into};
+    if (gap->rest > 0)
+        return true;
+    if (!cv_place_next_live(doc, &p) || (p.leaf != gap->leaf && p.pos == 0))
+        return false;
+    gap->leaf = p.leaf;
+    gap->pos = p.pos;
+    return true;
+}
+
+/* Insert one short piece into a gap of a leaf that has room, and whatever is
+ * cut off.  False: nothing was changed, it has to go the long way. */
+static bool insert_here(struct cv_doc *doc, const struct insertion *in)
+{
+    uint32_t self = doc->self, len = (uint32_t)in->text.len, item, rest, k;
+    struct cv_item *x, *y, *z;
+    struct cv_leaf *l;
+    struct cv_slot slot = {0, 0};
+    struct cv_client *c;
+    struct gap gap;
+
+    if (in->text.len > CV_RUN_BYTES || !find_gap(doc, in->at, &gap))
+        return false;
+    k = gap.rest > 0 ? 2 : 1;
+    l = &doc->leaves[gap.leaf];
+    if (l->n + k > CV_LEAF_ITEMS || cv_store_reserve(doc) != CV_OK ||
+        cv_store_log_reserve(doc, self, len) != CV_OK ||
+        cv_txn_room(doc) != CV_OK)
+        return false;
+    l = &doc->leaves[gap.leaf];
+    x = &doc->items[l->item[gap.pos - 1]];
+    if (gap.rest > 0) {
+        slot = cv_store_slot_of(doc, l->item[gap.pos - 1]);
+        if (!cv_store_fit(&doc->clients[x->client], slot))
+            return false;
+    }
+    item = cv_store_item_new(doc);
+    y = &doc->items[item];
+    c = &doc->clients[self];
+    *y = (struct cv_item){.client = self & CV_CLIENT_MASK,
+                          .kind = CV_KIND_STRING,
+                          .clock = c->next,
+                          .len = in->units,
+                          .bytes = len,
+                          .leaf = gap.leaf};
+    if (cv_store_enter(doc, item) != CV_OK) {
+        cv_store_item_free(doc, item);
+        return false;
+    }
+    cv_tree_open(l, gap.pos, k);
+    y->oclient = x->client;
+    if (gap.rest > 0) {
+        rest = cv_store_item_new(doc);
+        z = &doc->items[rest];
+        *z = *x;
+        x->bytes -= gap.rest;
+        x->len = units_before(doc, z, x->bytes);
+        z->bytes = gap.rest;
+        z->len -= x->len;
+        z->clock += x->len;
+        z->off += x->bytes;
+        z->oclient = x->client;
+        z->oclock = z->clock - 1;
+        cv_store_squeeze(doc, rest, slot);
+        l->vis[gap.pos - 1] = (uint16_t)x->bytes;
+        l->item[gap.pos + 1] = rest;
+        l->vis[gap.pos + 1] = (uint16_t)gap.rest;
+    } else {
+        z = &doc->items[l->item[gap.pos + 1]];
+    }
+    y->oclock = cv_item_end(x) - 1;
+    y->rclient = z->client;
+    y->rclock = z->clock;
+    y->off = cv_store_log_append(doc, self, in->text.data, len);
+    l->item[gap.pos] = item;
+    l->vis[gap.pos] = 0;
+    cv_txn_touch(doc, self);
+    c->next += in->units;
+    if (gap.leaf == doc->hot.leaf) {
+        doc->hot.pos = gap.pos;
+        doc->hot.at = in->at;
+    } else {
+        cv_hot_set(doc, gap.leaf, gap.pos, in->at);
+    }
+    cv_tree_resize_at(doc, gap.leaf, gap.pos, (int32_t)len, (int32_t)in->units,
+                      (int32_t)cv_utf8_newlines(in->text.data, in->text.len));
+    cv_hot_type(doc);
+    return true;
+}
+
+static CV_APART int insert(struct cv_doc *doc, size_t at, const void *text,
+                           size_t len)
+{
+    struct insertion in = {(uint32_t)at, {text, len}, 0};
+    struct cv_place p;
+    size_t units;
+    int err;
+
+    cv_hot_settle(doc);
+    if (!doc->txn.open || at > doc->lists[doc->text].sum[CV_BYTES])
+        return CV_ERR_INVALID;
+    if (!cv_utf8_measure(in.text.data, len, &units))
+        return CV_ERR_FORMAT;
+    if (len == 0)
+        return CV_OK;
+    if (len > doc->limits.log_bytes - doc->log_total ||
+        units > CV_DOC_CLOCK_MAX - doc->clients[doc->self].next ||
+        doc->items_used + len / (CV_RUN_BYTES / 2) + 3 > doc->limits.items)
+        return CV_ERR_LIMIT;
+    in.units = (uint32_t)units;
+    if (go_on(doc, &in, &err))
+        return err;
+    if (at > 0) {
+        p = cv_hot_find(doc, in.at, true);
+        if (!on_border(doc, &p, at))
+            return CV_ERR_INVALID;
+    }
+    if (insert_here(doc, &in))
+        return CV_OK;
+    return insert_long(doc, &in);
 }
 
 int cv_doc_insert(struct cv_doc *doc, size_t at, const void *text, size_t len)
 {
-    if (type_on(doc, at, text, len))
+    if (doc->txn.open && cv_hot_key(&doc->hot, at, text, len))
         return CV_OK;
     return insert(doc, at, text, len);
 }
@@ -339,6 +409,79 @@ static inline bool move_border(struct cv_doc *doc, const struct cv_place *p,
     cv_txn_deleted(doc, x->client, clock, d->n);
     cv_tree_resize_at(doc, p->leaf, p->pos, -(int32_t)d->bytes, -(int32_t)d->n,
                       -(int32_t)newlines);
+    if (p->leaf == doc->hot.leaf)
+        cv_hot_back(doc, p->pos, p->start, d->from == 0);
+    return true;
+}
+
+/* Make a tombstone of a piece of an item, where its leaf and its client have
+ * room for what is cut off.  False: it has to go the long way. */
+static bool carve(struct cv_doc *doc, const struct cv_place *p,
+                  const struct piece *d)
+{
+    struct cv_leaf *l = &doc->leaves[p->leaf];
+    struct cv_item *x = &doc->items[p->item], *y = x, *z;
+    uint32_t behind = x->len - d->from - d->n;
+    uint32_t k = (d->from > 0 ? 1u : 0u) + (behind > 0 ? 1u : 0u), newlines;
+    uint32_t off = x->off + d->bfrom, pos = p->pos;
+    struct cv_slot slot;
+
+    if (k == 0 || l->n + k > CV_LEAF_ITEMS ||
+        doc->txn.deleted.n == doc->txn.deleted.cap ||
+        cv_store_reserve(doc) != CV_OK)
+        return false;
+    l = &doc->leaves[p->leaf];
+    x = y = &doc->items[p->item];
+    slot = cv_store_slot_of(doc, p->item);
+    if (!cv_store_fit(&doc->clients[x->client], slot))
+        return false;
+    newlines =
+        (uint32_t)cv_utf8_newlines(doc->clients[x->client].log + off, d->bytes);
+    cv_tree_open(l, pos + 1, k);
+    if (behind > 0) {
+        uint32_t item = cv_store_item_new(doc);
+
+        z = &doc->items[item];
+        *z = *x;
+        z->clock += d->from + d->n;
+        z->len = behind;
+        z->off += d->bfrom + d->bytes;
+        z->bytes -= d->bfrom + d->bytes;
+        z->oclient = x->client;
+        z->oclock = z->clock - 1;
+        cv_store_squeeze(doc, item, slot);
+        l->item[pos + k] = item;
+        l->vis[pos + k] = (uint16_t)z->bytes;
+    }
+    if (d->from > 0) {
+        uint32_t item = cv_store_item_new(doc);
+
+        y = &doc->items[item];
+        *y = *x;
+        y->clock += d->from;
+        y->oclient = x->client;
+        y->oclock = y->clock - 1;
+        x->len = d->from;
+        x->bytes = d->bfrom;
+        cv_store_squeeze(doc, item, slot);
+        l->vis[pos] = (uint16_t)d->bfrom;
+        l->item[++pos] = item;
+    }
+    y->kind = CV_KIND_DELETED;
+    y->len = d->n;
+    y->off = y->bytes = 0;
+    l->vis[pos] = (uint16_t)d->bytes;
+    cv_store_log_lose(doc, y->client, off, d->bytes);
+    cv_txn_deleted(doc, y->client, y->clock, d->n);
+    cv_tree_resize_at(doc, p->leaf, pos, -(int32_t)d->bytes, -(int32_t)d->n,
+                      -(int32_t)newlines);
+    if (p->leaf != doc->hot.leaf)
+        return true;
+    /* It is likely to go on, forwards if there is text behind. */
+    if (behind > 0)
+        cv_hot_back(doc, pos + 1, p->start + d->bfrom, true);
+    else
+        cv_hot_back(doc, p->pos, p->start, false);
     return true;
 }
 
@@ -350,8 +493,9 @@ static int delete_piece(struct cv_doc *doc, const struct cv_place *p,
     uint32_t client = x->client, clock = x->clock + d->from;
     int err;
 
-    if (move_border(doc, p, d))
+    if (move_border(doc, p, d) || carve(doc, p, d))
         return CV_OK;
+    x = &doc->items[p->item]; /* carve() may have moved it */
     if (d->from + d->n < x->len) {
         err = cv_run_split(doc, p->item, d->from + d->n);
         if (err != CV_OK)
@@ -369,170 +513,148 @@ static int delete_piece(struct cv_doc *doc, const struct cv_place *p,
 static bool deletable(struct cv_doc *doc, size_t at, size_t len,
                       struct cv_place *p)
 {
-    *p = find_text(doc, (uint32_t)at, false);
+    *p = cv_hot_find(doc, (uint32_t)at, false);
     if (!on_border(doc, p, at))
         return false;
     if (at + len <= p->start + doc->items[p->item].bytes)
         return on_border(doc, p, at + len);
-    *p = find_text(doc, (uint32_t)(at + len), true);
+    *p = cv_hot_find(doc, (uint32_t)(at + len), true);
     if (!on_border(doc, p, at + len))
         return false;
-    *p = find_text(doc, (uint32_t)at, false);
+    *p = cv_hot_find(doc, (uint32_t)at, false);
     return true;
 }
 
-int cv_doc_delete(struct cv_doc *doc, size_t at, size_t len)
+/* Is b a tombstone that carries on the tombstone a before it? */
+static bool same_tomb(const struct cv_item *a, const struct cv_item *b)
 {
-    size_t total = cv_doc_text_bytes(doc);
-    struct cv_place p;
+    return a->kind == CV_KIND_DELETED && cv_item_joins(a, b);
+}
 
+/* Put an item behind the `n` that a leaf keeps, or join it with the last of
+ * them; the number of those kept. */
+static uint32_t keep_tomb(struct cv_doc *doc, struct cv_leaf *l, uint32_t n,
+                          uint32_t item)
+{
+    struct cv_item *x = &doc->items[item];
+
+    if (n > 0 && same_tomb(&doc->items[l->item[n - 1]], x)) {
+        cv_store_leave(doc, item);
+        doc->items[l->item[n - 1]].len += x->len;
+        cv_store_item_free(doc, item);
+        return n;
+    }
+    l->item[n] = item;
+    l->vis[n] = 0;
+    return n + 1;
+}
+
+/* Delete whole items of one leaf, from `p` on: as many as `len` bytes reach.
+ * Stops before what is neither text nor a tombstone.  Returns the bytes;
+ * *last: the tombstone of the last one. */
+static uint32_t sweep(struct cv_doc *doc, const struct cv_place *p,
+                      uint32_t len, uint32_t *last)
+{
+    struct cv_leaf *l = &doc->leaves[p->leaf];
+    uint32_t bytes = 0, units = 0, newlines = 0, i, n = p->pos;
+
+    for (i = p->pos; i < l->n && bytes < len; i++) {
+        struct cv_item *x = &doc->items[l->item[i]];
+
+        if (!cv_item_deleted(x)) {
+            if (x->kind != CV_KIND_STRING || x->bytes > len - bytes ||
+                doc->txn.deleted.n == doc->txn.deleted.cap)
+                break;
+            bytes += x->bytes;
+            units += x->len;
+            newlines += cv_item_newlines(doc, x);
+            cv_txn_deleted(doc, x->client, x->clock, x->len);
+            cv_store_log_lose(doc, x->client, x->off, x->bytes);
+            x->kind = CV_KIND_DELETED;
+            x->off = x->bytes = 0;
+        }
+        n = keep_tomb(doc, l, n, l->item[i]);
+    }
+    if (i == p->pos)
+        return 0;
+    if (i < l->n && cv_item_deleted(&doc->items[l->item[i]])) {
+        n = keep_tomb(doc, l, n, l->item[i]);
+        i++;
+    }
+    *last = l->item[n - 1];
+    memmove(&l->item[n], &l->item[i], (l->n - i) * sizeof(*l->item));
+    memmove(&l->vis[n], &l->vis[i], (l->n - i) * sizeof(*l->vis));
+    l->n -= i - n;
+    doc->hot.pos = 0;
+    doc->hot.at = doc->hot.start;
+    cv_tree_weigh(doc, p->leaf, -(int32_t)bytes, -(int32_t)units,
+                  -(int32_t)newlines);
+    if (l->n < CV_LEAF_LOW)
+        cv_tree_mend(doc, p->leaf);
+    return bytes;
+}
+
+/* Delete what of one item lies behind its first `from` bytes, at most *left of
+ * them; *left: what goes on behind the item. */
+static int delete_part(struct cv_doc *doc, struct cv_place *p, uint32_t from,
+                       uint32_t *left)
+{
+    const struct cv_item *x = &doc->items[p->item];
+    uint32_t n = x->bytes - from;
+    struct piece d;
+    int err;
+
+    if (n > *left)
+        n = *left;
+    d = piece_of(doc, x, from, n);
+    *left -= n;
+    if (*left > 0) {
+        err = delete_embeds(doc, p->item);
+        if (err != CV_OK)
+            return err;
+        p->leaf = doc->items[p->item].leaf;
+        p->pos = cv_tree_pos(doc, p->item);
+    }
+    return delete_piece(doc, p, &d);
+}
+
+static CV_APART int erase(struct cv_doc *doc, size_t at, size_t len)
+{
+    uint32_t left = (uint32_t)len, last;
+    struct cv_place p;
+    size_t total;
+    int err;
+
+    cv_hot_settle(doc);
+    total = doc->lists[doc->text].sum[CV_BYTES];
     if (!doc->txn.open || at > total || len > total - at)
         return CV_ERR_INVALID;
     if (len == 0)
         return CV_OK;
     if (!deletable(doc, at, len, &p))
         return CV_ERR_INVALID;
-    doc->hot.typing = false;
     for (;;) {
-        const struct cv_item *x = &doc->items[p.item];
-        uint32_t from = (uint32_t)at - p.start, n = x->bytes - from;
-        struct piece d;
-        int err;
+        uint32_t from = (uint32_t)at - p.start, n = 0;
 
-        if (n > len)
-            n = (uint32_t)len;
-        d = piece_of(doc, x, from, n);
-        len -= n;
-        if (len > 0) {
-            err = delete_embeds(doc, p.item);
-            if (err != CV_OK)
-                return err;
-            p.leaf = doc->items[p.item].leaf;
-            p.pos = cv_tree_pos(doc, p.item);
+        err = cv_txn_room(doc);
+        if (err == CV_OK && from == 0)
+            n = sweep(doc, &p, left, &last);
+        if (n > 0) {
+            left -= n;
+            if (left > 0)
+                err = delete_embeds(doc, last);
+        } else if (err == CV_OK) {
+            err = delete_part(doc, &p, from, &left);
         }
-        err = delete_piece(doc, &p, &d);
-        if (err != CV_OK || len == 0)
+        if (err != CV_OK || left == 0)
             return err;
-        p = find_text(doc, (uint32_t)at, false);
+        p = cv_hot_find(doc, (uint32_t)at, false);
     }
 }
 
-/* ---- root maps ---- */
-
-static struct cv_bytes name_of(const char *name)
+int cv_doc_delete(struct cv_doc *doc, size_t at, size_t len)
 {
-    return (struct cv_bytes){(const uint8_t *)name, strlen(name)};
-}
-
-/* The item that holds the value of a key; CV_NONE. */
-static uint32_t find_value(const struct cv_doc *doc, const char *root,
-                           struct cv_bytes key)
-{
-    uint32_t type = cv_store_list(doc, CV_NONE, name_of(root)), list, item;
-
-    if (type == CV_NONE)
-        return CV_NONE;
-    list = cv_store_list(doc, type, key);
-    if (list == CV_NONE)
-        return CV_NONE;
-    item = cv_tree_last(doc, list);
-    if (item == CV_NONE || cv_item_deleted(&doc->items[item]))
-        return CV_NONE;
-    return item;
-}
-
-int cv_doc_map_set(struct cv_doc *doc, const char *root, struct cv_bytes key,
-                   struct cv_bytes value)
-{
-    struct cv_item x = {.client = doc->self & CV_CLIENT_MASK,
-                        .kind = CV_KIND_ANY,
-                        .len = 1,
-                        .oclient = CV_NONE,
-                        .rclient = CV_NONE};
-    uint32_t type, list, former, item;
-    struct cv_reader r;
-    size_t units;
-    int err;
-
-    if (!doc->txn.open)
-        return CV_ERR_INVALID;
-    cv_reader_init(&r, value.data, value.len);
-    cv_any_skip(&r, doc->limits.nesting);
-    if (cv_reader_end(&r) != CV_OK ||
-        !cv_utf8_measure(key.data, key.len, &units))
-        return CV_ERR_FORMAT;
-    if (value.len + key.len > doc->limits.log_bytes - doc->log_total ||
-        doc->clients[doc->self].next == CV_DOC_CLOCK_MAX ||
-        doc->items_used >= doc->limits.items)
-        return CV_ERR_LIMIT;
-    err = cv_store_list_add(doc, CV_NONE, name_of(root), &type);
-    if (err == CV_OK)
-        err = cv_store_list_add(doc, type, key, &list);
-    if (err != CV_OK)
-        return err;
-    former = cv_tree_last(doc, list);
-    if (former != CV_NONE) {
-        x.oclient = doc->items[former].client;
-        x.oclock = cv_item_end(&doc->items[former]) - 1;
-    }
-    err = cv_append_item(doc, &x, list, former, value, &item);
-    if (err != CV_OK || former == CV_NONE ||
-        cv_item_deleted(&doc->items[former]))
-        return err;
-    return cv_run_delete(doc, former);
-}
-
-int cv_doc_map_delete(struct cv_doc *doc, const char *root, struct cv_bytes key)
-{
-    uint32_t item;
-
-    if (!doc->txn.open)
-        return CV_ERR_INVALID;
-    item = find_value(doc, root, key);
-    return item == CV_NONE ? CV_ERR_NOTFOUND : cv_run_delete(doc, item);
-}
-
-static int get_value(const struct cv_doc *doc, uint32_t item,
-                     struct cv_bytes *value)
-{
-    const struct cv_item *x = &doc->items[item];
-    struct cv_bytes all = {cv_item_content(doc, x), x->bytes};
-    size_t at;
-
-    if (x->kind != CV_KIND_ANY)
-        return CV_ERR_UNSUPPORTED;
-    /* Of several elements the last is the value. */
-    at = cv_elements_offset(x->kind, all, x->len - 1);
-    *value = (struct cv_bytes){all.data + at, all.len - at};
-    return CV_OK;
-}
-
-int cv_doc_map_get(const struct cv_doc *doc, const char *root,
-                   struct cv_bytes key, struct cv_bytes *value)
-{
-    uint32_t item = find_value(doc, root, key);
-
-    return item == CV_NONE ? CV_ERR_NOTFOUND : get_value(doc, item, value);
-}
-
-void cv_doc_map_each(const struct cv_doc *doc, const char *root,
-                     void (*fn)(void *user, struct cv_bytes key,
-                                struct cv_bytes value),
-                     void *user)
-{
-    uint32_t type = cv_store_list(doc, CV_NONE, name_of(root));
-
-    if (type == CV_NONE)
-        return;
-    for (uint32_t i = doc->lists[type].keys; i != CV_NONE;
-         i = doc->lists[i].next_key) {
-        const struct cv_list *l = &doc->lists[i];
-        struct cv_bytes value = {NULL, 0};
-        uint32_t item = cv_tree_last(doc, i);
-
-        if (item == CV_NONE || cv_item_deleted(&doc->items[item]))
-            continue;
-        (void)!get_value(doc, item, &value);
-        fn(user, (struct cv_bytes){l->name, l->name_len}, value);
-    }
+    if (doc->txn.open && cv_hot_erase(&doc->hot, at, len))
+        return CV_OK;
+    return erase(doc, at, len);
 }

@@ -1,5 +1,6 @@
 #include "crdt/encode.h"
 
+#include "crdt/hot.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
@@ -301,6 +302,7 @@ int cv_doc_state_vector(const struct cv_doc *doc, struct cv_writer *out)
 
     if (order == NULL)
         return no_memory(out);
+    cv_hot_settle(doc);
     n = cv_store_clients_sorted(doc, order);
     cv_put_varuint(out, n);
     for (uint32_t i = 0; i < n; i++) {
@@ -348,6 +350,7 @@ int cv_doc_encode(const struct cv_doc *doc, struct cv_bytes state_vector,
 
     if (order == NULL || known == NULL)
         goto out;
+    cv_hot_settle(doc);
     err = read_state_vector(doc, state_vector, known);
     if (err != CV_OK)
         goto out;
@@ -376,6 +379,7 @@ bool cv_doc_covered_by(const struct cv_doc *doc, struct cv_bytes state_vector)
 
     if (known == NULL)
         return false;
+    cv_hot_settle(doc);
     covered = read_state_vector(doc, state_vector, known) == CV_OK;
     for (uint32_t c = 0; covered && c < doc->clients_n; c++)
         covered = known[c] >= doc->clients[c].next;
@@ -402,6 +406,26 @@ static int by_unit(const void *a, const void *b, void *clients)
     return x->clock < y->clock ? -1 : x->clock > y->clock ? 1 : 0;
 }
 
+/* Few enough to be sorted without a function for each comparison. */
+#define FEW_DELETED 12
+
+static void sort_deleted(const struct cv_doc *doc, struct cv_deleted *d,
+                         uint32_t n)
+{
+    if (n > FEW_DELETED) {
+        qsort_r(d, n, sizeof(*d), by_unit, doc->clients);
+        return;
+    }
+    for (uint32_t i = 1; i < n; i++) {
+        struct cv_deleted x = d[i];
+        uint32_t k = i;
+
+        for (; k > 0 && by_unit(&d[k - 1], &x, doc->clients) > 0; k--)
+            d[k] = d[k - 1];
+        d[k] = x;
+    }
+}
+
 /* Sort the deleted pieces and join those that touch. */
 static void tidy_deleted(struct cv_doc *doc)
 {
@@ -410,7 +434,7 @@ static void tidy_deleted(struct cv_doc *doc)
 
     if (n < 2)
         return;
-    qsort_r(d, n, sizeof(*d), by_unit, doc->clients);
+    sort_deleted(doc, d, n);
     for (uint32_t i = 1; i < n; i++) {
         if (d[i].client == d[kept].client &&
             d[i].clock == d[kept].clock + d[kept].len)
@@ -419,6 +443,19 @@ static void tidy_deleted(struct cv_doc *doc)
             d[++kept] = d[i];
     }
     doc->txn.deleted.n = kept + 1;
+}
+
+static void put_range(struct cv_writer *w, uint32_t clock, uint32_t len)
+{
+    uint8_t *p;
+
+    if (!pen_fits(w)) {
+        cv_put_varuint(w, clock);
+        cv_put_varuint(w, len);
+        return;
+    }
+    p = pen_uint(w->data + w->len, clock);
+    w->len = (size_t)(pen_uint(p, len) - w->data);
 }
 
 static void put_txn_deleted(struct cv_doc *doc, struct cv_writer *w)
@@ -434,15 +471,13 @@ static void put_txn_deleted(struct cv_doc *doc, struct cv_writer *w)
             end++;
         cv_put_varuint(w, doc->clients[d[i].client].id);
         cv_put_varuint(w, end - i);
-        for (uint32_t k = i; k < end; k++) {
-            cv_put_varuint(w, d[k].clock);
-            cv_put_varuint(w, d[k].len);
-        }
+        for (uint32_t k = i; k < end; k++)
+            put_range(w, d[k].clock, d[k].len);
     }
 }
 
-/* The common transactions: one piece typed, or one piece deleted.  False if it
- * has to go the long way. */
+/* The common transactions: one piece inserted or deleted, or both.  False if it
+ * has to go the long way.  What is deleted is still to be put. */
 static inline bool put_typed(struct cv_doc *doc, struct cv_writer *w)
 {
     const struct cv_client *c = &doc->clients[doc->txn.touched.at[0]];
@@ -458,8 +493,6 @@ static inline bool put_typed(struct cv_doc *doc, struct cv_writer *w)
         (at == 0 && x->oclient == CV_NONE && x->rclient == CV_NONE))
         return false;
     len = x->len - at;
-    if (len > 16)
-        return false;
     text = c->log + x->off + at;
     p = w->data + w->len;
     *p++ = 1;
@@ -467,13 +500,28 @@ static inline bool put_typed(struct cv_doc *doc, struct cv_writer *w)
     p = pen_client(p, c);
     p = pen_uint(p, from);
     p = pen_origins(p, doc, x, from, false);
-    *p++ = (uint8_t)len;
+    p = pen_uint(p, len);
+    if (len > CV_KEYSTROKE) {
+        w->len = (size_t)(p - w->data);
+        cv_put_raw(w, text, len);
+        return true;
+    }
     do
         *p++ = *text++;
     while (--len > 0);
-    *p++ = 0;
     w->len = (size_t)(p - w->data);
     return true;
+}
+
+static inline uint8_t *pen_deleted(uint8_t *p, const struct cv_client *c,
+                                   uint32_t clock, uint32_t len)
+{
+    *p++ = 0;
+    *p++ = 1;
+    p = pen_client(p, c);
+    *p++ = 1;
+    p = pen_uint(p, clock);
+    return pen_uint(p, len);
 }
 
 static inline bool put_one_deleted(const struct cv_doc *doc,
@@ -484,14 +532,46 @@ static inline bool put_one_deleted(const struct cv_doc *doc,
 
     if (!pen_fits(w))
         return false;
-    p = w->data + w->len;
-    *p++ = 0;
-    *p++ = 1;
-    p = pen_client(p, &doc->clients[d->client]);
-    *p++ = 1;
-    p = pen_uint(p, d->clock);
-    p = pen_uint(p, d->len);
+    p = pen_deleted(w->data + w->len, &doc->clients[d->client], d->clock,
+                    d->len);
     w->len = (size_t)(p - w->data);
+    return true;
+}
+
+bool cv_encode_hot(const struct cv_doc *doc, struct cv_writer *out)
+{
+    const struct cv_hot *hot = &doc->hot;
+    uint32_t len = hot->typed + hot->gone - hot->begun;
+    const struct cv_client *c = &doc->clients[doc->self];
+    const struct cv_item *x;
+    const uint8_t *text;
+    uint8_t *p;
+
+    if (len == 0 || len > CV_KEYSTROKE || !pen_fits(out))
+        return false;
+    p = out->data + out->len;
+    x = &doc->items[doc->leaves[hot->leaf].item[hot->pos]];
+    if (hot->gone > 0) {
+        uint32_t at =
+            hot->forward ? x->clock + hot->begun : cv_item_end(x) - hot->gone;
+
+        p = pen_deleted(p, &doc->clients[x->client], at, len);
+    } else {
+        uint32_t from = c->next + hot->begun;
+
+        *p++ = 1;
+        *p++ = 1;
+        p = pen_client(p, c);
+        p = pen_uint(p, from);
+        p = pen_origins(p, doc, x, from, false);
+        *p++ = (uint8_t)len;
+        text = hot->to - len;
+        do
+            *p++ = *text++;
+        while (--len > 0);
+        *p++ = 0;
+    }
+    out->len = (size_t)(p - out->data);
     return true;
 }
 
@@ -499,8 +579,6 @@ int cv_encode_txn(struct cv_doc *doc, struct cv_writer *out)
 {
     struct cv_txn *t = &doc->txn;
 
-    if (t->touched.n == 1 && t->deleted.n == 0 && put_typed(doc, out))
-        return CV_OK;
     if (t->touched.n == 0 && t->deleted.n == 1 && put_one_deleted(doc, out))
         return CV_OK;
     if (!cv_txn_news(doc))
@@ -508,10 +586,12 @@ int cv_encode_txn(struct cv_doc *doc, struct cv_writer *out)
     if (t->touched.n > 1)
         qsort_r(t->touched.at, t->touched.n, sizeof(*t->touched.at), by_client,
                 doc->clients);
-    cv_put_varuint(out, t->touched.n);
-    for (uint32_t i = 0; i < t->touched.n; i++)
-        put_block(doc, out, t->touched.at[i],
-                  doc->clients[t->touched.at[i]].before);
+    if (t->touched.n != 1 || !put_typed(doc, out)) {
+        cv_put_varuint(out, t->touched.n);
+        for (uint32_t i = 0; i < t->touched.n; i++)
+            put_block(doc, out, t->touched.at[i],
+                      doc->clients[t->touched.at[i]].before);
+    }
     tidy_deleted(doc);
     put_txn_deleted(doc, out);
     return out->err;

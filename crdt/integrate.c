@@ -35,6 +35,7 @@ int cv_append_item(struct cv_doc *doc, const struct cv_item *x, uint32_t list,
     y->clock = doc->clients[client].next;
     y->leaf = CV_NONE;
     y->fresh = 0;
+    doc->hot.room = doc->hot.back = 0; /* the log may move */
     err = cv_store_enter(doc, i);
     if (err != CV_OK) {
         cv_store_item_free(doc, i);
@@ -127,11 +128,6 @@ static bool is_gc(const struct cv_doc *doc, uint32_t item)
     return item != CV_NONE && doc->items[item].kind == CV_KIND_GC;
 }
 
-static uint32_t list_of(const struct cv_doc *doc, uint32_t item)
-{
-    return doc->leaves[doc->items[item].leaf].list;
-}
-
 /* The list that the struct names itself. */
 static int named_list(struct cv_doc *doc, const struct cv_struct *s,
                       const uint8_t *base, uint32_t *list)
@@ -209,7 +205,7 @@ static int find_target(struct cv_doc *doc, const struct cv_struct *s,
         return CV_OK;
     if (t->left == CV_NONE && s->parent != CV_PARENT_NONE)
         return named_list(doc, s, base, &t->list);
-    t->list = list_of(doc, t->left != CV_NONE ? t->left : t->right);
+    t->list = cv_tree_list(doc, t->left != CV_NONE ? t->left : t->right);
     return CV_OK;
 }
 
@@ -263,7 +259,7 @@ static uint32_t resolve(struct cv_doc *doc, const struct cv_item *x,
             if (y->oclient == CV_NONE)
                 break;
             holder = cv_store_find(doc, y->oclient, y->oclock);
-            if (is_gc(doc, holder) || list_of(doc, holder) != t->list ||
+            if (is_gc(doc, holder) || cv_tree_list(doc, holder) != t->list ||
                 !behind(doc, first, holder))
                 break;
             if (!behind(doc, left, holder))
@@ -296,7 +292,7 @@ static bool extend(struct cv_doc *doc, const struct cv_item *x,
     struct cv_item *y;
     uint32_t newlines = 0;
 
-    if (left == CV_NONE || cv_list_is_key(&doc->lists[list_of(doc, left)]))
+    if (left == CV_NONE || cv_list_is_key(&doc->lists[cv_tree_list(doc, left)]))
         return false;
     y = &doc->items[left];
     if (y->client != x->client || cv_item_end(y) != c->next ||

@@ -1,5 +1,6 @@
 #include "crdt/plan.h"
 
+#include "crdt/bulk.h"
 #include "crdt/pending.h"
 #include "crdt/run.h"
 #include <assert.h>
@@ -7,6 +8,9 @@
 
 /* Vectors that are larger than this are not kept for the next update. */
 #define KEEP_ENTRIES 1024
+
+/* What a struct of a state takes on the wire, most often. */
+#define STRUCT_BYTES 16
 
 /* ---- decoding ---- */
 
@@ -92,6 +96,15 @@ static void weigh(struct decoding *d, const struct cv_struct *s)
     d->lists += s->parent != CV_PARENT_NONE ? 2 : 0;
 }
 
+/* What is said to come, but no more than the bytes that are left could hold. */
+static bool reserve_structs(struct cv_plan *plan,
+                            const struct cv_update_reader *u)
+{
+    uint64_t more = u->structs, most = cv_reader_left(&u->r) / STRUCT_BYTES;
+
+    return cv_vec_reserve(&plan->structs, 1 + (more < most ? more : most));
+}
+
 static int decode_structs(struct cv_doc *doc, struct cv_plan *plan,
                           struct cv_update_reader *u, struct decoding *d)
 {
@@ -103,7 +116,7 @@ static int decode_structs(struct cv_doc *doc, struct cv_plan *plan,
 
         if (w.kind == CV_KIND_SKIP)
             continue;
-        if (!cv_vec_reserve(&plan->structs, 1))
+        if (plan->structs.n == plan->structs.cap && !reserve_structs(plan, u))
             return CV_ERR_NOMEM;
         s = &plan->structs.at[plan->structs.n];
         err = to_struct(doc, d, &w, s);
@@ -514,6 +527,7 @@ int cv_plan_make(struct cv_doc *doc, struct cv_plan *plan,
     int err;
 
     plan->base = update.data;
+    plan->len = update.len;
     plan->natural = true;
     doc->plan_serial++;
     err = decode(doc, plan, update);
@@ -568,13 +582,15 @@ static int delete_ranges(struct cv_doc *doc, struct cv_plan *plan)
 
 int cv_plan_run(struct cv_doc *doc, struct cv_plan *plan)
 {
+    bool done = plan->structs.n >= CV_BULK_STRUCTS && cv_bulk(doc, plan);
     int err = CV_OK;
 
-    if (plan->natural) {
-        for (uint32_t i = 0; i < plan->structs.n && err == CV_OK; i++)
-            err = cv_integrate(doc, &plan->structs.at[i], plan->base);
+    for (uint32_t i = 0; plan->natural && !done && i < plan->structs.n; i++) {
+        err = cv_integrate(doc, &plan->structs.at[i], plan->base);
+        if (err != CV_OK)
+            break;
     }
-    for (uint32_t i = 0; i < plan->steps.n; i++) {
+    for (uint32_t i = 0; !done && i < plan->steps.n; i++) {
         struct cv_step *step = &plan->steps.at[i];
 
         err = cv_integrate(doc, step->s, step->base);

@@ -23,7 +23,8 @@ struct cv_step {
 };
 
 struct cv_plan {
-    const uint8_t *base;
+    const uint8_t *base; /* the update */
+    size_t len;
     bool own_id;
     bool natural; /* the structs are ready in the order they came; no steps */
     CV_VEC(struct cv_struct) structs;

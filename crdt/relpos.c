@@ -1,5 +1,6 @@
 #include "crdt/relpos.h"
 
+#include "crdt/hot.h"
 #include "crdt/store.h"
 #include "crdt/tree.h"
 #include "crdt/utf8.h"
@@ -50,6 +51,7 @@ int cv_relpos_to_offset(const struct cv_doc *doc, const struct cv_relpos *pos,
         *at = pos->assoc >= 0 ? cv_doc_text_bytes(doc) : 0;
         return CV_OK;
     }
+    cv_hot_settle(doc);
     client = cv_store_client(doc, pos->item.client);
     if (client == CV_NONE || pos->item.clock >= doc->clients[client].next)
         return CV_ERR_NOTFOUND;

@@ -7,11 +7,6 @@
 
 #define PAIR_BYTES 4
 
-static uint32_t list_of(const struct cv_doc *doc, uint32_t item)
-{
-    return doc->leaves[doc->items[item].leaf].list;
-}
-
 /* Cut before unit `n`, which begins at byte `at` of the content. */
 static int cut(struct cv_doc *doc, uint32_t item, uint32_t n, uint32_t at)
 {
@@ -77,7 +72,7 @@ static int break_pair(struct cv_doc *doc, uint32_t item)
     x->off = off;
     y->off = off + CV_UTF8_REPLACEMENT_LEN;
     x->bytes = y->bytes = CV_UTF8_REPLACEMENT_LEN;
-    noted = doc->txn.notes_on && list_of(doc, item) == doc->text &&
+    noted = doc->txn.notes_on && cv_tree_list(doc, item) == doc->text &&
             x->clock < cv_txn_before(doc, client);
     if (noted) {
         cv_txn_note(doc, CV_NOTE_GONE, client, x->clock, PAIR_BYTES);
@@ -86,7 +81,7 @@ static int break_pair(struct cv_doc *doc, uint32_t item)
         x->fresh = y->fresh = 1;
     }
     cv_tree_resize(doc, item, CV_UTF8_REPLACEMENT_LEN - PAIR_BYTES, -1, 0);
-    cv_tree_insert(doc, list_of(doc, item), item, right, 0);
+    cv_tree_insert(doc, cv_tree_list(doc, item), item, right, 0);
     return CV_OK;
 }
 
@@ -217,7 +212,8 @@ static void note_gone(struct cv_doc *doc, const struct cv_item *x)
 int cv_run_delete(struct cv_doc *doc, uint32_t item)
 {
     struct cv_item *x = &doc->items[item];
-    uint32_t list = list_of(doc, item), newlines = cv_item_newlines(doc, x);
+    uint32_t list = cv_tree_list(doc, item),
+             newlines = cv_item_newlines(doc, x);
     uint32_t prev;
     int err = cv_txn_room(doc);
 

@@ -1,5 +1,6 @@
 #include "crdt/span.h"
 
+#include "crdt/hot.h"
 #include "crdt/integrate.h"
 #include "crdt/run.h"
 #include "crdt/tree.h"
@@ -16,6 +17,7 @@ static uint32_t find(const struct cv_doc *doc, struct cv_id id)
 {
     uint32_t client = cv_store_client(doc, id.client), item;
 
+    cv_hot_settle(doc);
     if (client == CV_NONE || id.clock >= doc->clients[client].next)
         return CV_NONE;
     item = cv_store_find(doc, client, (uint32_t)id.clock);
@@ -35,12 +37,16 @@ static bool same_id(struct cv_id a, struct cv_id b)
 void cv_span_at(const struct cv_doc *doc, size_t at, size_t max,
                 struct cv_span *out)
 {
-    struct cv_place p =
-        cv_tree_find(doc, doc->text, CV_BYTES, (uint32_t)at, false);
-    const struct cv_item *x = &doc->items[p.item];
-    const uint8_t *text = cv_item_content(doc, x);
-    size_t from = at - p.start;
+    const struct cv_item *x;
+    const uint8_t *text;
+    struct cv_place p;
+    size_t from;
 
+    cv_hot_settle(doc);
+    p = cv_tree_find(doc, doc->text, CV_BYTES, (uint32_t)at, false);
+    x = &doc->items[p.item];
+    text = cv_item_content(doc, x);
+    from = at - p.start;
     out->at = at;
     out->bytes = x->bytes - from < max ? x->bytes - from : max;
     out->id.client = doc->clients[x->client].id;
@@ -56,6 +62,7 @@ bool cv_span_live(const struct cv_doc *doc, struct cv_id id, uint64_t n,
     uint64_t end = id.clock + n;
     struct cv_slot s;
 
+    cv_hot_settle(doc);
     if (client == CV_NONE || id.clock >= doc->clients[client].next)
         return false;
     c = &doc->clients[client];
@@ -159,7 +166,7 @@ int cv_span_insert(struct cv_doc *doc, struct cv_id id, struct cv_bytes text)
         units > CV_DOC_CLOCK_MAX - doc->clients[doc->self].next ||
         doc->items_used + text.len / (CV_RUN_BYTES / 2) + 3 > doc->limits.items)
         return CV_ERR_LIMIT;
-    doc->hot = (struct cv_hot){.leaf = CV_NONE};
+    cv_hot_forget(doc);
     if (doc->items[right].clock < id.clock) {
         int err = cv_run_split(doc, right,
                                (uint32_t)id.clock - doc->items[right].clock);

@@ -8,8 +8,17 @@
 #define FIRST_LOG     32
 #define FIRST_HASH    16
 
+/* How chunks grow. */
+#define CHUNK_SMALL 32
+#define CHUNK_STEP  32
+/* Room of both when one is divided. */
+#define CHUNK_HALF (CV_CHUNK_ITEMS / 2 + CV_CHUNK_ITEMS / 8 + 1)
+
 /* What one step may need: a split makes three items at most. */
 #define SPARE 4
+
+/* Vectors below this size grow in larger steps. */
+#define SMALL_VEC 8192
 
 /* Rewrite a log once this much of it, and half of it, is lost. */
 #define COMPACT_BYTES 65536
@@ -19,7 +28,8 @@ bool cv_vec_grow(void **at, uint32_t *cap, uint32_t n, size_t more, size_t size)
     /* Little at a time: memory matters more than the copying, which is none
      * for large blocks (mremap). */
     size_t want = (size_t)n + more;
-    size_t room = (size_t)*cap + *cap / (*cap < 1024 ? 2 : 8) + 8;
+    size_t room = (size_t)*cap + *cap / (*cap * size < SMALL_VEC ? 2 : 8) +
+                  (size < 64 ? 8 : 2);
     void *grown;
 
     if (room < want)
@@ -229,12 +239,19 @@ struct cv_slot cv_store_slot(const struct cv_doc *doc, uint32_t client,
                              uint32_t clock)
 {
     struct cv_client *c = &cv_doc_mutable(doc)->clients[client];
-    struct cv_slot s = {find_chunk(c, clock), 0};
+    struct cv_slot s = {c->chunks_n - 1, 0};
     const struct cv_chunk *k = &c->chunks[s.chunk];
-    const struct cv_item *x;
-    uint32_t n = k->n;
+    const struct cv_item *x = &doc->items[k->entry[k->n - 1].item];
+    uint32_t n;
 
     assert(clock < c->next);
+    if (x->clock <= clock) {
+        s.pos = k->n - 1u;
+        return s;
+    }
+    s.chunk = find_chunk(c, clock);
+    k = &c->chunks[s.chunk];
+    n = k->n;
     if (k->entry[n - 1].clock <= clock) {
         s.pos = n - 1;
     } else {
@@ -253,6 +270,26 @@ struct cv_slot cv_store_slot(const struct cv_doc *doc, uint32_t client,
         x = &doc->items[cv_slot_item(c, s)];
     while (clock >= cv_item_end(x) && cv_slot_next(c, &s))
         x = &doc->items[cv_slot_item(c, s)];
+    return s;
+}
+
+struct cv_slot cv_store_slot_of(const struct cv_doc *doc, uint32_t item)
+{
+    const struct cv_item *x = &doc->items[item];
+    struct cv_client *c = &cv_doc_mutable(doc)->clients[x->client];
+    struct cv_slot s = {c->hint, c->hint_pos};
+
+    if (s.chunk < c->chunks_n && s.pos < c->chunks[s.chunk].n &&
+        c->chunks[s.chunk].entry[s.pos].item == item)
+        return s;
+    if (cv_store_last(c) == item) {
+        s.chunk = c->chunks_n - 1;
+        s.pos = c->chunks[s.chunk].n - 1u;
+        return s;
+    }
+    s = cv_store_slot(doc, x->client, x->clock);
+    c->hint = s.chunk;
+    c->hint_pos = s.pos;
     return s;
 }
 
@@ -291,14 +328,40 @@ static int new_chunk(struct cv_client *c, uint32_t at, uint16_t cap)
 
 static int grow_chunk(struct cv_chunk *k)
 {
-    uint32_t cap = k->cap < CV_CHUNK_ITEMS / 2 ? k->cap * 2u : CV_CHUNK_ITEMS;
-    struct cv_entry *entry = realloc(k->entry, cap * sizeof(*entry));
+    uint32_t cap = k->cap + (k->cap < CHUNK_SMALL ? k->cap : CHUNK_STEP);
+    struct cv_entry *entry;
 
+    if (cap > CV_CHUNK_ITEMS)
+        cap = CV_CHUNK_ITEMS;
+    entry = realloc(k->entry, cap * sizeof(*entry));
     if (entry == NULL)
         return CV_ERR_NOMEM;
     k->entry = entry;
     k->cap = (uint16_t)cap;
     return CV_OK;
+}
+
+/* Half of it has gone. */
+static void shrink_chunk(struct cv_chunk *k)
+{
+    uint16_t cap = k[1].cap;
+    struct cv_entry *entry = realloc(k->entry, cap * sizeof(*entry));
+
+    if (entry == NULL)
+        return;
+    k->entry = entry;
+    k->cap = cap;
+}
+
+bool cv_store_fit(struct cv_client *c, struct cv_slot s)
+{
+    struct cv_chunk *k = &c->chunks[s.chunk];
+
+    while (k->n + 2 > k->cap) {
+        if (k->cap == CV_CHUNK_ITEMS || grow_chunk(k) != CV_OK)
+            return false;
+    }
+    return true;
 }
 
 /* Behind everything that the client has. */
@@ -312,7 +375,7 @@ static int enter_last(struct cv_doc *doc, uint32_t item)
     if (c->chunks_n == 0)
         err = new_chunk(c, 0, 2);
     else if (c->chunks[c->chunks_n - 1].n == CV_CHUNK_ITEMS)
-        err = new_chunk(c, c->chunks_n, CV_CHUNK_ITEMS);
+        err = new_chunk(c, c->chunks_n, 2);
     if (err != CV_OK)
         return err;
     k = &c->chunks[c->chunks_n - 1];
@@ -343,7 +406,7 @@ int cv_store_enter(struct cv_doc *doc, uint32_t item)
     if (k->n == CV_CHUNK_ITEMS) {
         uint16_t half = CV_CHUNK_ITEMS / 2;
 
-        err = new_chunk(c, s.chunk + 1, CV_CHUNK_ITEMS);
+        err = new_chunk(c, s.chunk + 1, CHUNK_HALF);
         if (err != CV_OK)
             return err;
         k = &c->chunks[s.chunk];
@@ -352,6 +415,7 @@ int cv_store_enter(struct cv_doc *doc, uint32_t item)
         k[1].n = (uint16_t)(k->n - half);
         k[1].first = k[1].entry[0].clock;
         k->n = half;
+        shrink_chunk(k);
         if (s.pos >= half) {
             s.pos -= half;
             k++;
@@ -364,6 +428,21 @@ int cv_store_enter(struct cv_doc *doc, uint32_t item)
     k->entry[s.pos + 1] = (struct cv_entry){item, x->clock};
     k->n++;
     return CV_OK;
+}
+
+void cv_store_squeeze(struct cv_doc *doc, uint32_t item, struct cv_slot s)
+{
+    const struct cv_item *x = &doc->items[item];
+    struct cv_chunk *k = &doc->clients[x->client].chunks[s.chunk];
+    struct cv_entry *e = &k->entry[s.pos];
+
+    /* Its neighbour may have been entered with another clock. */
+    e->clock = doc->items[e->item].clock;
+    if (s.pos == 0)
+        k->first = e->clock;
+    memmove(e + 2, e + 1, (size_t)(k->n - s.pos - 1) * sizeof(*e));
+    e[1] = (struct cv_entry){item, x->clock};
+    k->n++;
 }
 
 void cv_store_leave(struct cv_doc *doc, uint32_t item)
@@ -517,6 +596,7 @@ int cv_store_compact(struct cv_doc *doc, bool force)
 
         if (force ? c->log_lost == 0 : !is_wasteful(c))
             continue;
+        doc->hot.room = doc->hot.back = 0; /* the log moves */
         if (compact_client(doc, c) != CV_OK)
             return CV_ERR_NOMEM;
     }

@@ -17,10 +17,15 @@
 
 #define CV_NONE UINT32_MAX
 
+/* The long way of something that mostly goes a short one: apart, so that the
+ * short one saves no registers for it. */
+#define CV_APART __attribute__((noinline))
+
 /* The sizes below are small in one build of the tests, so that short histories
  * split and join nodes. */
 
-/* Bytes of content in one item at most: what one step over text may cost. */
+/* Bytes of content in one item at most: what one step over text may cost.
+ * Below 2^16. */
 #ifndef CV_RUN_BYTES
 #define CV_RUN_BYTES 4096
 #endif
@@ -66,6 +71,7 @@ struct cv_client {
     uint32_t next; /* state: the next clock */
     uint32_t chunks_n, chunks_cap;
     uint32_t hint; /* chunk of the last find */
+    uint32_t hint_pos;
     struct cv_chunk *chunks;
     uint8_t *log;
     uint32_t log_len, log_cap;
@@ -101,11 +107,13 @@ struct cv_leaf {
     uint32_t n;
     uint32_t sum[CV_WEIGHTS];
     uint32_t item[CV_LEAF_ITEMS];
-    uint32_t vis[CV_LEAF_ITEMS]; /* visible bytes of each */
+    /* Visible bytes of each; of the value of a map key, that may be longer,
+     * the low 16 bits: nothing is found in it by offset. */
+    uint16_t vis[CV_LEAF_ITEMS];
 };
 
 #ifndef CV_INNER_NODES
-#define CV_INNER_NODES 32
+#define CV_INNER_NODES 16
 #endif
 struct cv_inner {
     uint32_t parent;
@@ -160,15 +168,23 @@ struct cv_txn {
     CV_VEC(uint32_t) keys; /* key lists */
 };
 
-/* Where the last local edit was: the next one is probably there. */
+/* Where the last local edit was, and what was typed or taken back there
+ * (crdt/hot.h). */
 struct cv_hot {
     uint32_t leaf;  /* of the text list; CV_NONE: unknown */
     uint32_t start; /* byte offset of the leaf */
     uint32_t pos;   /* an item in it */
     uint32_t at;    /* byte offset of that item */
     bool typing;    /* it is our last one, and what follows it is visible */
-    uint32_t item;  /* while typing: that item, */
-    uint32_t end;   /* and where it ends */
+    uint32_t room;  /* bytes that can be typed in place; 0 unless `typing` */
+    uint32_t back;  /* or taken back: a tombstone of the same run is beside it,
+                     * behind, or before with `forward` */
+    bool forward;
+    size_t end;  /* where the item ends (with `forward`: begins) */
+    uint8_t *to; /* the same in the log of its client */
+    /* Typed, or taken back, but not settled yet; of these `begun` bytes when
+     * the transaction that is open began. */
+    uint32_t typed, gone, newlines, begun;
 };
 
 /* Items with the same origins, by client id (crdt/siblings.h). */
@@ -208,6 +224,7 @@ struct cv_doc {
     size_t log_total;  /* bytes of logs and names, the lost ones not */
     bool log_wasteful; /* some log has lost much */
     uint32_t plan_serial;
+    uint32_t quick; /* client of the last quick update (crdt/quick.h) */
     struct cv_hot hot;
     struct cv_txn txn;
     struct cv_siblings siblings;
@@ -244,6 +261,8 @@ struct cv_slot { /* a place in a client's array */
 /* Where the item with that unit is; clock < next. */
 struct cv_slot cv_store_slot(const struct cv_doc *doc, uint32_t client,
                              uint32_t clock);
+/* Where that item is. */
+struct cv_slot cv_store_slot_of(const struct cv_doc *doc, uint32_t item);
 static inline uint32_t cv_slot_item(const struct cv_client *c, struct cv_slot s)
 {
     return c->chunks[s.chunk].entry[s.pos].item;
@@ -282,6 +301,10 @@ uint32_t cv_store_item_new(struct cv_doc *doc); /* after reserve */
 void cv_store_item_free(struct cv_doc *doc, uint32_t item);
 /* Put an item into the array of its client, by its clock. */
 int cv_store_enter(struct cv_doc *doc, uint32_t item);
+/* Make room for two more in the chunk of a slot; false if it is full. */
+bool cv_store_fit(struct cv_client *c, struct cv_slot s);
+/* Put an item right behind a slot of its client that has room. */
+void cv_store_squeeze(struct cv_doc *doc, uint32_t item, struct cv_slot s);
 /* Take it out. */
 void cv_store_leave(struct cv_doc *doc, uint32_t item);
 /* ---- logs ---- */

@@ -4,8 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* A leaf or inner node with fewer than this looks for a neighbour to join. */
-#define LEAF_LOW  (CV_LEAF_ITEMS / 4)
+/* As many as two leaves may have that are joined. */
 #define LEAF_JOIN (CV_LEAF_ITEMS * 3 / 4)
 
 /* ---- nodes ---- */
@@ -86,8 +85,10 @@ uint32_t cv_item_newlines(const struct cv_doc *doc, const struct cv_item *x)
 void cv_tree_flush(struct cv_doc *doc)
 {
     const struct cv_leaf *leaf;
-    uint32_t child = doc->lazy, node, d[CV_WEIGHTS];
+    uint32_t child = doc->lazy, node, i, d[CV_WEIGHTS];
+    struct cv_inner *in;
 
+    assert((doc->hot.typed | doc->hot.gone) == 0);
     if (child == CV_NONE)
         return;
     doc->lazy = CV_NONE;
@@ -95,20 +96,21 @@ void cv_tree_flush(struct cv_doc *doc)
     node = leaf->parent;
     if (node == CV_NONE)
         return;
+    in = &doc->inners[node];
+    i = index_of(in->child, child);
     /* Differences modulo 2^32. */
-    for (uint32_t i = index_of(doc->inners[node].child, child), k = 0;
-         k < CV_WEIGHTS; k++)
-        d[k] = leaf->sum[k] - doc->inners[node].w[k][i];
+    for (uint32_t k = 0; k < CV_WEIGHTS; k++) {
+        d[k] = leaf->sum[k] - in->w[k][i];
+        in->w[k][i] += d[k];
+    }
     if ((d[CV_BYTES] | d[CV_UNITS] | d[CV_NEWLINES]) == 0)
         return;
-    while (node != CV_NONE) {
-        struct cv_inner *in = &doc->inners[node];
-        uint32_t i = index_of(in->child, child);
+    for (; in->parent != CV_NONE; node = in->parent, in = &doc->inners[node]) {
+        struct cv_inner *up = &doc->inners[in->parent];
 
+        i = index_of(up->child, node);
         for (uint32_t k = 0; k < CV_WEIGHTS; k++)
-            in->w[k][i] += d[k];
-        child = node;
-        node = in->parent;
+            up->w[k][i] += d[k];
     }
 }
 
@@ -243,19 +245,21 @@ bool cv_place_next_live(const struct cv_doc *doc, struct cv_place *p)
 
 /* ---- inserting ---- */
 
-static void sum_leaf(struct cv_doc *doc, uint32_t leaf, bool newlines)
+/* Move the sums of what `to` has got from the end of `from`. */
+static void move_sums(struct cv_doc *doc, uint32_t from, uint32_t to)
 {
-    struct cv_leaf *l = &doc->leaves[leaf];
+    struct cv_leaf *l = &doc->leaves[from], *t = &doc->leaves[to];
 
-    memset(l->sum, 0, sizeof(l->sum));
-    for (uint32_t i = 0; i < l->n; i++) {
-        const struct cv_item *x = &doc->items[l->item[i]];
+    for (uint32_t i = 0; i < t->n; i++) {
+        const struct cv_item *x = &doc->items[t->item[i]];
 
-        l->sum[CV_BYTES] += l->vis[i];
-        l->sum[CV_UNITS] += cv_item_units(x);
-        if (newlines)
-            l->sum[CV_NEWLINES] += cv_item_newlines(doc, x);
+        t->sum[CV_BYTES] += cv_item_visible(x);
+        t->sum[CV_UNITS] += cv_item_units(x);
+        if (l->sum[CV_NEWLINES] > 0)
+            t->sum[CV_NEWLINES] += cv_item_newlines(doc, x);
     }
+    for (uint32_t k = 0; k < CV_WEIGHTS; k++)
+        l->sum[k] -= t->sum[k];
 }
 
 static void adopt(struct cv_doc *doc, const struct cv_inner *in, uint32_t child,
@@ -380,14 +384,13 @@ static uint32_t split_leaf(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
     uint32_t keep = *pos == CV_LEAF_ITEMS && l->next == CV_NONE
                         ? CV_LEAF_ITEMS - 1
                         : CV_LEAF_ITEMS / 2;
-    bool newlines = l->sum[CV_NEWLINES] > 0;
 
     cv_tree_flush(doc);
     t->list = l->list;
     t->parent = l->parent;
     t->n = CV_LEAF_ITEMS - keep;
     memcpy(t->item, l->item + keep, t->n * sizeof(uint32_t));
-    memcpy(t->vis, l->vis + keep, t->n * sizeof(uint32_t));
+    memcpy(t->vis, l->vis + keep, t->n * sizeof(*t->vis));
     l->n = keep;
     for (uint32_t i = 0; i < t->n; i++)
         doc->items[t->item[i]].leaf = twin;
@@ -396,8 +399,7 @@ static uint32_t split_leaf(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
     if (l->next != CV_NONE)
         doc->leaves[l->next].prev = twin;
     l->next = twin;
-    sum_leaf(doc, leaf, newlines);
-    sum_leaf(doc, twin, newlines);
+    move_sums(doc, leaf, twin);
     link_right(doc, l->list, 1, leaf, l->sum, twin, t->sum);
     if (doc->hot.leaf == leaf)
         doc->hot = (struct cv_hot){.leaf = CV_NONE};
@@ -417,6 +419,7 @@ static void cool(struct cv_doc *doc, uint32_t leaf)
     hot->pos = 0;
     hot->at = hot->start;
     hot->typing = false;
+    hot->room = hot->back = 0;
 }
 
 /* Put an item into a leaf that has room, nothing of it visible yet. */
@@ -426,7 +429,7 @@ static void open_leaf(struct cv_doc *doc, uint32_t leaf, uint32_t pos,
     struct cv_leaf *l = &doc->leaves[leaf];
 
     memmove(&l->item[pos + 1], &l->item[pos], (l->n - pos) * sizeof(uint32_t));
-    memmove(&l->vis[pos + 1], &l->vis[pos], (l->n - pos) * sizeof(uint32_t));
+    memmove(&l->vis[pos + 1], &l->vis[pos], (l->n - pos) * sizeof(*l->vis));
     l->n++;
     l->item[pos] = item;
     l->vis[pos] = 0;
@@ -481,8 +484,8 @@ void cv_tree_divide(struct cv_doc *doc, uint32_t item, uint32_t right)
     if (l->n < CV_LEAF_ITEMS) {
         /* The sums stay what they are. */
         open_leaf(doc, leaf, pos + 1, right);
-        l->vis[pos + 1] = cv_item_visible(y);
-        l->vis[pos] -= l->vis[pos + 1];
+        l->vis[pos + 1] = (uint16_t)cv_item_visible(y);
+        l->vis[pos] = (uint16_t)(l->vis[pos] - l->vis[pos + 1]);
         return;
     }
     newlines = cv_item_newlines(doc, y);
@@ -549,7 +552,7 @@ static void join_leaves(struct cv_doc *doc, uint32_t left, uint32_t right)
     for (uint32_t k = 0; k < r->n; k++)
         doc->items[r->item[k]].leaf = left;
     memcpy(l->item + l->n, r->item, r->n * sizeof(uint32_t));
-    memcpy(l->vis + l->n, r->vis, r->n * sizeof(uint32_t));
+    memcpy(l->vis + l->n, r->vis, r->n * sizeof(*r->vis));
     l->n += r->n;
     for (uint32_t k = 0; k < CV_WEIGHTS; k++) {
         l->sum[k] += r->sum[k];
@@ -560,24 +563,12 @@ static void join_leaves(struct cv_doc *doc, uint32_t left, uint32_t right)
     unlink_leaf(doc, right);
 }
 
-void cv_tree_remove(struct cv_doc *doc, uint32_t item)
+void cv_tree_mend(struct cv_doc *doc, uint32_t leaf)
 {
-    uint32_t leaf = doc->items[item].leaf, pos = cv_tree_pos(doc, item);
-    struct cv_leaf *l = &doc->leaves[leaf];
+    const struct cv_leaf *l = &doc->leaves[leaf];
 
-    assert(l->vis[pos] == 0);
-    l->n--;
-    memmove(&l->item[pos], &l->item[pos + 1], (l->n - pos) * sizeof(uint32_t));
-    memmove(&l->vis[pos], &l->vis[pos + 1], (l->n - pos) * sizeof(uint32_t));
-    doc->items[item].leaf = CV_NONE;
-    cool(doc, leaf);
-    if (l->n >= LEAF_LOW || l->parent == CV_NONE) {
-        if (l->n == 0) {
-            cv_tree_flush(doc);
-            unlink_leaf(doc, leaf);
-        }
+    if (l->n > 0 && l->parent == CV_NONE)
         return;
-    }
     cv_tree_flush(doc);
     if (l->n == 0)
         unlink_leaf(doc, leaf);
@@ -587,6 +578,21 @@ void cv_tree_remove(struct cv_doc *doc, uint32_t item)
     else if (l->prev != CV_NONE && doc->leaves[l->prev].parent == l->parent &&
              l->n + doc->leaves[l->prev].n <= LEAF_JOIN)
         join_leaves(doc, l->prev, leaf);
+}
+
+void cv_tree_remove(struct cv_doc *doc, uint32_t item)
+{
+    uint32_t leaf = doc->items[item].leaf, pos = cv_tree_pos(doc, item);
+    struct cv_leaf *l = &doc->leaves[leaf];
+
+    assert(l->vis[pos] == 0);
+    l->n--;
+    memmove(&l->item[pos], &l->item[pos + 1], (l->n - pos) * sizeof(uint32_t));
+    memmove(&l->vis[pos], &l->vis[pos + 1], (l->n - pos) * sizeof(*l->vis));
+    doc->items[item].leaf = CV_NONE;
+    cool(doc, leaf);
+    if (l->n < CV_LEAF_LOW)
+        cv_tree_mend(doc, leaf);
 }
 
 void cv_tree_clear(struct cv_doc *doc, uint32_t list)
@@ -753,7 +759,7 @@ static void check_leaf(const struct cv_doc *doc, uint32_t list, uint32_t leaf,
     for (uint32_t i = 0; i < l->n; i++) {
         const struct cv_item *x = &doc->items[l->item[i]];
 
-        EXPECT(x->leaf == leaf && l->vis[i] == cv_item_visible(x));
+        EXPECT(x->leaf == leaf && l->vis[i] == (uint16_t)cv_item_visible(x));
         EXPECT(x->len > 0 && x->kind != CV_KIND_GC);
         EXPECT(cv_store_find(doc, x->client, x->clock) == l->item[i]);
         if (x->kind == CV_KIND_STRING) {
@@ -764,7 +770,7 @@ static void check_leaf(const struct cv_doc *doc, uint32_t list, uint32_t leaf,
             EXPECT(x->bytes <= CV_RUN_BYTES ||
                    cv_list_is_key(&doc->lists[list]));
         }
-        sum[CV_BYTES] += l->vis[i];
+        sum[CV_BYTES] += cv_item_visible(x);
         sum[CV_UNITS] += cv_item_units(x);
         sum[CV_NEWLINES] += cv_item_newlines(doc, x);
     }

@@ -17,6 +17,11 @@ struct cv_place {
 /* Tell the parents of the lazy leaf its sums. */
 void cv_tree_flush(struct cv_doc *doc);
 
+/* The list that an item is in. */
+static inline uint32_t cv_tree_list(const struct cv_doc *doc, uint32_t item)
+{
+    return doc->leaves[doc->items[item].leaf].list;
+}
 /* Place of an item in its leaf. */
 uint32_t cv_tree_pos(const struct cv_doc *doc, uint32_t item);
 /* Neighbours in the list; CV_NONE at the ends. */
@@ -41,13 +46,16 @@ void cv_tree_insert(struct cv_doc *doc, uint32_t list, uint32_t left,
 void cv_tree_divide(struct cv_doc *doc, uint32_t item, uint32_t right);
 /* Unlink an item of which nothing is visible. */
 void cv_tree_remove(struct cv_doc *doc, uint32_t item);
+/* A leaf with fewer items than this looks for a neighbour to join. */
+#define CV_LEAF_LOW (CV_LEAF_ITEMS / 4)
+/* Items were taken out of a leaf and it has few: join it with a neighbour. */
+void cv_tree_mend(struct cv_doc *doc, uint32_t leaf);
 /* What is visible of an item changes by this. */
 void cv_tree_resize(struct cv_doc *doc, uint32_t item, int32_t bytes,
                     int32_t units, int32_t newlines);
-/* The same when its place in the leaf is known. */
-static inline void cv_tree_resize_at(struct cv_doc *doc, uint32_t leaf,
-                                     uint32_t pos, int32_t bytes, int32_t units,
-                                     int32_t newlines)
+/* The sums of a leaf change by this; the caller keeps up `vis`. */
+static inline void cv_tree_weigh(struct cv_doc *doc, uint32_t leaf,
+                                 int32_t bytes, int32_t units, int32_t newlines)
 {
     struct cv_leaf *l = &doc->leaves[leaf];
     struct cv_list *list = &doc->lists[l->list];
@@ -56,13 +64,32 @@ static inline void cv_tree_resize_at(struct cv_doc *doc, uint32_t leaf,
         cv_tree_flush(doc);
         doc->lazy = leaf;
     }
-    l->vis[pos] += (uint32_t)bytes;
     l->sum[CV_BYTES] += (uint32_t)bytes;
     l->sum[CV_UNITS] += (uint32_t)units;
     l->sum[CV_NEWLINES] += (uint32_t)newlines;
     list->sum[CV_BYTES] += (uint32_t)bytes;
     list->sum[CV_UNITS] += (uint32_t)units;
     list->sum[CV_NEWLINES] += (uint32_t)newlines;
+}
+/* cv_tree_resize() when its place in the leaf is known. */
+static inline void cv_tree_resize_at(struct cv_doc *doc, uint32_t leaf,
+                                     uint32_t pos, int32_t bytes, int32_t units,
+                                     int32_t newlines)
+{
+    struct cv_leaf *l = &doc->leaves[leaf];
+
+    l->vis[pos] = (uint16_t)(l->vis[pos] + (uint32_t)bytes);
+    cv_tree_weigh(doc, leaf, bytes, units, newlines);
+}
+/* Make room for `k` more items at `pos` of a leaf that is not too full.  The
+ * caller fills it in. */
+static inline void cv_tree_open(struct cv_leaf *l, uint32_t pos, uint32_t k)
+{
+    size_t behind = l->n - pos;
+
+    memmove(&l->item[pos + k], &l->item[pos], behind * sizeof(*l->item));
+    memmove(&l->vis[pos + k], &l->vis[pos], behind * sizeof(*l->vis));
+    l->n += k;
 }
 /* Free all nodes of a list; the items are not looked at. */
 void cv_tree_clear(struct cv_doc *doc, uint32_t list);

@@ -61,8 +61,26 @@ static inline void cv_txn_touch(struct cv_doc *doc, uint32_t client)
     c->mark = doc->txn.serial;
     c->before = c->next;
 }
-void cv_txn_deleted(struct cv_doc *doc, uint32_t client, uint32_t clock,
-                    uint32_t len);
+static inline void cv_txn_deleted(struct cv_doc *doc, uint32_t client,
+                                  uint32_t clock, uint32_t len)
+{
+    struct cv_txn *t = &doc->txn;
+
+    if (t->deleted.n > 0) {
+        struct cv_deleted *d = &t->deleted.at[t->deleted.n - 1];
+
+        if (d->client == client && d->clock + d->len == clock) {
+            d->len += len;
+            return;
+        }
+        if (d->client == client && clock + len == d->clock) {
+            d->clock = clock;
+            d->len += len;
+            return;
+        }
+    }
+    t->deleted.at[t->deleted.n++] = (struct cv_deleted){client, clock, len};
+}
 void cv_txn_note(struct cv_doc *doc, enum cv_note_kind kind, uint32_t client,
                  uint32_t clock, uint32_t bytes);
 /* The value of a map key may have changed (a key list). */

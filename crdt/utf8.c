@@ -3,6 +3,8 @@
 #include <string.h>
 
 #define HIGH_BITS UINT64_C(0x8080808080808080)
+#define LOW_BITS  UINT64_C(0x0101010101010101)
+#define NEWLINES  (LOW_BITS * '\n')
 
 static uint64_t load64(const uint8_t *p)
 {
@@ -66,10 +68,12 @@ bool cv_utf8_measure_long(const uint8_t *text, size_t len, size_t *units)
 
 size_t cv_utf8_units(const uint8_t *text, size_t len)
 {
-    size_t n = 0;
+    size_t n = 0, i = 0;
 
     /* Every byte that begins a character, and those of four bytes twice. */
-    for (size_t i = 0; i < len; i++)
+    for (; len - i >= 8 && !(load64(text + i) & HIGH_BITS); i += 8)
+        n += 8;
+    for (; i < len; i++)
         n += (size_t)((text[i] & 0xC0) != 0x80) + (size_t)(text[i] >= 0xF0);
     return n;
 }
@@ -102,9 +106,16 @@ size_t cv_utf8_offset(const uint8_t *text, size_t len, size_t units,
 
 size_t cv_utf8_newlines_long(const uint8_t *text, size_t len)
 {
-    size_t n = 0;
+    size_t n = 0, i = 0;
 
-    for (size_t i = 0; i < len; i++)
+    for (; len - i >= 8; i += 8) {
+        uint64_t v = load64(text + i) ^ NEWLINES;
+
+        /* The high bit of each byte that is not zero; then of each that is. */
+        v = ((v & ~HIGH_BITS) + ~HIGH_BITS) | v;
+        n += (size_t)(((~v & HIGH_BITS) >> 7) * LOW_BITS >> 56);
+    }
+    for (; i < len; i++)
         n += (size_t)(text[i] == '\n');
     return n;
 }

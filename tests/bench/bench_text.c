@@ -1,6 +1,6 @@
 /* The shared text on recorded editing histories.
  *
- *   bench_text [--traces DIR] [--runs N] [--only TRACE] [--curve]
+ *   bench_text [--traces DIR] [--runs N] [--only TRACE] [--mode MODE] [--curve]
  *
  * TRACE/local   replay the edits, one transaction each
  * TRACE/live    the same, and the bytes for the peers after each of them
@@ -80,6 +80,14 @@ static double now_ms(void)
 
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static const char *only_mode; /* --mode */
+
+/* Is this mode asked for?  Without --mode all are. */
+static bool wanted(const char *mode)
+{
+    return only_mode == NULL || strcmp(only_mode, mode) == 0;
 }
 
 static void report(const char *trace, const char *mode, const char *metric,
@@ -223,13 +231,11 @@ static struct cv_doc *replay(const struct trace *t, struct cv_writer *out,
 {
     struct cv_doc *doc = new_doc(1);
 
-    for (size_t i = 0; i < t->n; i++) {
-        const struct txn *x = &t->txn[i];
+    for (const struct txn *x = t->txn; x < t->txn + t->n; x++) {
+        const struct patch *p = t->patch + x->first, *end = p + x->patches;
         int err = cv_doc_begin(doc);
 
-        for (size_t k = 0; k < x->patches && err == CV_OK; k++) {
-            const struct patch *p = &t->patch[x->first + k];
-
+        for (; p < end && err == CV_OK; p++) {
             if (p->deleted > 0)
                 err = cv_doc_delete(doc, p->at, p->deleted);
             if (p->len > 0 && err == CV_OK)
@@ -282,41 +288,48 @@ static void bench_state(const struct cv_doc *doc, const struct trace *t,
     struct cv_writer state = heap();
 
     must(cv_doc_encode(doc, (struct cv_bytes){NULL, 0}, &state), "encode:");
-    report(t->name, "", "state_bytes", (double)state.len);
-    report(t->name, "load", "ms", time_load(&state, t, runs));
+    if (wanted("held"))
+        report(t->name, "", "state_bytes", (double)state.len);
+    if (wanted("load"))
+        report(t->name, "load", "ms", time_load(&state, t, runs));
     cv_writer_fini(&state);
+}
+
+/* The smallest time of replaying; `out`: with the bytes for the peers. */
+static double time_replay(const struct trace *t, struct cv_writer *out,
+                          unsigned runs)
+{
+    double best = 1e9;
+
+    for (unsigned i = 0; i < runs; i++) {
+        double start = now_ms(), took;
+        struct cv_doc *doc;
+        size_t sent = 0;
+
+        doc = replay(t, out, &sent);
+        took = now_ms() - start;
+        best = took < best ? took : best;
+        cv_doc_free(doc);
+    }
+    return best;
 }
 
 static void bench_sequential(struct trace *t, unsigned runs)
 {
-    double best = 1e9, start, took;
     struct cv_writer out = heap();
     struct cv_doc *doc;
-    size_t before, sent;
+    size_t before;
 
     prepare(t);
-    for (unsigned i = 0; i < runs; i++) {
-        start = now_ms();
-        doc = replay(t, NULL, NULL);
-        took = now_ms() - start;
-        best = took < best ? took : best;
-        cv_doc_free(doc);
-    }
-    report(t->name, "local", "ms", best);
-    best = 1e9;
-    for (unsigned i = 0; i < runs; i++) {
-        sent = 0;
-        start = now_ms();
-        doc = replay(t, &out, &sent);
-        took = now_ms() - start;
-        best = took < best ? took : best;
-        cv_doc_free(doc);
-    }
-    report(t->name, "live", "ms", best);
+    if (wanted("local"))
+        report(t->name, "local", "ms", time_replay(t, NULL, runs));
+    if (wanted("live"))
+        report(t->name, "live", "ms", time_replay(t, &out, runs));
     cv_writer_fini(&out);
     before = in_use();
     doc = replay(t, NULL, NULL);
-    report(t->name, "", "held_kib", (double)(in_use() - before) / 1024);
+    if (wanted("held"))
+        report(t->name, "", "held_kib", (double)(in_use() - before) / 1024);
     check_text(doc, t);
     bench_state(doc, t, runs);
     cv_doc_free(doc);
@@ -413,7 +426,7 @@ static void bench_concurrent(struct trace *t, unsigned runs)
     double best = 1e9;
     size_t before;
 
-    for (unsigned i = 0; i < runs; i++) {
+    for (unsigned i = 0; i < runs && wanted("merge"); i++) {
         double start = now_ms(), took;
 
         doc = merge(t, updates);
@@ -421,10 +434,12 @@ static void bench_concurrent(struct trace *t, unsigned runs)
         best = took < best ? took : best;
         cv_doc_free(doc);
     }
-    report(t->name, "merge", "ms", best);
+    if (wanted("merge"))
+        report(t->name, "merge", "ms", best);
     before = in_use();
     doc = merge(t, updates);
-    report(t->name, "", "held_kib", (double)(in_use() - before) / 1024);
+    if (wanted("held"))
+        report(t->name, "", "held_kib", (double)(in_use() - before) / 1024);
     check_text(doc, t);
     bench_state(doc, t, runs);
     cv_doc_free(doc);
@@ -552,12 +567,15 @@ int main(int argc, char **argv)
             runs = (unsigned)strtoul(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
             only = argv[++i];
+        } else if (strcmp(argv[i], "--mode") == 0 && i + 1 < argc) {
+            only_mode = argv[++i];
         } else if (strcmp(argv[i], "--curve") == 0) {
             curves();
             return 0;
         } else {
             fprintf(stderr, "usage: bench_text [--traces DIR] [--runs N] "
-                            "[--only TRACE] [--curve]\n");
+                            "[--only TRACE] "
+                            "[--mode local|live|load|merge|held] [--curve]\n");
             return 2;
         }
     }

@@ -98,6 +98,46 @@ static void check_state(const struct cv_doc *doc)
     cv_writer_fini(&vb);
 }
 
+static struct cv_writer text_of(const struct cv_doc *doc)
+{
+    struct cv_writer w = heap();
+
+    EXPECT(cv_doc_read(doc, 0, cv_doc_text_bytes(doc), &w) == CV_OK);
+    return w;
+}
+
+/* A state that is loaded into an empty document, all at once, gives the same
+ * text as one that comes to a document with something in another root. */
+static void check_load(const struct cv_doc *doc)
+{
+    struct cv_writer all = state(doc), a, b;
+    struct cv_doc *empty, *used;
+
+    EXPECT(cv_doc_new(&empty, 7, NULL) == CV_OK);
+    EXPECT(cv_doc_apply(empty, cv_writer_bytes(&all), NULL, NULL, NULL) ==
+           CV_OK);
+    EXPECT(cv_doc_new(&used, CV_VARUINT_MAX, NULL) == CV_OK);
+    EXPECT(cv_doc_use_text(used, "elsewhere") == CV_OK);
+    EXPECT(cv_doc_begin(used) == CV_OK);
+    EXPECT(cv_doc_insert(used, 0, "x", 1) == CV_OK);
+    EXPECT(cv_doc_commit(used, NULL) == CV_OK);
+    EXPECT(cv_doc_use_text(used, CV_DOC_TEXT) == CV_OK);
+    EXPECT(cv_doc_apply(used, cv_writer_bytes(&all), NULL, NULL, NULL) ==
+           CV_OK);
+    a = text_of(empty);
+    b = text_of(used);
+    EXPECT(cv_doc_clock(doc, CV_VARUINT_MAX) > 0 || same(&a, &b));
+    for (uint32_t i = 0; i < empty->lists_n; i++) {
+        if (empty->lists[i].used)
+            cv_tree_check(empty, i);
+    }
+    cv_doc_free(empty);
+    cv_doc_free(used);
+    cv_writer_fini(&all);
+    cv_writer_fini(&a);
+    cv_writer_fini(&b);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -141,6 +181,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size -= len;
     }
     check_state(doc);
+    check_load(doc);
     EXPECT(cv_doc_compact(doc) == CV_OK);
     check(doc);
     /* It can still be edited. */

@@ -2,6 +2,7 @@
 #ifndef CV_TESTS_CRDT_UTIL_H
 #define CV_TESTS_CRDT_UTIL_H
 #include "crdt/doc.h"
+#include "crdt/hot.h"
 #include "crdt/store.h"
 #include "crdt/tree.h"
 #include "tests/test.h"
@@ -61,6 +62,7 @@ static inline bool same_bytes(struct cv_bytes a, struct cv_bytes b)
 
 static inline void check_trees(const struct cv_doc *doc)
 {
+    cv_hot_settle(doc);
     for (uint32_t i = 0; i < doc->lists_n; i++) {
         if (doc->lists[i].used)
             cv_tree_check(doc, i);

@@ -248,9 +248,11 @@ static struct cv_doc_observer observer_of(struct replica *r)
 static void compare(const struct replica *r)
 {
     const struct cv_doc *doc = r->doc;
-    uint32_t item = cv_tree_first(doc, doc->text);
+    uint32_t item;
     size_t i = 0;
 
+    cv_hot_settle(doc);
+    item = cv_tree_first(doc, doc->text);
     for (; item != CV_NONE; item = cv_tree_next(doc, item)) {
         const struct cv_item *x = &doc->items[item];
         const uint8_t *text = cv_item_content(doc, x), *end = text + x->bytes;
