@@ -88,19 +88,28 @@ bool cv_change_add_gone(struct cv_change *c, const struct cv_doc *doc,
     return true;
 }
 
-bool cv_change_add_all_gone(struct cv_change *c, const struct cv_change *more)
+bool cv_change_add_all_gone(struct cv_change *c, const struct cv_doc *doc,
+                            const struct cv_change *more)
 {
+    struct cv_span live;
+
     if (more->n_gone == 0)
         return true;
     if (!RESERVE(c->text, c->cap_text, c->n_text, more->n_text) ||
         !RESERVE(c->gone, c->cap_gone, c->n_gone, more->n_gone))
         return false;
-    memcpy(c->text + c->n_text, more->text, more->n_text);
+    assert(c->gone != NULL);
     for (size_t i = 0; i < more->n_gone; i++) {
-        c->gone[c->n_gone] = more->gone[i];
-        c->gone[c->n_gone++].text += c->n_text;
+        struct cv_gone x = more->gone[i];
+
+        if (cv_span_live(doc, (struct cv_id){x.range.client, x.range.clock},
+                         x.range.len, &live))
+            continue;
+        memcpy(c->text + c->n_text, more->text + x.text, x.bytes);
+        x.text = c->n_text;
+        c->n_text += x.bytes;
+        c->gone[c->n_gone++] = x;
     }
-    c->n_text += more->n_text;
     return true;
 }
 

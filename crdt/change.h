@@ -52,8 +52,10 @@ bool cv_change_add_ours(struct cv_change *c, struct cv_units r);
 /* Visible text that is about to be deleted. */
 bool cv_change_add_gone(struct cv_change *c, const struct cv_doc *doc,
                         const struct cv_span *s);
-/* All of what `more` has of deleted text. */
-bool cv_change_add_all_gone(struct cv_change *c, const struct cv_change *more);
+/* All of what `more` has of deleted text; what is there all the same, because
+ * deleting it failed, is left out. */
+bool cv_change_add_all_gone(struct cv_change *c, const struct cv_doc *doc,
+                            const struct cv_change *more);
 
 struct cv_taken {
     bool changed;

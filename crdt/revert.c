@@ -189,7 +189,7 @@ int cv_revert_change(const struct cv_revert *r, unsigned who,
     for (size_t i = 0; i < r->n; i++) {
         const struct note *x = &r->notes[r->first + i];
 
-        if (x->who == who && !cv_change_add_all_gone(out, &x->gone))
+        if (x->who == who && !cv_change_add_all_gone(out, r->doc, &x->gone))
             return CV_ERR_NOMEM;
     }
     return CV_OK;

@@ -518,6 +518,26 @@ TEST(a_revert_counts_pieces_as_a_reader_sees_them)
     world_fini(&w);
 }
 
+TEST(text_that_is_still_there_does_not_come_twice)
+{
+    static const uint8_t deletes[] = {0, 1, 100, 1, 0, 3}; /* client 100 */
+    static struct world w;
+    struct cv_taken taken;
+    unsigned who = 1;
+
+    world_init(&w, 1);
+    type(&w, 0, 0, "one");
+    /* The update was noted, and then refused. */
+    cv_revert_note(w.revert, who, CV_BYTES(deletes, sizeof(deletes)), is_theirs,
+                   &who);
+    CHECK(cv_revert_would_delete(w.side[0].doc,
+                                 CV_BYTES(deletes, sizeof(deletes))));
+    CHECK_EQ(revert_of(&w, who, &taken), CV_OK);
+    CHECK(!taken.changed);
+    CHECK(text_is(w.side[0].doc, "one"));
+    world_fini(&w);
+}
+
 TEST(without_room_the_oldest_deletions_are_forgotten_and_that_is_said)
 {
     static struct world w;
@@ -664,6 +684,7 @@ RUN_TESTS(T(the_authors_of_a_range_are_those_who_typed_it),
           T(after_a_revert_nothing_of_one_is_left_and_all_of_the_others),
           T(own_steps_around_a_revert_can_still_be_taken_back),
           T(a_revert_counts_pieces_as_a_reader_sees_them),
+          T(text_that_is_still_there_does_not_come_twice),
           T(without_room_the_oldest_deletions_are_forgotten_and_that_is_said),
           T(a_text_that_would_be_too_long_is_refused_whole),
           T(a_filtered_update_has_what_is_kept_and_all_deletes))

@@ -83,20 +83,33 @@ static bool nobodys(void *user, uint64_t client)
     return false;
 }
 
-/* All of the other one is taken back, and some text that it would delete. */
-static void work_on_theirs(struct cv_doc *doc, struct cv_undo *undo)
+/* The other one's text, some of it deleted by a third. */
+static struct cv_revert *note_deletes(struct cv_doc *doc, unsigned long n)
 {
-    static const uint8_t deletes[] = {0, 1, 1, 2, 3, 30, 60, 20};
+    static const uint8_t deletes[] = {0, 1, 2, 3, 3, 9, 20, 6, 40, 20};
+    struct cv_revert *r = NULL;
+
+    fail_at = n;
+    if (cv_revert_new(&r, doc, 1 << 20) == CV_OK)
+        cv_revert_note(r, 1, CV_BYTES(deletes, sizeof(deletes)), nobodys, NULL);
+    fail_at = 0;
+    REQUIRE(cv_doc_apply(doc, CV_BYTES(deletes, sizeof(deletes)), NULL, NULL,
+                         NULL) == CV_OK);
+    return r;
+}
+
+/* All of the other one is taken back, and what the third deleted. */
+static void work_on_theirs(struct cv_doc *doc, struct cv_undo *undo,
+                           struct cv_revert *r)
+{
     const uint64_t two = 2;
     struct cv_change change = {0};
     struct cv_taken taken;
-    struct cv_revert *r;
     size_t before = theirs(doc);
-    int err = cv_revert_new(&r, doc, 1 << 20);
+    int err;
 
-    if (err != CV_OK)
+    if (r == NULL)
         return;
-    cv_revert_note(r, 1, CV_BYTES(deletes, sizeof(deletes)), nobodys, NULL);
     err = cv_revert_change(r, 1, &two, 1, &change);
     if (err == CV_OK)
         err = cv_change_measure(doc, &change, &taken);
@@ -105,8 +118,9 @@ static void work_on_theirs(struct cv_doc *doc, struct cv_undo *undo)
     may_fail(err);
     REQUIRE(theirs(doc) <= before);
     REQUIRE(err != CV_OK || theirs(doc) == 0);
+    REQUIRE(err != CV_OK || taken.restored_bytes == 35 ||
+            cv_revert_forgot(r, 1));
     cv_change_fini(&change);
-    cv_revert_free(r);
 }
 
 /* Returns whether the allocation to fail was reached. */
@@ -114,6 +128,7 @@ static bool run(unsigned long n)
 {
     struct cv_doc *doc = new_doc(1), *other = new_doc(2);
     struct cv_writer w = heap_writer(), last = heap_writer();
+    struct cv_revert *revert;
     struct cv_undo *undo;
     struct cv_undone at;
     bool reached;
@@ -123,12 +138,13 @@ static bool run(unsigned long n)
     REQUIRE(cv_doc_encode(other, CV_BYTES(NULL, 0), &w) == CV_OK);
     REQUIRE(cv_doc_apply(doc, cv_writer_bytes(&w), NULL, NULL, NULL) == CV_OK);
     REQUIRE(cv_undo_new(&undo, doc, 1 << 20) == CV_OK);
+    allocations = 0;
+    revert = note_deletes(doc, n);
 
     REQUIRE(cv_doc_begin(doc) == CV_OK);
-    allocations = 0;
     fail_at = n;
     work(doc, undo);
-    work_on_theirs(doc, undo);
+    work_on_theirs(doc, undo, revert);
     reached = allocations >= n;
     fail_at = 0;
     check_trees(doc);
@@ -146,12 +162,15 @@ static bool run(unsigned long n)
     REQUIRE(same_bytes(cv_writer_bytes(&w), cv_writer_bytes(&last)));
     w.len = 0;
     REQUIRE(cv_doc_commit(doc, &w) == CV_OK);
+    w.len = 0;
+    REQUIRE(cv_doc_encode(doc, CV_BYTES(NULL, 0), &w) == CV_OK);
     REQUIRE(cv_doc_apply(other, cv_writer_bytes(&w), NULL, NULL, NULL) ==
             CV_OK);
     w.len = 0;
     REQUIRE(cv_doc_read(other, 0, cv_doc_text_bytes(other), &w) == CV_OK);
     REQUIRE(same_bytes(cv_writer_bytes(&w), cv_writer_bytes(&last)));
     check_trees(doc);
+    cv_revert_free(revert);
     cv_undo_free(undo);
     cv_doc_free(doc);
     cv_doc_free(other);
