@@ -15,7 +15,7 @@ static void explain_nats(const struct cv_attempt *at, struct cv_plan plan,
               "forward a UDP port on one side"
         : plan.birthday && !at->trusted
             ? "the way to join these two is not tried with strangers: share "
-              "with an invite, or forward a UDP port on one side"
+              "the session open, or forward a UDP port on one side"
             : "check that no firewall blocks UDP; try another network on one "
               "side, forward a UDP port there, or use IPv6";
 
