@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/agent_struct.h"
+#include "cli/doctor.h"
 
 #define LEAVE_TIME (3 * CV_SECOND) /* sessions promise 2 s */
 
@@ -146,6 +147,7 @@ static void agent_close(struct cv_agent *a)
     for (size_t i = 0; i < CV_AGENT_SESSIONS; i++)
         if (a->places[i].number)
             cv_place_clear(&a->places[i]);
+    cv_doctor_free(a->doctor);
     if (a->node)
         cv_node_free(a->node);
     if (a->rpc)

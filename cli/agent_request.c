@@ -632,6 +632,8 @@ void cv_agent_request(struct cv_agent *a, const char *method,
         req_peers(a, id);
     else if (strcmp(method, "status") == 0)
         req_status(a, id);
+    else if (strcmp(method, "doctor") == 0)
+        cv_agent_doctor(a, id, params);
     else if (strcmp(method, "undo") == 0)
         req_undo(a, id, params, CV_UNDO_BACK);
     else if (strcmp(method, "redo") == 0)

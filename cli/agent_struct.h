@@ -1,7 +1,7 @@
-/* cli/agent_struct.h - what the four files of the agent share: agent.c (its
- * life, and leaving), agent_request.c (what the editor asks),
- * agent_authors.c (of it, who wrote what), agent_place.c (the sessions, and
- * what they say). */
+/* cli/agent_struct.h - what the files of the agent share: agent.c (its life,
+ * and leaving), agent_request.c (what the editor asks), agent_authors.c (of
+ * it, who wrote what), agent_doctor.c (of it, what is wrong), agent_place.c
+ * (the sessions, and what they say). */
 #ifndef CV_CLI_AGENT_STRUCT_H
 #define CV_CLI_AGENT_STRUCT_H
 #include "cli/buffer.h"
@@ -13,6 +13,7 @@
 #define CV_AGENT_ERROR    256 /* bytes of the last error's sentence */
 
 struct cv_agent;
+struct cv_doctor;
 
 /* One session of the editor, with at most one document. */
 struct cv_place {
@@ -52,6 +53,8 @@ struct cv_agent {
     bool ending;
     struct cv_rpc_id end_id;
     char last_error[CV_AGENT_ERROR];
+    struct cv_doctor *doctor; /* at work; NULL */
+    struct cv_rpc_id doctor_id;
 };
 
 /* --- agent.c --- */
@@ -78,6 +81,11 @@ void cv_agent_request(struct cv_agent *a, const char *method,
 void cv_agent_authors(struct cv_agent *a, const struct cv_rpc_id *id,
                       const struct cv_json *params);
 void cv_agent_revert(struct cv_agent *a, const struct cv_rpc_id *id,
+                     const struct cv_json *params);
+
+/* --- agent_doctor.c --- */
+
+void cv_agent_doctor(struct cv_agent *a, const struct cv_rpc_id *id,
                      const struct cv_json *params);
 
 /* --- agent_place.c --- */

@@ -374,6 +374,7 @@ function! s:on_doc(msg) abort
 endfunction
 let s:handlers.doc = function('s:on_doc')
 let s:handlers.token = function('covim#token#on_token')
+let s:handlers.doctor = function('covim#doctor#on_progress')
 
 function! s:new_buffer(key, path) abort
     let l:base = 'covim://' . matchstr(substitute(a:key, '^covim1', '', ''),
@@ -1047,6 +1048,13 @@ function! s:status_lines(result) abort
         call add(l:lines, 'error     ' . covim#ui#last_error())
     endif
     return l:lines
+endfunction
+
+function! s:commands.doctor(bang, words) abort
+    if len(a:words) > 1
+        throw 'covim: :CoVim doctor takes one key at most'
+    endif
+    call covim#doctor#run(a:bang, get(a:words, 0, ''))
 endfunction
 
 function! s:commands.undo(bang, words) abort
