@@ -20,10 +20,12 @@
 
 lab_pids=()
 lab_spaces=()
-lab_made=0                   # things of lab_net that got a number
-declare -A lab_ip lab_ip6    # NAME -> its (first) public address
-declare -A lab_routes        # NAME -> its default routes, for lab_up
-declare -A lab_host_router   # host -> its router
+lab_made=0                            # things of lab_net that got a number
+declare -A lab_ip lab_ip6             # NAME -> its (first) public address
+declare -A lab_routes                 # NAME -> its default routes, for lab_up
+declare -A lab_host_router            # host -> its router
+declare -A lab_lan lab_lan6           # router -> beginning of its LAN's addresses
+declare -A lab_hosts_of               # router -> last byte of its newest host
 
 lab_skip() {
     echo "SKIP: $*"
@@ -72,6 +74,9 @@ lab_begin() {
     command -v nft >/dev/null || lab_skip "nft is not installed (nftables)"
     [ -e /dev/net/tun ] || lab_skip "there is no /dev/net/tun"
     lab_id=cv$BASHPID
+    lab_pids=() lab_spaces=() lab_made=0 lab_ip=() lab_ip6=() lab_routes=()
+    lab_host_router=() lab_hosts_of=() lab_lan=() lab_lan6=()
+    lab_nat_of=() lab_shift=()
     lab_sweep
     ip netns add "$lab_id-wan" 2>/dev/null ||
         lab_skip "network namespaces cannot be made here"
@@ -323,7 +328,6 @@ lab_state() {
         ;;
     esac
 }
-declare -A lab_hosts_of lab_lan lab_lan6
 
 lab_state_public() {
     local name=$1 n=$2 addresses=("20.0.$2.1") option

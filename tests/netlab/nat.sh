@@ -246,8 +246,10 @@ lab_rules_ipv6() {
         echo "iifname lan0 drop"
         ;;
     esac
-    [ "$firewall" = no ] || [ "$strays" = accept ] ||
-        echo "iifname wan0 ct state new meta l4proto { tcp, udp } $strays"
+    # A gateway's own stack has no say here: what it would accept is dropped.
+    [ "$firewall" = no ] ||
+        echo "iifname wan0 ct state new meta l4proto { tcp, udp }" \
+            "${strays/accept/drop}"
     echo "}"
     echo "}"
 }
