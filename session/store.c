@@ -295,7 +295,7 @@ static int fill(const char *path, struct cv_bytes rows,
              "CREATE TABLE log(seq INTEGER PRIMARY KEY, kind INTEGER NOT NULL,"
              " crc INTEGER NOT NULL, data BLOB NOT NULL)",
              CV_STORE_PAGE, APPLICATION, VERSION);
-    if (connect_to(&s, path, SQLITE_OPEN_READWRITE, true, e) == CV_OK &&
+    if (connect_to(&s, path, SQLITE_OPEN_READWRITE, false, e) == CV_OK &&
         run(s, sql, e) == CV_OK && cv_store_write(s, rows, false, e) == CV_OK)
         run(s, "PRAGMA journal_mode=WAL", e);
     cv_store_close(s, true);
