@@ -167,8 +167,9 @@ static void on_token(void *user, const char *text, const char *why)
     struct headless *h = user;
 
     if (text == NULL) {
-        fprintf(stderr, "covim: no token could be made: %s\n", why);
-        leave(h, CV_ERR_NOPATH);
+        fprintf(stderr, "covim: %s\n", why);
+        if (!h->arrived)
+            leave(h, CV_ERR_NOPATH);
         return;
     }
     printf("%s\n", text);

@@ -31,6 +31,8 @@
 /* A member whose only path has fallen silent is knocked at after so long: one
  * of the two may have another address now.  At once when it is us. */
 #define CV_MEETING_RECALL (400 * CV_MILLISECOND)
+/* The one that added a token waits for the other, which may have to lead. */
+#define CV_MEETING_BY_HAND (90 * CV_SECOND)
 /* So long a token waits for our addresses to be known. */
 #define CV_MEETING_ADDRESSES (3 * CV_SECOND)
 /* Two members that lost each other do not knock at the same moment: the one
@@ -57,6 +59,7 @@ struct cv_neighbour {
     enum cv_reach reach;
     bool called_out, called_in; /* attempts that live */
     bool by_hand;               /* `out`: the knock is a token */
+    bool added;                 /* `in`: the same, of the guest */
     uint8_t out[8], in[8];      /* their ids */
     cv_time give_up;
     unsigned tries;
@@ -90,7 +93,8 @@ struct cv_meeting_events {
     /* The node is forgotten: `n->user` is to be freed. */
     void (*forget)(void *user, struct cv_neighbour *n);
     void (*renamed)(void *user); /* we have another name */
-    /* The token that was asked for, or an error. */
+    /* The token that was asked for, or an error; CV_ERR_NOPATH: the guest
+     * whose token was added was not reached. */
     void (*token)(void *user, int err, const struct cv_token *t);
     /* A person would not let us in; nobody is asked again. */
     void (*refused)(void *user, const char *text);

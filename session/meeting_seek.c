@@ -275,7 +275,9 @@ static void on_knock(void *user, const struct cv_knock_info *k)
             cv_net_abandon(m->node->net, n->in);
         n->called_in = true;
         memcpy(n->in, k->contact.attempt, sizeof n->in);
-        n->give_up = cv_meeting_now(m) + CV_MEETING_ATTEMPT;
+        n->added = contact.by_hand;
+        n->give_up = cv_meeting_now(m) +
+                     (n->added ? CV_MEETING_BY_HAND : CV_MEETING_ATTEMPT);
         if (cv_net_connect(m->node->net, &contact) != CV_OK) {
             n->called_in = false;
             verdict = CV_VERDICT_BUSY;
@@ -375,6 +377,9 @@ bool cv_meeting_attempt(struct cv_meeting *m, const uint8_t attempt[8],
     case CV_ATTEMPT_FAILED:
         if (!out) {
             n->called_in = false;
+            if (n->added && n->peer == NULL && m->events->token != NULL)
+                m->events->token(m->user, CV_ERR_NOPATH, NULL);
+            n->added = false;
             break;
         }
         n->called_out = false;

@@ -256,6 +256,11 @@ static void on_token(void *user, int err, const struct cv_token *t)
         s->events->token(s->user, NULL,
                          err == CV_ERR_EXPIRED
                              ? "the host's token is over; ask for a new one"
+                         : err == CV_ERR_NOPATH
+                             ? "the guest whose token was added was not "
+                               "reached; both begin again with a new token, "
+                               "or look under \"No direct path\" in the "
+                               "documentation"
                              : cv_strerror(err));
     cv_wipe(text, sizeof text);
 }

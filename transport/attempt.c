@@ -144,8 +144,10 @@ static bool add_target(struct cv_attempt *at, const struct cv_candidate *c,
                                     .type = c->type,
                                     .named = true,
                                     .next = now};
-    if (at->holds && path->kind != CV_PATH_LAN)
+    if (at->holds && path->kind != CV_PATH_LAN) {
+        t->open = t->plan == CV_PLAN_DIAL;
         t->plan = CV_PLAN_PUNCH; /* there may be a NAT here, too */
+    }
     if (at->joiner && t->plan == CV_PLAN_PUNCH) {
         t->full_at = at->started + full_after(at);
         if (at->answered)
@@ -268,11 +270,13 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
     at->events = events;
     at->user = user;
     at->started = at->paced_until = now;
+    at->by_hand = contact->by_hand;
     at->holds = contact->knocked && contact->by_hand;
     at->peer_at = at->joiner ? CV_NEVER : now;
-    at->fail_at = now + (at->holds    ? CV_ATTEMPT_BY_HAND
-                         : at->joiner ? CV_ATTEMPT_TIME
-                                      : CV_ATTEMPT_DECIDE);
+    at->fail_at = now + (at->holds     ? CV_ATTEMPT_BY_HAND
+                         : at->by_hand ? CV_ATTEMPT_BY_HAND_LEAD
+                         : at->joiner  ? CV_ATTEMPT_TIME
+                                       : CV_ATTEMPT_DECIDE);
     at->prune_at = CV_NEVER;
     cv_checks_init(&at->checks, rng, contact->attempt, contact->shared,
                    contact->knocked);
@@ -375,6 +379,16 @@ void cv_attempt_candidates(struct cv_attempt *at,
     }
 }
 
+/* By hand: is it the turn of a check at full TTL?  Of the sixty openers of a
+ * quarter of an hour these are 21. */
+static bool leads_now(const struct cv_attempt_target *t)
+{
+    unsigned n = t->openers > 3 ? t->openers - 3 : 0;
+
+    return t->open && t->sent < CV_ATTEMPT_BUDGET && n > 0 &&
+           (n <= 8 || n % 4 == 0);
+}
+
 static void send_check(struct cv_attempt *at, struct cv_attempt_target *t,
                        cv_time now)
 {
@@ -388,10 +402,13 @@ static void send_check(struct cv_attempt *at, struct cv_attempt_target *t,
     } else {
         t->full++;
     }
-    if (at->holds && opener) { /* they have a limit of their own */
+    if (at->holds && opener && !leads_now(t)) {
+        /* These have a limit of their own. */
         cv_pathset_check(&at->paths, t->path, ttl, now);
         return;
     }
+    if (at->holds && opener)
+        ttl = 0;
     t->sent++;
     if (cv_attempt_spend(at, CV_CHECK_MAX))
         cv_pathset_check(&at->paths, t->path, ttl, now);
@@ -526,7 +543,7 @@ void cv_attempt_network_changed(struct cv_attempt *at, cv_time now)
 /* Two NATs that nothing joins are not waited for so long. */
 static cv_time fail_at(const struct cv_attempt *at)
 {
-    if (at->peer_at != CV_NEVER && !at->heard &&
+    if (at->peer_at != CV_NEVER && !at->heard && !at->by_hand &&
         cv_plan_for(at->local->nat, at->peer_nat).hopeless &&
         (at->tcp.n == 0 || maps_by_destination(at->local->tcp_mapping)))
         return cv_time_min(at->fail_at, at->peer_at + CV_ATTEMPT_HOPELESS);

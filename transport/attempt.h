@@ -29,6 +29,9 @@
  * Until it hears of it, it sends openers only, one every 15 s to each address
  * beyond the LAN, for as long as the token is good: its NAT stays open for the
  * sharer's first check, and nothing reaches whoever else is at that address.
+ * Only to addresses that are dialled it says some of them at full TTL, within
+ * the budget: every 15 s for two minutes, then every minute.  For where our own
+ * NAT maps by destination, nobody but us can begin.
  *
  * Owns the path set below the connection that comes of it, and goes on
  * answering the peer's checks as long as the connection lives; and the sockets
@@ -78,6 +81,8 @@
 /* By hand: as long as a token is good; NATs forget in 30 s (RFC 4787, 4.3). */
 #define CV_ATTEMPT_BY_HAND       (15 * CV_MINUTE)
 #define CV_ATTEMPT_BY_HAND_EVERY (15 * CV_SECOND)
+/* … and so long the sharer waits for a joiner that has to lead. */
+#define CV_ATTEMPT_BY_HAND_LEAD (75 * CV_SECOND)
 
 enum cv_attempt_phase {
     CV_ATTEMPT_LOOKING, /* checks are out, no path yet */
@@ -100,6 +105,7 @@ struct cv_attempt_target {
     cv_time next;     /* of the next check; CV_NEVER: none */
     cv_time full_at;  /* punch: when full TTL begins */
     unsigned full;    /* full-TTL checks of the first burst */
+    bool open;        /* by hand: to be dialled, so that we may lead */
 };
 
 struct cv_attempt_events {
@@ -127,6 +133,7 @@ struct cv_attempt_events {
 struct cv_attempt {
     enum cv_attempt_phase phase;
     bool joiner;
+    bool by_hand; /* the knock was a token */
     bool holds;   /* by hand, and nothing was heard yet: openers only */
     bool low_ttl; /* openers have a low TTL; tests switch it off */
     struct cv_checks checks;

@@ -317,6 +317,31 @@ TEST(a_knock_carried_by_hand_is_waited_for)
             }
 }
 
+/* Nobody can begin but a joiner whose NAT maps by destination: it leads, now
+ * and then, to an address that is open. */
+TEST(a_symmetric_joiner_leads_to_an_open_address_by_hand)
+{
+    for (cv_time wait = CV_SECOND; wait < 14 * CV_MINUTE;
+         wait = wait * 3 + 2 * CV_SECOND) {
+        struct sim *sim = sim_new(7, SIM_SYMMETRIC, SIM_NONE);
+        struct cv_candidates j, c;
+        cv_time added;
+
+        sim->by_hand = true;
+        j = sim_candidates(sim, 0);
+        c = sim_candidates(sim, 1);
+        sim_start(sim, 0, &c, true);
+        sim_run(sim, sim->now + wait, false);
+        added = sim->now;
+        sim_start(sim, 1, &j, true);
+        sim_run(sim, added + 2 * CV_MINUTE, true);
+        CHECK(sim->host[0].reached && sim->host[1].reached);
+        CHECK(sim->now - added <=
+              (wait < 100 * CV_SECOND ? 16 : 62) * CV_SECOND);
+        sim_free(sim);
+    }
+}
+
 TEST(hopeless_pairs_end_soon_with_a_reason_and_within_budget)
 {
     struct setup s = {.joiner = SIM_SYMMETRIC,
@@ -405,6 +430,7 @@ RUN_TESTS(T(every_pair_that_a_plan_can_join_is_joined),
           T(one_lan_is_found_and_preferred),
           T(each_side_learns_how_the_other_sees_it),
           T(a_knock_carried_by_hand_is_waited_for),
+          T(a_symmetric_joiner_leads_to_an_open_address_by_hand),
           T(hopeless_pairs_end_soon_with_a_reason_and_within_budget),
           T(strangers_get_no_birthday_and_no_path_is_said_within_eight_seconds),
           T(a_forged_candidate_costs_its_victim_little))

@@ -71,7 +71,7 @@ endfunction
 function! covim#token#on_token(msg) abort
     let l:token = covim#str(a:msg, 'token', '')
     if l:token !~# '^covim\%(host\|guest\)1[a-z0-9]\{1,3000}$'
-        call covim#ui#say('error', 'covim: no token: '
+        call covim#ui#say('error', 'covim: '
                     \ . covim#clean(covim#str(a:msg, 'why', 'unknown'), 200))
         return
     endif
