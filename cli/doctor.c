@@ -279,8 +279,6 @@ int cv_doctor_new(struct cv_doctor **out, const struct cv_doctor_config *config)
         return err;
     }
     d->started = cv_loop_now(config->loop);
-    d->until = d->started +
-               (config->key != NULL ? CV_DOCTOR_KEY_TIME : CV_DOCTOR_TIME);
     d->facts.addresses = config->addresses;
     d->facts.editor = config->editor;
     d->facts.n_bootstrap = config->node_options->bootstrap.n;
@@ -290,6 +288,8 @@ int cv_doctor_new(struct cv_doctor **out, const struct cv_doctor_config *config)
     if (config->key != NULL)
         start_key(d);
     d->config.key = NULL; /* it was parsed */
+    d->until =
+        d->started + (d->trial != NULL ? CV_DOCTOR_KEY_TIME : CV_DOCTOR_TIME);
     cv_timer_set(d->timer, d->started);
     *out = d;
     return CV_OK;
