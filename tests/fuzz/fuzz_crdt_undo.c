@@ -57,12 +57,12 @@ static void check(const struct side *s)
 {
     struct cv_writer text = heap();
 
-    for (uint32_t i = 0; i < s->doc->lists_n; i++)
-        if (s->doc->lists[i].used)
-            cv_tree_check(s->doc, i);
     EXPECT(cv_doc_read(s->doc, 0, cv_doc_text_bytes(s->doc), &text) == CV_OK);
     EXPECT(text.len == s->mirror_len);
     EXPECT(text.len == 0 || memcmp(text.data, s->mirror, text.len) == 0);
+    for (uint32_t i = 0; i < s->doc->lists_n; i++)
+        if (s->doc->lists[i].used)
+            cv_tree_check(s->doc, i);
     cv_writer_fini(&text);
 }
 
