@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "cli/echo_struct.h"
 
@@ -67,9 +69,77 @@ int cv_echo_meet(struct cv_echo *e, const struct cv_key *session,
         .offer = CV_ROLE_EDITOR,
         .wants = CV_ROLE_EDITOR,
         .star = true,
+        .token = e->token,
     };
 
     return cv_meeting_new(&e->meeting, &config, e->events, e);
+}
+
+void cv_echo_token(void *user, int err, const struct cv_token *t)
+{
+    struct cv_echo *e = user;
+    char text[CV_TOKEN_TEXT];
+    struct cv_echo_line l;
+
+    cv_echo_begin(&l, e, cv_loop_now(e->loop), "token");
+    if (err == CV_OK)
+        cv_json_put_text(&l.json, "token", cv_token_format(t, text));
+    else
+        cv_json_put_text(&l.json, "why", cv_strerror(err));
+    cv_echo_end(&l);
+}
+
+static void take_line(struct cv_echo *e, const char *line)
+{
+    struct cv_token t;
+    char why[256] = "";
+    int err;
+
+    if (strncmp(line, "add ", 4) != 0) {
+        fprintf(stderr, "covim: write add TOKEN\n");
+        return;
+    }
+    err = cv_token_parse(&t, CV_TOKEN_GUEST, line + 4, why, sizeof why);
+    if (err == CV_OK)
+        err = cv_meeting_add(e->meeting, &t);
+    if (err != CV_OK)
+        fprintf(stderr, "covim: %s\n", why[0] ? why : cv_strerror(err));
+    else
+        cv_echo_say(e, "added");
+}
+
+static void on_input(void *user, unsigned ready)
+{
+    struct cv_echo *e = user;
+    ssize_t n = read(STDIN_FILENO, e->typed + e->n_typed,
+                     sizeof e->typed - 1 - e->n_typed);
+    char *end;
+
+    (void)ready;
+    if (n <= 0) {
+        cv_watch_set(e->input, 0);
+        return;
+    }
+    e->n_typed += (size_t)n;
+    e->typed[e->n_typed] = '\0';
+    end = strchr(e->typed, '\n');
+    if (end == NULL && e->n_typed < sizeof e->typed - 1)
+        return;
+    if (end != NULL)
+        *end = '\0';
+    if (!e->leaving)
+        take_line(e, e->typed);
+    e->n_typed = 0; /* one line at a time is enough */
+}
+
+int cv_echo_invite(struct cv_echo *e)
+{
+    int err = cv_meeting_invite(e->meeting);
+
+    if (err == CV_OK)
+        err = cv_watch_new(&e->input, e->loop, STDIN_FILENO, CV_WATCH_READ,
+                           on_input, e);
+    return err;
 }
 
 int cv_echo_run(struct cv_echo *e)
@@ -79,6 +149,7 @@ int cv_echo_run(struct cv_echo *e)
     if (e->err == CV_OK)
         cv_loop_run(e->loop);
     code = (int)cv_exit_of(e->err);
+    cv_watch_free(e->input);
     cv_meeting_free(e->meeting);
     cv_node_free(e->node);
     for (size_t i = 0; i < 3; i++)

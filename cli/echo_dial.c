@@ -261,6 +261,7 @@ static const struct cv_meeting_events events = {
     .lost = on_lost,
     .refused = on_refused,
     .mark = on_mark,
+    .token = cv_echo_token,
     .done = on_done,
 };
 
@@ -444,15 +445,21 @@ int cv_echo_dial(const struct cv_options *options, struct cv_log *log,
         .path = NOT_YET,
         .first = NOT_YET,
     };
+    struct cv_token token;
     struct cv_keytext parsed;
     char why[512] = "";
+    bool by_token = cv_token_is(CV_TOKEN_HOST, key);
+    int err = by_token
+                  ? cv_token_parse(&token, CV_TOKEN_HOST, key, why, sizeof why)
+                  : cv_keytext_parse(&parsed, CV_KEYTEXT_SESSION, key, why,
+                                     sizeof why);
 
-    if (cv_keytext_parse(&parsed, CV_KEYTEXT_SESSION, key, why, sizeof why) !=
-        CV_OK) {
+    if (err != CV_OK) {
         fprintf(stderr, "covim: %s\n", why);
         return CV_EXIT_USAGE;
     }
-    d.key = parsed.key;
+    d.key = by_token ? token.session : parsed.key;
+    d.e.token = by_token ? &token : NULL;
     d.e.err = cv_echo_open(&d.e);
     if (d.e.err == CV_OK) {
         d.give_up = d.e.zero + WARM_MAX;

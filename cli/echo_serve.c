@@ -130,6 +130,7 @@ static const struct cv_meeting_events events = {
     .lost = on_lost,
     .stream = on_stream,
     .mark = on_mark,
+    .token = cv_echo_token,
     .done = on_done,
 };
 
@@ -168,6 +169,8 @@ int cv_echo_serve(const struct cv_options *options, struct cv_log *log)
         err = cv_node_host(s.e.node, &pair, &grants);
     if (err == CV_OK)
         err = cv_echo_meet(&s.e, &pair.pub, &grants);
+    if (err == CV_OK && options->token)
+        err = cv_echo_invite(&s.e);
     if (err == CV_OK) {
         say_key(&s.e, &pair.pub);
         if (options->for_s > 0)

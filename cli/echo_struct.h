@@ -8,9 +8,10 @@
 #define CV_CLI_ECHO_STRUCT_H
 #include "cli/echo.h"
 #include "cli/json.h"
+#include "discovery/token.h"
 #include "session/meeting.h"
 
-#define CV_ECHO_LINE 1024 /* bytes of a line, at most */
+#define CV_ECHO_LINE 2560 /* bytes of a line, at most: a token is 2,004 */
 
 struct cv_echo {
     const struct cv_options *options;
@@ -22,7 +23,11 @@ struct cv_echo {
     struct cv_timer *timer; /* `due` */
     const struct cv_meeting_events *events;
     void (*due)(struct cv_echo *e, cv_time now);
-    cv_time zero; /* lines count from here */
+    cv_time zero;                 /* lines count from here */
+    const struct cv_token *token; /* dial: the host's, instead of the DHT */
+    struct cv_watch *input;       /* serve --token: what is typed */
+    char typed[2 * CV_TOKEN_TEXT];
+    size_t n_typed;
     bool leaving;
     int err;
 };
@@ -33,6 +38,10 @@ struct cv_echo {
 CV_MUST_USE int cv_echo_open(struct cv_echo *e);
 CV_MUST_USE int cv_echo_meet(struct cv_echo *e, const struct cv_key *session,
                              const struct cv_grants *grants);
+/* Make a token, and take the one that comes back: "add TOKEN" on stdin. */
+CV_MUST_USE int cv_echo_invite(struct cv_echo *e);
+/* struct cv_echo: the event `token` of a meeting. */
+void cv_echo_token(void *user, int err, const struct cv_token *t);
 /* Say goodbye, then end the loop; `err` becomes the exit code. */
 void cv_echo_leave(struct cv_echo *e, int err);
 /* Until it was left; frees everything. */

@@ -163,11 +163,14 @@ static const struct command commands[] = {
      "  --interval MS           one more echo every MS, for as long as --for "
      "says\n"
      "  --for SECONDS           stay connected so long\n"
+     "  --token                 serve: print a token, too; add TOKEN, typed, "
+     "takes the\n"
+     "                          one of the dialling side (dial TOKEN)\n"
      "  --timeout SECONDS       dial: give up (3, or 5 without a path); else "
      "60\n"
      "  --once                  dial: the first failed attempt is the end "
      "(5)\n",
-     NODE_OPTIONS "tw1BiF", true, 1, 1, run_echo},
+     NODE_OPTIONS "tw1BiFk", true, 1, 1, run_echo},
     {"stun", "", "tell others their public address (STUN, RFC 8489)",
      "  --listen ADDRESS:PORT   where, over UDP and TCP (else 0.0.0.0:3478 "
      "and\n"
