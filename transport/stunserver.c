@@ -122,6 +122,9 @@ struct conn { /* a TCP client */
     struct cv_watch *watch;
     struct cv_addr from;
     cv_time heard;
+    cv_time since; /* answers of this second */
+    unsigned answers;
+    bool asked;
     bool gone;
     size_t len;
     uint8_t buf[CV_STUN_MAX];
@@ -244,7 +247,8 @@ static void sweep(struct cv_stunserver *s, cv_time now)
     for (struct conn **at = &s->conns; *at;) {
         struct conn *c = *at;
 
-        if (!c->gone && now - c->heard < CV_STUN_IDLE) {
+        if (!c->gone &&
+            now - c->heard < (c->asked ? CV_STUN_KEPT : CV_STUN_IDLE)) {
             at = &c->next;
             continue;
         }
@@ -281,8 +285,13 @@ static bool answer_one(struct conn *c, size_t len)
         return false;
     if (m.type != CV_STUN_REQUEST)
         return true;
-    if (!cv_stun_limit_allow(&c->server->limit, &c->from, c->heard))
+    if (c->heard - c->since >= CV_SECOND) {
+        c->since = c->heard;
+        c->answers = 0;
+    }
+    if (c->answers++ >= CV_STUN_RATE)
         return false;
+    c->asked = true;
     if (getsockname(c->fd, (struct sockaddr *)&ss, &ss_len) == 0)
         (void)cv_addr_from_sockaddr(&local, (struct sockaddr *)&ss);
     m.change = 0; /* makes no sense here */
@@ -328,15 +337,30 @@ gone:
     sweep(c->server, c->heard);
 }
 
-static unsigned conns_of(const struct cv_stunserver *s,
-                         const struct cv_addr *from)
+/* Room for one more from there. */
+static void make_place(struct cv_stunserver *s, const struct cv_addr *from,
+                       cv_time now)
 {
+    struct conn *of_source = NULL, *of_all = NULL;
     uint64_t source = source_of(from);
-    unsigned n = 0;
+    unsigned same = 0;
 
-    for (const struct conn *c = s->conns; c; c = c->next)
-        n += source_of(&c->from) == source;
-    return n;
+    for (struct conn *c = s->conns; c; c = c->next) {
+        if (!of_all || c->heard < of_all->heard)
+            of_all = c;
+        if (source_of(&c->from) != source)
+            continue;
+        same++;
+        if (!of_source || c->heard < of_source->heard)
+            of_source = c;
+    }
+    if (same >= CV_STUN_CONNS_IP && of_source)
+        of_source->gone = true;
+    else if (s->n_conns >= CV_STUN_CONNS && of_all)
+        of_all->gone = true;
+    else
+        return;
+    sweep(s, now);
 }
 
 static void on_accept(void *user, unsigned ready)
@@ -353,11 +377,11 @@ static void on_accept(void *user, unsigned ready)
     (void)ready;
     if (fd < 0)
         return;
-    if (cv_addr_from_sockaddr(&from, (struct sockaddr *)&ss) != CV_OK ||
-        s->n_conns >= CV_STUN_CONNS || conns_of(s, &from) >= CV_STUN_CONNS_IP) {
+    if (cv_addr_from_sockaddr(&from, (struct sockaddr *)&ss) != CV_OK) {
         close(fd);
         return;
     }
+    make_place(s, &from, cv_loop_now(s->loop));
     c = calloc(1, sizeof *c);
     if (!c) {
         close(fd);

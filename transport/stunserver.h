@@ -17,12 +17,17 @@
 /* Answers a second to one IPv4 or /64: a node that looks its network over asks
  * up to ten times at once (two servers, UDP and TCP, filters), and several may
  * sit behind one address. */
-#define CV_STUN_RATE     40
-#define CV_STUN_SOURCES  4096 /* sources that are counted; 2^n */
-#define CV_STUN_BINDS    4
-#define CV_STUN_CONNS    256 /* TCP connections at once */
-#define CV_STUN_CONNS_IP 8   /* of one IPv4 or /64 */
-#define CV_STUN_IDLE     (10 * CV_SECOND)
+#define CV_STUN_RATE    40
+#define CV_STUN_SOURCES 4096 /* sources that are counted; 2^n */
+#define CV_STUN_BINDS   4
+/* TCP connections at once, and of one IPv4 or /64; one more takes the place of
+ * the one that has been silent for longest. */
+#define CV_STUN_CONNS    512
+#define CV_STUN_CONNS_IP 32
+/* Closed after this silence: of one that never asked, and of one that keeps
+ * its NAT's mapping alive with us (transport/tcpmap.h asks every 30 s). */
+#define CV_STUN_IDLE (10 * CV_SECOND)
+#define CV_STUN_KEPT (150 * CV_SECOND)
 
 /* Token buckets by source; a table of fixed size in which a new source takes
  * the place of one that has been silent. */
