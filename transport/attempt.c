@@ -270,6 +270,7 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
     at->events = events;
     at->user = user;
     at->started = at->paced_until = now;
+    at->upgrade_at = CV_NEVER;
     at->by_hand = contact->by_hand;
     at->holds = contact->knocked && contact->by_hand;
     at->peer_at = at->joiner ? CV_NEVER : now;
@@ -353,6 +354,13 @@ static void peer_is_there(struct cv_attempt *at, cv_time now)
     cv_tcpplan_full(&at->tcp, now);
 }
 
+/* Better paths are looked for, for a while. */
+static void note_time(struct cv_attempt *at, cv_time now)
+{
+    at->reached_at = now;
+    at->upgrade_at = now + CV_ATTEMPT_AFTER;
+}
+
 void cv_attempt_candidates(struct cv_attempt *at,
                            const struct cv_candidates *peer, cv_time now)
 {
@@ -362,7 +370,7 @@ void cv_attempt_candidates(struct cv_attempt *at,
     at->answered = true;
     any = add_candidates(at, peer, now);
     if (any && at->phase == CV_ATTEMPT_REACHED)
-        at->reached_at = now; /* look for better paths again */
+        note_time(at, now); /* look for better paths again */
     if (at->phase != CV_ATTEMPT_LOOKING)
         return;
     peer_is_there(at, now);
@@ -463,7 +471,7 @@ static void note_reached(struct cv_attempt *at, cv_time now)
 {
     if (at->phase != CV_ATTEMPT_REACHED || at->reached_at > 0)
         return;
-    at->reached_at = now;
+    note_time(at, now);
     cv_attempt_hard_reached(at, now);
     if (at->events->reached)
         at->events->reached(at->user);
@@ -560,6 +568,7 @@ cv_time cv_attempt_deadline(const struct cv_attempt *at)
         due = cv_time_min(due, fail_at(at));
     due = cv_time_min(due, cv_attempt_hard_deadline(at));
     due = cv_time_min(due, cv_tcpplan_deadline(&at->tcp));
+    due = cv_time_min(due, at->upgrade_at);
     for (unsigned i = 0; i < at->n; i++) {
         const struct cv_attempt_target *t = &at->target[i];
         cv_time next = t->next > at->paced_until ? t->next : at->paced_until;
@@ -580,6 +589,10 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
     note_reached(at, now);
     cv_attempt_hard_step(at, now);
     cv_tcpplan_step(&at->tcp, now);
+    if (now >= at->upgrade_at) {
+        at->upgrade_at = CV_NEVER;
+        cv_pathset_upgrade(&at->paths, now);
+    }
     /* The one that has waited longest goes first. */
     while (now >= at->paced_until) {
         struct cv_attempt_target *first = NULL;

@@ -147,6 +147,7 @@ struct cv_attempt {
     const struct cv_attempt_events *events;
     void *user;
 
+    cv_time upgrade_at; /* look for a path of a better kind, rarely */
     cv_time started, fail_at, paced_until, reached_at;
     unsigned renewed;
     uint16_t peer_nat; /* CV_NAT_* of its record */

@@ -110,6 +110,9 @@ void cv_pathset_link_up(struct cv_pathset *ps, const struct cv_path_addr *link,
                         cv_time now);
 void cv_pathset_link_down(struct cv_pathset *ps,
                           const struct cv_path_addr *link, cv_time now);
+/* The attempt is over, and what it found is not the best kind: its other
+ * candidates are asked now and then, as paths that have died. */
+void cv_pathset_upgrade(struct cv_pathset *ps, cv_time now);
 /* A candidate that the peer does not name any more.  False: it works, or did
  * until just now, and stays. */
 bool cv_pathset_forget(struct cv_pathset *ps, struct cv_path *path);
