@@ -4,6 +4,10 @@
 static const unsigned knock_ttl[] = {3, 5, 8};
 #define TTLS (sizeof knock_ttl / sizeof knock_ttl[0])
 
+/* How long a SYN may stay unanswered. */
+static const cv_time hold[] = {CV_TCPPLAN_HOLD, CV_SECOND, CV_TCPPLAN_LAST};
+#define SILENT (sizeof hold / sizeof hold[0])
+
 /* One more try each, after the window, for a rendezvous that is late. */
 static const cv_time late[] = {3 * CV_SECOND, 7 * CV_SECOND};
 static const cv_time round_gap[CV_TCPPLAN_ROUNDS] = {
@@ -179,7 +183,7 @@ static void connect_to(struct cv_tcpplan *p, struct cv_tcpplan_target *t,
     err = p->ops->connect(p->user, &t->addr, 0, &t->channel);
     if (err == CV_OK) {
         t->state = CV_TCPPLAN_CONNECTING;
-        t->next = now + (t->silent == 0 ? CV_TCPPLAN_HOLD : CV_TCPPLAN_LAST);
+        t->next = now + hold[t->silent < SILENT ? t->silent : SILENT - 1];
         return;
     }
     cv_debug(p->log, "tcpplan: not connecting to %s: %s",

@@ -7,8 +7,8 @@
  *            that follows sequence numbers, as Linux does, lets no listener
  *            answer in its place.  What the kernel repeats of it has the low
  *            TTL again (transport/tcp.h).
- *   connect  a SYN with full TTL; silence for 600 ms, a new one; then what the
- *            kernel repeats after 1 s.
+ *   connect  a SYN with full TTL; after 600 ms of silence a new one, and one
+ *            more after 1 s, which the kernel repeats after 1 s.
  *
  *   joiner   knocks at 0, 100, 200 ms; connects 300 ms after the sharer must
  *            have, 3 s after it began, or 600 ms when its own NAT maps by
@@ -38,7 +38,7 @@
 #define CV_TCPPLAN_SPARE  8 /* of them that knocks leave for connecting */
 #define CV_TCPPLAN_PACE   (20 * CV_MILLISECOND) /* CV_ATTEMPT_PACE */
 #define CV_TCPPLAN_HOLD   (600 * CV_MILLISECOND)
-#define CV_TCPPLAN_LAST   (3 * CV_SECOND) /* hold of a second silent SYN */
+#define CV_TCPPLAN_LAST   (3 * CV_SECOND) /* of the third silent SYN */
 #define CV_TCPPLAN_RETRY  (100 * CV_MILLISECOND)
 #define CV_TCPPLAN_FULL   (3 * CV_SECOND)        /* of a joiner, after its */
 #define CV_TCPPLAN_EARLY  (600 * CV_MILLISECOND) /* beginning */

@@ -1,4 +1,4 @@
-foreach(name tcpframe)
+foreach(name tcpframe tcpplan)
     covim_test(unit/${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c
                LINK covim_transport)
 endforeach()
