@@ -1,4 +1,4 @@
-foreach(name tcpframe tcpplan)
+foreach(name tcp tcpframe tcpmap tcpplan)
     covim_test(unit/${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c
                LINK covim_transport)
 endforeach()
