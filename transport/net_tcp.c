@@ -22,8 +22,16 @@ static void on_close(void *user, uint32_t channel)
         cv_tcp_close(l->net->tcp, channel);
 }
 
+static bool on_met(void *user, uint32_t channel)
+{
+    struct cv_net_link *l = user;
+
+    return l->net->tcp && cv_tcp_is_met(l->net->tcp, channel);
+}
+
 const struct cv_tcpplan_ops cv_net_tcpplan_ops = {
     .connect = on_connect,
+    .is_met = on_met,
     .close = on_close,
 };
 

@@ -748,6 +748,17 @@ int cv_tcp_connect(struct cv_tcp *tcp, enum cv_tcp_kind kind,
     return CV_OK;
 }
 
+bool cv_tcp_is_met(const struct cv_tcp *tcp, uint32_t channel)
+{
+    const struct link *l = find(tcp, channel);
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+
+    return l && getsockopt(l->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+           (info.tcpi_state == TCP_SYN_RECV ||
+            info.tcpi_state == TCP_ESTABLISHED);
+}
+
 void cv_tcp_close(struct cv_tcp *tcp, uint32_t channel)
 {
     struct link *l = find(tcp, channel);

@@ -79,6 +79,9 @@ uint16_t cv_tcp_port(const struct cv_tcp *tcp, enum cv_family family);
 CV_MUST_USE int cv_tcp_connect(struct cv_tcp *tcp, enum cv_tcp_kind kind,
                                const struct cv_addr *to, unsigned ttl,
                                uint32_t *channel);
+/* Has our SYN been answered, or met that of the other side, so that to close
+ * now would undo what is about to be a connection? */
+bool cv_tcp_is_met(const struct cv_tcp *tcp, uint32_t channel);
 /* No event follows.  Unknown channels are ignored. */
 void cv_tcp_close(struct cv_tcp *tcp, uint32_t channel);
 

@@ -337,6 +337,12 @@ cv_time cv_tcpplan_deadline(const struct cv_tcpplan *p)
 static void step_target(struct cv_tcpplan *p, struct cv_tcpplan_target *t,
                         cv_time now)
 {
+    if ((t->state == CV_TCPPLAN_KNOCKING ||
+         t->state == CV_TCPPLAN_CONNECTING) &&
+        p->ops->is_met(p->user, t->channel)) {
+        t->next = now + CV_TCPPLAN_MET;
+        return;
+    }
     switch (t->state) {
     case CV_TCPPLAN_OPEN:
         t->next = CV_NEVER;

@@ -38,7 +38,8 @@
 #define CV_TCPPLAN_SPARE  8 /* of them that knocks leave for connecting */
 #define CV_TCPPLAN_PACE   (20 * CV_MILLISECOND) /* CV_ATTEMPT_PACE */
 #define CV_TCPPLAN_HOLD   (600 * CV_MILLISECOND)
-#define CV_TCPPLAN_LAST   (3 * CV_SECOND) /* of the third silent SYN */
+#define CV_TCPPLAN_LAST   (3 * CV_SECOND)        /* of the third silent SYN */
+#define CV_TCPPLAN_MET    (500 * CV_MILLISECOND) /* for the last packet */
 #define CV_TCPPLAN_RETRY  (100 * CV_MILLISECOND)
 #define CV_TCPPLAN_FULL   (3 * CV_SECOND)        /* of a joiner, after its */
 #define CV_TCPPLAN_EARLY  (600 * CV_MILLISECOND) /* beginning */
@@ -77,6 +78,8 @@ struct cv_tcpplan_ops {
      * CV_ERR_EXISTS: there is such a connection (the peer's). */
     int (*connect)(void *user, const struct cv_addr *to, unsigned ttl,
                    uint32_t *channel);
+    /* Has the SYN met the other side's, so that _up() is about to follow? */
+    bool (*is_met)(void *user, uint32_t channel);
     /* No call follows. */
     void (*close)(void *user, uint32_t channel);
 };

@@ -8,12 +8,14 @@
  * long; with PUNCHPROBE_SETTLE a record is written only after so long, as by
  * somebody who copies a token.
  *
- * OUT gets our record; IN is the other's, waited for.  The joiner sends a tick
- * every 20 ms on a stream and the sharer echoes it.  Prints, a line each:
+ * OUT gets our record; IN is the other's, waited for.  The joiner sends a tick,
+ * a number of one byte, every 20 ms on a stream and the sharer echoes it.
+ * Prints, a line each:
  *   candidates N nat=0x…
  *   connected KIND MS         since both records were known
  *   path KIND                 on every change
  *   failed REASON
+ *   wrong                     an echo is not the next number
  *   gap MS ticks N            at the end: longest wait for an echo */
 #include <fcntl.h>
 #include <stdio.h>
@@ -57,7 +59,9 @@ static void on_data(void *user, struct cv_stream *s, struct cv_bytes data,
             exit(1);
         return;
     }
-    echoes += data.len;
+    for (size_t i = 0; i < data.len; i++)
+        if (data.data[i] != (uint8_t)echoes++)
+            printf("wrong\n");
     if (last_echo > 0 && now - last_echo > longest)
         longest = now - last_echo;
     last_echo = now;
@@ -192,8 +196,11 @@ static void on_timer(void *user)
     if (have_ours &&
         (!started || (joiner && !answered && !conn && now - start > 2 * late)))
         try_start(now);
-    if (stream && cv_stream_send(stream, CV_LITERAL("x")) == CV_OK)
-        ticks++;
+    if (stream) {
+        uint8_t tick = (uint8_t)ticks;
+
+        ticks += cv_stream_send(stream, CV_BYTES(&tick, 1)) == CV_OK;
+    }
     cv_timer_set(timer, now + TICK);
 }
 
