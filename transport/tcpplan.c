@@ -52,7 +52,7 @@ static void set_times(const struct cv_tcpplan *p, struct cv_tcpplan_target *t,
         return;
     if (p->answered)
         t->full_at = cv_time_min(t->full_at, from + CV_TCPPLAN_ANSWER);
-    else if (p->holds)
+    else if (p->holds && !t->dial)
         t->full_at = CV_NEVER;
     /* The sharer connects CV_TCPPLAN_WAIT after it was told: be first. */
     t->next -= CV_TCPPLAN_LEAD;
@@ -124,9 +124,12 @@ void cv_tcpplan_full(struct cv_tcpplan *p, cv_time now)
 }
 
 /* When to connect again after a try that came to nothing. */
-static cv_time next_try(const struct cv_tcpplan_target *t, cv_time wait,
+static cv_time next_try(const struct cv_tcpplan *p,
+                        const struct cv_tcpplan_target *t, cv_time wait,
                         cv_time now)
 {
+    if (p->holds) /* only what is dialled is tried at all */
+        return now + CV_TCPPLAN_EVERY;
     if (now + wait < t->until)
         return now + wait;
     for (unsigned i = 0; i < sizeof late / sizeof late[0]; i++)
@@ -190,7 +193,7 @@ static void connect_to(struct cv_tcpplan *p, struct cv_tcpplan_target *t,
              cv_addr_log(p->log, &t->addr, text), cv_strerror(err));
     /* The peer's own connection has our place: its checks decide. */
     t->state = CV_TCPPLAN_WAITING;
-    t->full_at = t->next = next_try(t, 2 * CV_TCPPLAN_RETRY, now);
+    t->full_at = t->next = next_try(p, t, 2 * CV_TCPPLAN_RETRY, now);
 }
 
 static struct cv_tcpplan_target *by_channel(struct cv_tcpplan *p,
@@ -214,6 +217,7 @@ bool cv_tcpplan_up(struct cv_tcpplan *p, uint32_t channel)
              cv_addr_log(p->log, &t->addr, text), t->knocks, t->tries);
     t->state = CV_TCPPLAN_OPEN;
     t->answered = true;
+    t->syns = 0;
     t->next = CV_NEVER;
     return true;
 }
@@ -258,11 +262,11 @@ void cv_tcpplan_down(struct cv_tcpplan *p, uint32_t channel, int err,
     case CV_TCPPLAN_CONNECTING:
         if (t->tries >= 8)
             gap *= 2;
-        plan_try(p, t, next_try(t, gap, now), now);
+        plan_try(p, t, next_try(p, t, gap, now), now);
         break;
     case CV_TCPPLAN_OPEN: /* whoever that was */
         t->until = now;
-        plan_try(p, t, next_try(t, CV_SECOND, now), now);
+        plan_try(p, t, next_try(p, t, CV_SECOND, now), now);
         break;
     }
 }
@@ -351,7 +355,7 @@ static void step_target(struct cv_tcpplan *p, struct cv_tcpplan_target *t,
         p->ops->close(p->user, t->channel);
         count_repeats(p, t, now);
         t->silent++;
-        plan_try(p, t, next_try(t, 0, now), now);
+        plan_try(p, t, next_try(p, t, 0, now), now);
         if (t->next > now)
             return;
         break;

@@ -13,7 +13,9 @@
  *   joiner   knocks at 0, 100, 200 ms; connects 300 ms after the sharer must
  *            have, 3 s after it began, or 600 ms when its own NAT maps by
  *            destination.  One that waits for a token that is carried by hand
- *            knocks on, with what the kernel repeats in 127 s, and again.
+ *            knocks on, with what the kernel repeats in 127 s, and again; to
+ *            an address that nobody translates it connects every 15 s, too,
+ *            for that may be the only way.
  *   sharer   was told by the knock of the rendezvous, when the joiner's NAT
  *            was open: it connects at once.
  *   both     connect at once to an address that nobody translates.
@@ -45,6 +47,8 @@
 #define CV_TCPPLAN_EARLY  (600 * CV_MILLISECOND) /* beginning */
 #define CV_TCPPLAN_ANSWER (300 * CV_MILLISECOND)
 #define CV_TCPPLAN_WINDOW (3 * CV_SECOND) /* of connecting */
+#define CV_TCPPLAN_EVERY                                                       \
+    (15 * CV_SECOND) /* by hand, CV_ATTEMPT_BY_HAND_EVERY */
 /* Rounds below a living connection that has lost its path: 0, 5, 15, 60 s,
  * then every 300 s. */
 #define CV_TCPPLAN_ROUNDS     5

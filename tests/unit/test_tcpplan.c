@@ -256,6 +256,27 @@ TEST(a_token_that_is_carried_by_hand_is_waited_for)
         }
 }
 
+/* Behind a NAT that maps by destination the joiner has to lead; whoever it gets
+ * there does not know it yet. */
+TEST(by_hand_an_open_address_is_dialled_now_and_then)
+{
+    struct cv_tcpplan_config by_hand = joiner;
+    unsigned full = 0;
+
+    by_hand.holds = true;
+    by_hand.by_destination = true;
+    reset(REJECT);
+    cv_tcpplan_init(&end[0].plan, &by_hand, NULL, &ops, &end[0], now);
+    CHECK(cv_tcpplan_add(&end[0].plan, &end[1].addr, true, now));
+    for (unsigned i = 0; i < 15; i++) {
+        run(now + CV_MINUTE);
+        CHECK(end[0].full <= full + 4);
+        full = end[0].full;
+    }
+    CHECK(full > 15);
+    CHECK(full <= CV_TCPPLAN_BUDGET);
+}
+
 /* What the kernel gives up is begun again. */
 TEST(a_wait_goes_on_when_the_kernel_has_given_up)
 {
@@ -423,6 +444,7 @@ TEST(an_address_is_taken_once_and_old_ones_give_way)
 
 RUN_TESTS(T(the_sharers_first_syn_meets_the_joiners),
           T(a_token_that_is_carried_by_hand_is_waited_for),
+          T(by_hand_an_open_address_is_dialled_now_and_then),
           T(a_wait_goes_on_when_the_kernel_has_given_up),
           T(a_joiner_that_is_late_is_met_by_a_later_syn),
           T(below_a_living_connection_neither_has_to_be_first),
