@@ -86,6 +86,16 @@ void cv_echo_token(void *user, int err, const struct cv_token *t)
         cv_json_put_text(&l.json, "token", cv_token_format(t, text));
     else
         cv_json_put_text(&l.json, "why", cv_strerror(err));
+    cv_echo_put_clock(&l, e);
+    cv_echo_end(&l);
+}
+
+static void say_added(const struct cv_echo *e)
+{
+    struct cv_echo_line l;
+
+    cv_echo_begin(&l, e, cv_loop_now(e->loop), "added");
+    cv_echo_put_clock(&l, e);
     cv_echo_end(&l);
 }
 
@@ -105,7 +115,7 @@ static void take_line(struct cv_echo *e, const char *line)
     if (err != CV_OK)
         fprintf(stderr, "covim: %s\n", why[0] ? why : cv_strerror(err));
     else
-        cv_echo_say(e, "added");
+        say_added(e);
 }
 
 static void on_input(void *user, unsigned ready)

@@ -306,20 +306,30 @@ static void begin_dialling(struct dial *d, cv_time now)
 {
     const struct cv_grants none = {0};
     unsigned timeout_s = d->e.options->timeout_s;
+    struct cv_echo_line l;
     int err;
 
     d->state = DIALLING;
     d->e.zero = now;
     d->give_up = now + (timeout_s > 0 ? timeout_s : TIMEOUT_S) * CV_SECOND;
-    cv_echo_say(&d->e, "dial");
+    cv_echo_begin(&l, &d->e, now, "dial");
+    cv_echo_put_clock(&l, &d->e);
+    cv_echo_end(&l);
     err = cv_echo_meet(&d->e, &d->key, &none);
     if (err != CV_OK)
         finish(d, err, cv_strerror(err));
 }
 
+/* A token needs no DHT. */
+static bool is_ready(const struct dial *d)
+{
+    return d->e.token != NULL ? cv_node_is_settled(d->e.node)
+                              : cv_node_is_ready(d->e.node);
+}
+
 static void step_warming(struct dial *d, cv_time now)
 {
-    if (!cv_node_is_ready(d->e.node))
+    if (!is_ready(d))
         d->ready_at = CV_NEVER;
     else if (d->ready_at == CV_NEVER)
         d->ready_at = now;

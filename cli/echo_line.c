@@ -51,6 +51,11 @@ void cv_echo_say(const struct cv_echo *e, const char *event)
     cv_echo_end(&l);
 }
 
+void cv_echo_put_clock(struct cv_echo_line *l, const struct cv_echo *e)
+{
+    cv_json_put_ms(&l->json, "clock_ms", cv_loop_now(e->loop));
+}
+
 void cv_echo_mark(const struct cv_echo *e, const struct cv_mark *m)
 {
     struct cv_echo_line l;

@@ -67,4 +67,6 @@ void cv_echo_end(struct cv_echo_line *l);
 void cv_echo_mark(const struct cv_echo *e, const struct cv_mark *mark);
 /* A line that is only its event. */
 void cv_echo_say(const struct cv_echo *e, const char *event);
+/* The machine's monotonic clock, which two programs on it share. */
+void cv_echo_put_clock(struct cv_echo_line *l, const struct cv_echo *e);
 #endif

@@ -39,6 +39,11 @@ const char *cv_node_dht_state(const struct cv_node *node)
     return "disconnected";
 }
 
+bool cv_node_is_settled(const struct cv_node *node)
+{
+    return node->net != NULL && node->gathered && cv_net_settled(node->net);
+}
+
 bool cv_node_is_ready(const struct cv_node *node)
 {
     return node->net != NULL && node->gathered &&

@@ -103,7 +103,7 @@ done
 if [ -n "$quick" ] && [ ${#cells[@]} = 0 ]; then
     cells=(none:portrestricted portrestricted:portrestricted
         fullcone:symmetric portrestricted:symmetric cgn:restricted
-        portrestricted:symmetric-seq)
+        portrestricted:symmetric-seq udpblocked:none)
 fi
 if [ ${#cells[@]} = 0 ]; then
     for ((i = 0; i < ${#kinds[@]}; i++)); do
@@ -146,6 +146,7 @@ lab_world() {
     done
     world=(--no-lan --bootstrap "${lab_ip[d1]}:4222,${lab_ip[d2]}:4222"
         --stun "$one:3478,$two:3479,${lab_ip[q]}:3478")
+    lone=(--no-lan --bootstrap none --stun "${world[4]}")
     sleep 2 # the DHT nodes find each other
 }
 
@@ -169,37 +170,102 @@ by_token() {
 # serve NAME SPACE: in the background; its files begin with $work/NAME.
 serve() {
     mkdir -m 700 "$lab_dir/$1-s"
-    lab_spawn "$2" "$work/$1.serve" timeout $((timeout + 30)) "$covim" echo \
+    lab_spawn "$2" "$work/$1.serve" timeout $((timeout + 60)) "$covim" echo \
         serve "${world[@]}" --data-dir "$lab_dir/$1-s" --log debug
 }
 
-# dial NAME SPACE CASE WAY: when the server is found; its line to $results.
-dial() {
-    local name=$1 space=$2 case=$3 way=$4 key result packets
+# The same without a DHT, for tokens; what is typed goes to $lab_dir/NAME-in.
+serve_by_token() {
+    mkdir -m 700 "$lab_dir/$1-s"
+    mkfifo "$lab_dir/$1-in"
+    # Kept open for writing, or the first token would be the end of its input.
+    ip netns exec "$lab_id-$2" timeout $((timeout + 60)) "$covim" echo serve \
+        --token "${lone[@]}" --data-dir "$lab_dir/$1-s" --log debug \
+        <>"$lab_dir/$1-in" >"$work/$1.serve" 2>&1 &
+    lab_pid=$!
+    lab_pids+=("$lab_pid")
+}
+
+value() { # FILE EVENT MEMBER: of the first such line
+    sed -n "/\"event\":\"$2\"/s/.*\"$3\":\"\{0,1\}\([^\",}]*\).*/\1/p" "$1" |
+        head -n 1
+}
+
+# In the background; the pid is in $lab_pid.
+dial_in() { # NAME SPACE OPTION…
+    local name=$1 space=$2
+    shift 2
     mkdir -m 700 "$lab_dir/$name-d"
+    lab_spawn "$space" "$work/$name.dial" timeout $((timeout + 25)) "$covim" \
+        echo dial --warm --once --timeout "$timeout" --log debug \
+        --data-dir "$lab_dir/$name-d" "$@"
+}
+
+# What a run came to, as a line of $results.
+record() { # NAME CASE WAY [MEMBER…]
+    local name=$1 case=$2 way=$3 result packets
+    shift 3
+    result=$(grep '"event":"result"' "$work/$name.dial" || echo '{}')
+    packets=$(value "$work/$name.serve" confirmed packets)
+    printf '{"case":"%s","way":"%s","name":"%s","server_packets":%s,%s"dial":%s}\n' \
+        "$case" "$way" "$name" "${packets:-0}" "$*" "$result" >>"$results"
+}
+
+# dial NAME SPACE CASE WAY: when the server is found.
+dial() {
+    local name=$1 key
     lab_wait 15 grep -q '"event":"published"' "$work/$name.serve" || {
         say "$name: the server was not published"
         cat "$work/$name.serve" >&2
         return 0
     }
-    key=$(sed -n 's/.*"key":"\([^"]*\)".*/\1/p' "$work/$name.serve")
-    lab_in "$space" timeout $((timeout + 25)) "$covim" echo dial --warm --once \
-        --timeout "$timeout" "${world[@]}" --data-dir "$lab_dir/$name-d" \
-        --log debug "$key" >"$work/$name.dial" 2>"$work/$name.dial-log" || :
-    result=$(grep '"event":"result"' "$work/$name.dial" || echo '{}')
-    packets=$(sed -n 's/.*"event":"confirmed".*"packets":\([0-9]*\).*/\1/p' \
-        "$work/$name.serve" | tail -n 1)
-    printf '{"case":"%s","way":"%s","name":"%s","server_packets":%s,"dial":%s}\n' \
-        "$case" "$way" "$name" "${packets:-0}" "$result" >>"$results"
+    key=$(value "$work/$name.serve" listening key)
+    dial_in "$name" "$2" "${world[@]}" "$key"
+    wait "$lab_pid" || :
+    record "$name" "$3" "$4"
+}
+
+# The same by tokens: the clock starts when the server has the second one.
+dial_by_token() {
+    local name=$1 pid token
+    lab_wait 15 grep -q '"event":"token"' "$work/$name.serve" || {
+        say "$name: the server makes no token"
+        cat "$work/$name.serve" >&2
+        return 0
+    }
+    dial_in "$name" "$2" "${lone[@]}" "$(value "$work/$name.serve" token token)"
+    pid=$lab_pid
+    lab_wait 20 grep -q '"event":"token"' "$work/$name.dial" || {
+        say "$name: no second token"
+        cat "$work/$name.dial" >&2
+    }
+    token=$(value "$work/$name.dial" token token)
+    echo "add $token" >"$lab_dir/$name-in"
+    # Who has added it is told first that there is no way.
+    while kill -0 "$pid" 2>/dev/null; do
+        ! grep -q '"event":"token","why"' "$work/$name.serve" ||
+            kill "$pid" 2>/dev/null || :
+        sleep 0.05
+    done
+    wait "$pid" 2>/dev/null || :
+    record "$name" "$3" "$4" "$(printf '"added":%s,"dialled":%s,"told":%s,' \
+        "$(clock "$name.serve" added)" "$(clock "$name.dial" dial)" \
+        "$(clock "$name.serve" 'token","why')")"
+}
+
+clock() { # FILE EVENT
+    local ms
+    ms=$(value "$work/$1" "$2" clock_ms)
+    echo "${ms:-null}"
 }
 
 # cell A B STRAYS: `runs` each way; servers are started ahead.
 cell() {
     local a=$1 b=$2 how=$3 case="$1 x $2" i n way ahead=3 total pids=() sides
     [ "$how" = drop ] || case+=", $how"
+    local serve=serve dial=dial
     if by_token "$a" || by_token "$b"; then
-        say "$case: not measured: tokens are needed"
-        return 0
+        serve=serve_by_token dial=dial_by_token
     fi
     find_side a "$a" "$how"
     sides=("$side")
@@ -209,12 +275,12 @@ cell() {
     for ((i = -ahead; i < total; i++)); do
         n=$((i + ahead)) # its server is started
         if [ $n -lt $total ]; then
-            serve "$a-$b-$how-$n" "${sides[1 - n % ways]}"
+            $serve "$a-$b-$how-$n" "${sides[1 - n % ways]}"
             pids[n]=$lab_pid
         fi
         [ $i -ge 0 ] || continue
         way=$((i % ways))
-        dial "$a-$b-$how-$i" "${sides[way]}" "$case" "${sides[way]:0:1}"
+        $dial "$a-$b-$how-$i" "${sides[way]}" "$case" "${sides[way]:0:1}"
         kill "${pids[i]}" 2>/dev/null || :
     done
 }

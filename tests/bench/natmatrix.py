@@ -22,6 +22,23 @@ def median(values):
     return (values[middle - 1] + values[middle]) / 2
 
 
+def by_token(run):
+    """Times count from when the second token was handed over."""
+    if run.get("added") is None:
+        return run
+    late = run["added"] - run["dialled"]
+    dial = run["dial"]
+    for key in ("echo_ms", "direct_ms"):
+        if key in dial:
+            dial[key] = max(0, dial[key] - late)
+    if run.get("told") is not None:
+        dial["failed_ms"] = run["told"] - run["added"]
+    else:
+        dial.pop("failed_ms", None)
+    dial.pop("answer_ms", None)
+    return run
+
+
 def figures(runs):
     """Metric -> value of the runs of one case."""
     good = [r for r in runs if "echo_ms" in r["dial"]]
@@ -66,7 +83,7 @@ def main():
     cases = {}
     with open(path, encoding="utf-8") as lines:
         for line in lines:
-            run = json.loads(line)
+            run = by_token(json.loads(line))
             cases.setdefault(run["case"], []).append(run)
     if not cases:
         return
