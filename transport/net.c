@@ -325,7 +325,9 @@ void cv_net_candidates(const struct cv_net *net, struct cv_candidates *out)
 
 bool cv_net_settled(const struct cv_net *net)
 {
-    return cv_gather_settled(&net->gather) &&
+    /* `tell_at`: what was learnt last has been told. */
+    return cv_gather_settled(&net->gather) && cv_tcpmap_settled(&net->tcpmap) &&
+           net->gather.told && net->gather.tell_at == CV_NEVER &&
            (!net->portmapper ||
             cv_portmap_settled(cv_portmapper_state(net->portmapper)));
 }

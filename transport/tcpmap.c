@@ -214,6 +214,19 @@ static bool next_source(const struct cv_tcpmap *m, unsigned *which,
     return first != CV_NEVER;
 }
 
+bool cv_tcpmap_settled(const struct cv_tcpmap *m)
+{
+    for (unsigned s = 0; s < CV_TCPMAP_SERVERS; s++)
+        for (unsigned k = 0; k < 2; k++) {
+            const struct cv_tcpmap_source *src = &m->source[s][k];
+
+            if (src->addr.family != CV_FAMILY_NONE && src->failed == 0 &&
+                src->mapped.family == CV_FAMILY_NONE)
+                return false;
+        }
+    return true;
+}
+
 cv_time cv_tcpmap_deadline(const struct cv_tcpmap *m)
 {
     unsigned i, k;

@@ -83,6 +83,9 @@ struct cv_tcpmap_verdict {
 struct cv_tcpmap_verdict cv_tcpmap_verdict(const struct cv_tcpmap *m,
                                            enum cv_family family);
 
+/* Has every server had its say, or failed to? */
+bool cv_tcpmap_settled(const struct cv_tcpmap *m);
+
 cv_time cv_tcpmap_deadline(const struct cv_tcpmap *m);
 void cv_tcpmap_step(struct cv_tcpmap *m, cv_time now);
 #endif
