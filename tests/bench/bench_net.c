@@ -2,7 +2,9 @@
  * confirmed connection, bulk, and the echo of a keystroke, through sockets,
  * checks, path set and QUIC.
  *
- *     bench_net [quick]
+ *     bench_net [tcp] [quick]
+ *
+ * With `tcp` there is nothing but TCP between the two.
  *
  * Two processes.  JSON lines on stdout, a table on stderr. */
 #include "transport/net.h"
@@ -22,7 +24,7 @@ static struct cv_loop *loop;
 static struct cv_net *net;
 static struct cv_keypair key;
 static struct cv_candidates own;
-static bool have_own, child;
+static bool have_own, child, by_tcp;
 static struct cv_conn *conn;
 static struct cv_stream *stream;
 static uint64_t in, out, want_out;
@@ -39,11 +41,13 @@ static void need(bool ok, const char *what)
 
 static void report(const char *name, const char *metric, double value)
 {
-    printf("{\"bench\":\"net\",\"case\":\"%s\",\"metric\":\"%s\","
+    const char *over = by_tcp ? "tcp " : "";
+
+    printf("{\"bench\":\"net\",\"case\":\"%s%s\",\"metric\":\"%s\","
            "\"value\":%.3f}\n",
-           name, metric, value);
+           over, name, metric, value);
     fflush(stdout);
-    fprintf(stderr, "%-12s %-28s %12.3f\n", name, metric, value);
+    fprintf(stderr, "%s%-12s %-28s %12.3f\n", over, name, metric, value);
 }
 
 static double cpu(int who)
@@ -176,6 +180,13 @@ static struct cv_contact contact_of(const struct record *r, bool knocked,
 {
     struct cv_contact c = {.node = r->node, .knocked = knocked, .peer = r->own};
 
+    if (by_tcp) {
+        c.peer = (struct cv_candidates){.nat = CV_NAT_UDP_BLOCKED};
+        for (unsigned i = 0; i < r->own.n && c.peer.n == 0; i++)
+            if (r->own.c[i].type == CV_CANDIDATE_HOST)
+                c.peer.c[c.peer.n++] = r->own.c[i];
+        c.peer.c[0].type = CV_CANDIDATE_TCP;
+    }
     memcpy(c.attempt, &round, sizeof round);
     memcpy(c.shared, &round, sizeof round);
     /* Every round stands for another session. */
@@ -247,10 +258,13 @@ int main(int argc, char **argv)
     double used;
     pid_t pid;
 
-    if (argc > 1 && strcmp(argv[1], "quick") == 0) {
-        echoes = 500;
-        bulk = 64ull << 20;
-    }
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "quick") == 0) {
+            echoes = 500;
+            bulk = 64ull << 20;
+        } else if (strcmp(argv[i], "tcp") == 0) {
+            by_tcp = true;
+        }
     need(pipe(to) == 0 && pipe(from) == 0, "pipe");
     pid = fork();
     need(pid >= 0, "fork");
