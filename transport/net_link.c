@@ -57,7 +57,9 @@ void cv_net_mark(const struct cv_net_link *l, enum cv_mark_kind kind,
     if (addr) {
         m.addr = addr->remote;
         m.path = path ? path->kind
-                      : cv_local_path_kind(&l->net->local, &addr->remote);
+                 : addr->carrier == CV_CARRIER_TCP
+                     ? CV_PATH_TCP
+                     : cv_local_path_kind(&l->net->local, &addr->remote);
     }
     l->net->events->mark(l->net->user, l->contact.attempt, &m);
 }

@@ -11,6 +11,8 @@ static int on_connect(void *user, const struct cv_addr *to, unsigned ttl,
 
     if (!l->net->tcp)
         return CV_ERR_NONET;
+    if (!l->confirmed)
+        l->sent++;
     return cv_tcp_connect(l->net->tcp, CV_TCP_PEER, to, ttl, channel);
 }
 
