@@ -52,8 +52,6 @@ static void work(void *user)
         break;
     case CV_JOURNAL_SHORTEN:
         job->e.err = cv_store_write(job->store, job->rows, true, &job->e);
-        if (job->e.err == CV_OK && cv_store_sync(job->store, &job->e) == CV_OK)
-            cv_store_checkpoint(job->store, CV_STORE_WAL_PAGES);
         break;
     case CV_JOURNAL_REBUILD:
         rebuild(job);
@@ -124,7 +122,6 @@ static void settle(struct cv_journal *j, struct cv_journal_job *job)
                      (unsigned long long)j->log_bytes,
                      (unsigned long long)cv_store_bytes(job->store));
             committed(j, job);
-            j->unsynced = false;
         } else {
             cv_warn(j->log, "journal: not compacted, errno=%d", job->e.error);
             j->compaction_failed = true;

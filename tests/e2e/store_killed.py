@@ -20,7 +20,7 @@ from agent import Agent  # noqa: E402
 KILLS = int(os.environ.get("COVIM_KILLS", "200"))
 SEED = int(os.environ.get("COVIM_SEED", time.time_ns() % 1000000))
 LINES = 400  # about which the text stays
-PASTE = 300  # lines; so that the record grows and is compacted
+PASTE = 1500  # lines; so that the record grows and is compacted
 
 
 def digest(lines):

@@ -5,6 +5,11 @@ covim_test(unit/journal SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_journal.c
 covim_test(unit/journal_damage
            SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_journal_damage.c
            LINK covim_session)
+covim_test(unit/journal_nomem
+           SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_journal_nomem.c
+           LINK covim_session)
+target_link_options(unit_journal_nomem PRIVATE -Wl,--wrap=malloc
+                    -Wl,--wrap=calloc -Wl,--wrap=realloc)
 covim_test(unit/document SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_document.c
            LINK covim_session)
 covim_test(unit/document_nomem
