@@ -33,11 +33,30 @@ struct cv_candidate {
 #define CV_NAT_IPV6            0x0008u
 #define CV_NAT_UDP_BLOCKED     0x0010u
 
+/* A gate that a node can be reached through (docs/protocol.md, 8). */
+struct cv_gate_ref {
+    struct cv_key key;
+    uint8_t transports;  /* of the gate protocol; kept as it came */
+    struct cv_addr addr; /* port 0 */
+    uint16_t udp, tcp;   /* ports; 0: none */
+};
+
+#define CV_GATE_REFS_MAX 3
+
+struct cv_gate_refs {
+    unsigned n;
+    struct cv_gate_ref g[CV_GATE_REFS_MAX];
+};
+
 struct cv_candidates {
     unsigned n;
     uint16_t nat; /* CV_NAT_* */
     struct cv_candidate c[CV_CANDIDATES_MAX];
+    struct cv_gate_refs gates;
 };
+
+#define CV_ROOM_KEY 16  /* r of a gate's room */
+#define CV_RING_MAX 601 /* what is handed to the owner of the room */
 
 /* One attempt to reach one node. */
 struct cv_contact {
@@ -51,6 +70,11 @@ struct cv_contact {
      * minutes until the other side begins. */
     bool by_hand;
     struct cv_candidates peer;
+    /* Of the one that knocked: how to hand the knock over at the peer's gates,
+     * too. `ring_len` 0: not at all. */
+    uint8_t room_key[CV_ROOM_KEY];
+    uint16_t ring_len;
+    uint8_t ring[CV_RING_MAX];
     /* Somebody whom we let in, or who may let us in: worth a birthday (many
      * packets to the address that the record names; docs/protocol.md, 5). */
     bool trusted;

@@ -103,10 +103,14 @@ static void req_hello(struct cv_agent *a, const struct cv_rpc_id *id,
         cv_log_level_parse(level, &a->log->level);
     if (take_servers(&a->options->bootstrap,
                      cv_json_get(params, "bootstrap")) != CV_OK ||
-        take_servers(&a->options->stun, cv_json_get(params, "stun")) != CV_OK) {
-        cv_agent_error(a, id, CV_RPC_BAD_PARAMS,
-                       "a bootstrap or STUN server is not HOST:PORT",
-                       "check g:covim_bootstrap and g:covim_stun");
+        take_servers(&a->options->stun, cv_json_get(params, "stun")) != CV_OK ||
+        take_servers(&a->options->gates, cv_json_get(params, "gate")) !=
+            CV_OK) {
+        cv_agent_error(
+            a, id, CV_RPC_BAD_PARAMS,
+            "a bootstrap or STUN server is not HOST:PORT, or a gate not "
+            "covimgate1…@HOST:PORT",
+            "check g:covim_bootstrap, g:covim_stun and g:covim_gate");
         return;
     }
     if (!a->node) {

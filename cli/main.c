@@ -18,6 +18,9 @@ static const char node_help[] =
     "                          \"none\": only the LAN); also COVIM_BOOTSTRAP\n"
     "  --stun HOST:PORT        ask there for our public address; also "
     "COVIM_STUN\n"
+    "  --gate NAME@HOST:PORT   be reached through that gate, too; also "
+    "COVIM_GATE\n"
+    "                          (COVIM_GATE_TOKEN for one that wants a token)\n"
     "  --no-lan                do not look for peers on the LAN\n"
     "  --no-port-mapping       do not ask the gateway for a port (PCP, "
     "NAT-PMP, UPnP);\n"
@@ -110,7 +113,7 @@ static int run_stun(struct cv_options *o, struct cv_log *log)
     return cv_stun_run(o, log);
 }
 
-#define NODE_OPTIONS "bsLmndpPgA"
+#define NODE_OPTIONS "bsGLmndpPgA"
 
 static const struct command commands[] = {
     {"agent", "", "serve an editor on standard input and output",

@@ -51,7 +51,7 @@ int cv_servers_add(struct cv_servers *s, const char *list)
     }
     while (*list) {
         size_t len = strcspn(list, ", ");
-        char *item;
+        char *item, *at;
 
         if (len) {
             if (s->n == CV_SERVERS_MAX)
@@ -59,7 +59,10 @@ int cv_servers_add(struct cv_servers *s, const char *list)
             item = strndup(list, len);
             if (!item)
                 return CV_ERR_NOMEM;
-            if (cv_host_port_parse(item, 0, host, &port) != CV_OK) {
+            /* A gate's name has its key before the @; the node looks at it. */
+            at = strrchr(item, '@');
+            if (cv_host_port_parse(at ? at + 1 : item, at ? 443 : 0, host,
+                                   &port) != CV_OK) {
                 free(item);
                 return CV_ERR_FORMAT;
             }
@@ -112,6 +115,12 @@ int cv_options_init(struct cv_options *o)
     err = from_environment(&o->bootstrap, "COVIM_BOOTSTRAP");
     if (err == CV_OK)
         err = from_environment(&o->stun, "COVIM_STUN");
+    if (err == CV_OK)
+        err = from_environment(&o->gates, "COVIM_GATE");
+    if (err == CV_OK && getenv("COVIM_GATE_TOKEN") != NULL) {
+        o->gate_token = strdup(getenv("COVIM_GATE_TOKEN"));
+        err = o->gate_token ? CV_OK : CV_ERR_NOMEM;
+    }
     return err;
 }
 
@@ -119,7 +128,9 @@ void cv_options_fini(struct cv_options *o)
 {
     cv_servers_clear(&o->bootstrap);
     cv_servers_clear(&o->stun);
+    cv_servers_clear(&o->gates);
     cv_servers_clear(&o->listen);
+    free(o->gate_token);
     free(o->data_dir);
 }
 
@@ -166,6 +177,8 @@ static int take(struct cv_options *o, int letter, const char *value)
         return add_servers(&o->bootstrap, "--bootstrap", value);
     case 's':
         return add_servers(&o->stun, "--stun", value);
+    case 'G':
+        return add_servers(&o->gates, "--gate", value);
     case 'l':
         return add_servers(&o->listen, "--listen", value);
     case 'L':
@@ -243,6 +256,7 @@ int cv_options_parse(struct cv_options *o, int argc, char **argv,
     static const struct option names[] = {
         {"bootstrap", required_argument, NULL, 'b'},
         {"stun", required_argument, NULL, 's'},
+        {"gate", required_argument, NULL, 'G'},
         {"listen", required_argument, NULL, 'l'},
         {"no-lan", no_argument, NULL, 'L'},
         {"no-port-mapping", no_argument, NULL, 'm'},
@@ -301,6 +315,9 @@ void cv_options_node(const struct cv_options *o, struct cv_loop *loop,
     config->no_bootstrap = o->bootstrap.given && !o->bootstrap.n;
     config->stun = (const char *const *)o->stun.item;
     config->n_stun = o->stun.n;
+    config->gates = (const char *const *)o->gates.item;
+    config->n_gates = o->gates.n;
+    config->gate_token = o->gate_token;
     config->lan = o->lan;
     config->port_mapping = o->port_mapping;
     config->port = o->port;

@@ -28,6 +28,8 @@ struct cv_servers {
 struct cv_options {
     struct cv_servers bootstrap;
     struct cv_servers stun;
+    struct cv_servers gates; /* "covimgate1…@HOST:PORT" */
+    char *gate_token;        /* NULL: none */
     bool lan;
     bool port_mapping;
     char name[CV_NAME_MAX_TEXT];

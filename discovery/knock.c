@@ -378,7 +378,7 @@ int cv_answer_parse(struct cv_answer *out, struct cv_answer_raw *raw)
     flags = cv_get_u16(&r);
     cv_get_candidates(&r, &out->candidates, CV_CANDIDATES_MAX);
     out->candidates.nat = flags & CV_RECORD_NAT_MASK;
-    cv_get_gates(&r, &out->gates, CV_RECORD_GATES_MAX);
+    cv_get_gates(&r, &out->gates, CV_GATE_REFS_MAX);
     out->rtt_ms = cv_get_u16(&r);
     out->plan = cv_get_u8(&r);
     out->t0_ms = cv_get_u16(&r);

@@ -59,6 +59,17 @@ void cv_inbox_loc(struct cv_loc *out, const struct cv_root *root,
             5);
 }
 
+void cv_room_key(uint8_t out[CV_ROOM_KEY], const struct cv_root *root,
+                 uint64_t epoch)
+{
+    const struct cv_bytes none = {NULL, 0};
+    uint8_t e[8];
+
+    put_u64(e, epoch);
+    cv_hkdf(out, CV_ROOM_KEY, none, CV_BYTES(root->b, sizeof(root->b)),
+            (const struct cv_bytes[]){CV_LITERAL("room"), CV_BYTES(e, 8)}, 2);
+}
+
 unsigned cv_inbox_slot(const struct cv_key *knocker)
 {
     uint8_t hash[CV_HASH_LEN];

@@ -6,6 +6,7 @@
  * the hour.  Derivations: docs/protocol.md, 2. */
 #ifndef CV_DISCOVERY_LOCATION_H
 #define CV_DISCOVERY_LOCATION_H
+#include "base/contact.h"
 #include "base/key.h"
 #include "base/time.h"
 #include "discovery/dht.h"
@@ -44,6 +45,11 @@ void cv_inbox_loc(struct cv_loc *out, const struct cv_root *root,
                   const uint8_t salt[CV_INBOX_SALT], unsigned slot);
 /* The slot in which `knocker` knocks first. */
 unsigned cv_inbox_slot(const struct cv_key *knocker);
+
+/* r of the room in which members of the session are rung at gates, in this
+ * epoch: HKDF(root, "room" || e). */
+void cv_room_key(uint8_t out[CV_ROOM_KEY], const struct cv_root *root,
+                 uint64_t epoch);
 
 /* Where answers to a knock lie; `shared` is its X25519 result. */
 struct cv_reply {

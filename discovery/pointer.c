@@ -156,7 +156,7 @@ int cv_pointer_parse(struct cv_pointer *out, struct cv_pointer_raw *raw)
     cv_get_candidates(&r, &out->candidates, CV_CANDIDATES_MAX);
     out->candidates.nat = flags & CV_RECORD_NAT_MASK;
     out->flags = (uint16_t)(flags & ~CV_RECORD_NAT_MASK);
-    cv_get_gates(&r, &out->gates, CV_RECORD_GATES_MAX);
+    cv_get_gates(&r, &out->gates, CV_GATE_REFS_MAX);
     if (r.err != CV_OK)
         return CV_ERR_FORMAT;
     raw->signed_len = raw->len - cv_reader_left(&r);

@@ -119,7 +119,7 @@ void cv_get_gates(struct cv_reader *r, struct cv_gate_refs *out, unsigned max)
     const unsigned n = cv_get_u8(r);
 
     memset(out, 0, sizeof(*out));
-    if (n > max || n > CV_RECORD_GATES_MAX) {
+    if (n > max || n > CV_GATE_REFS_MAX) {
         cv_reader_fail(r);
         return;
     }

@@ -16,21 +16,6 @@
 #define CV_RECORD_POW_SHIFT 10      /* five bits: leading zero bits asked */
 #define CV_RECORD_POW_MASK  0x7c00u
 
-#define CV_RECORD_GATES_MAX 3
-
-/* A gate that a node can be reached through. */
-struct cv_gate_ref {
-    struct cv_key key;
-    uint8_t transports;  /* of the gate protocol; kept as it came */
-    struct cv_addr addr; /* port 0 */
-    uint16_t udp, tcp;   /* ports; 0: none */
-};
-
-struct cv_gate_refs {
-    unsigned n;
-    struct cv_gate_ref g[CV_RECORD_GATES_MAX];
-};
-
 /* Bytes of a candidate in a record: u8 type | u8 pref | 4 or 16 | u16 port,
  * where type is enum cv_candidate_type, plus 0x10 for IPv6. */
 size_t cv_candidate_size(const struct cv_candidate *c);

@@ -81,6 +81,7 @@ void cv_rv_report_pointer(struct cv_rendezvous *rv,
     };
     char who[9];
 
+    info.candidates.gates = e->p.gates;
     cv_debug(rv->config.log, "rendezvous: pointer, node=%s %s candidates=%u",
              cv_key_short(&e->p.node, who), info.gone ? "gone" : "living",
              info.candidates.n);

@@ -132,6 +132,20 @@ int cv_rendezvous_answer(struct cv_rendezvous *rv, const uint8_t attempt[8],
                          enum cv_verdict verdict,
                          const struct cv_candidates *own);
 
+/* --- at gates: the same knock, handed over by a gate --- */
+
+#define CV_RENDEZVOUS_ROOMS 4
+/* The keys of the rooms in which our pointers let us be rung; they change with
+ * the hour.  Returns how many. */
+unsigned cv_rendezvous_rooms(const struct cv_rendezvous *rv,
+                             uint8_t out[CV_RENDEZVOUS_ROOMS][CV_ROOM_KEY]);
+/* Somebody rang in the room of this key, with cv_contact.ring of the other
+ * side.  Its knock is reported, unless it came by the DHT already
+ * (CV_ERR_EXISTS).  Else as cv_inbox_take(). */
+int cv_rendezvous_take_ring(struct cv_rendezvous *rv,
+                            const uint8_t room_key[CV_ROOM_KEY],
+                            struct cv_bytes ring);
+
 /* --- by hand: pointer and knock as tokens, no network needed --- */
 
 /* A pointer of ours for one guest: good for 15 min, and for one knock.

@@ -62,6 +62,7 @@ void cv_rv_report_knock(struct cv_rendezvous *rv, const struct cv_knock *k,
     };
     char who[9];
 
+    info.contact.peer.gates = k->gates;
     memcpy(info.contact.attempt, a->req_id, sizeof(info.contact.attempt));
     memcpy(info.contact.shared, a->shared, sizeof(info.contact.shared));
     cv_name_clean(info.name, k->name);
@@ -84,28 +85,27 @@ static void answer_put(struct cv_rendezvous *rv, struct cv_attempt *a)
     cv_wipe(&reply, sizeof(reply));
 }
 
-static void on_knock_value(void *user, struct cv_bytes value)
+/* A knock came, at an office and for a slot of it. */
+static int take_knock(struct cv_rendezvous *rv, struct cv_office *o,
+                      unsigned slot, struct cv_bytes value)
 {
-    const struct desk *desk = user;
-    struct cv_rendezvous *rv = desk->rv;
-    struct cv_office *o = &rv->inbox.offices[desk->office];
     struct cv_rendezvous_counters *n = &rv->counters;
     struct cv_attempt *a;
     struct cv_knock k;
     bool is_update;
     int err;
 
-    err = cv_inbox_take(&rv->inbox, o, desk->slot, value, rv->now,
-                        cv_rv_unix_s(rv), &k, &a, &is_update);
+    err = cv_inbox_take(&rv->inbox, o, slot, value, rv->now, cv_rv_unix_s(rv),
+                        &k, &a, &is_update);
     switch (err) {
     case CV_OK:
         n->knocks_ok++;
         cv_rv_enter(rv);
         cv_rv_report_knock(rv, &k, a, is_update, false);
         cv_rv_leave(rv);
-        return;
+        return CV_OK;
     case CV_ERR_EXISTS:
-        return;
+        return err;
     case CV_ERR_FORMAT:
         n->knocks_garbage++;
         break;
@@ -128,6 +128,46 @@ static void on_knock_value(void *user, struct cv_bytes value)
     }
     cv_debug(rv->config.log, "rendezvous: knock dropped, why=\"%s\"",
              cv_strerror(err));
+    return err;
+}
+
+static void on_knock_value(void *user, struct cv_bytes value)
+{
+    const struct desk *desk = user;
+
+    (void)take_knock(desk->rv, &desk->rv->inbox.offices[desk->office],
+                     desk->slot, value);
+}
+
+unsigned cv_rendezvous_rooms(const struct cv_rendezvous *rv,
+                             uint8_t out[CV_RENDEZVOUS_ROOMS][CV_ROOM_KEY])
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < CV_OFFICES && n < CV_RENDEZVOUS_ROOMS; i++)
+        if (rv->inbox.offices[i].open)
+            cv_room_key(out[n++], &rv->root, rv->inbox.offices[i].epoch);
+    return n;
+}
+
+int cv_rendezvous_take_ring(struct cv_rendezvous *rv,
+                            const uint8_t room_key[CV_ROOM_KEY],
+                            struct cv_bytes ring)
+{
+    if (ring.len != 1 + CV_KNOCK_BYTES || ring.data[0] >= CV_INBOX_SLOTS)
+        return CV_ERR_FORMAT;
+    for (unsigned i = 0; i < CV_OFFICES; i++) {
+        struct cv_office *o = &rv->inbox.offices[i];
+        uint8_t key[CV_ROOM_KEY];
+
+        if (!o->open)
+            continue;
+        cv_room_key(key, &rv->root, o->epoch);
+        if (memcmp(key, room_key, sizeof(key)) == 0)
+            return take_knock(rv, o, ring.data[0],
+                              CV_BYTES(ring.data + 1, ring.len - 1));
+    }
+    return CV_ERR_NOTFOUND;
 }
 
 static void desks_close(struct cv_rendezvous *rv, unsigned i)

@@ -27,6 +27,7 @@ static void knock_follow(struct knocking *k, const struct cv_book_entry *e)
     memcpy(k->salt, e->p.salt, sizeof(k->salt));
     memcpy(k->ptr_digest, e->digest, sizeof(k->ptr_digest));
     k->ptr_seq = e->p.seq;
+    k->contact.peer.gates = e->p.gates;
     k->ptr_not_after = e->p.not_after;
     k->epoch = e->epoch;
 }
@@ -89,8 +90,10 @@ static void on_answer_value(void *user, struct cv_bytes value)
     k->counter = a.counter;
     k->answered = true;
     k->next = CV_NEVER;
-    if (a.candidates.n > 0)
+    if (a.candidates.n > 0) {
+        a.candidates.gates = a.gates.n > 0 ? a.gates : k->contact.peer.gates;
         k->contact.peer = a.candidates;
+    }
     info.contact = k->contact;
     info.verdict = (enum cv_verdict)a.verdict;
     cv_debug(rv->config.log, "rendezvous: answer, node=%s verdict=%u",
@@ -125,6 +128,7 @@ static int knock_seal(struct knocking *k, struct cv_loc *inbox,
         .cert = rv->config.cert,
         .again = k->eph_used,
         .candidates = k->own,
+        .gates = k->own.gates,
     };
     uint8_t secret[32];
     int err;
@@ -159,6 +163,11 @@ static int knock_say(struct knocking *k)
 
     if (err != CV_OK)
         return err;
+    /* The same bytes go to the gates: the slot and what is sealed for it. */
+    k->contact.ring[0] = (uint8_t)k->slot;
+    memcpy(k->contact.ring + 1, value, sizeof(value));
+    k->contact.ring_len = 1 + sizeof(value);
+    cv_room_key(k->contact.room_key, &rv->root, k->epoch);
     cv_rv_cancel(rv, &k->puts[k->slot]);
     k->puts[k->slot] =
         cv_rv_put(rv, &inbox, CV_BYTES(value, sizeof(value)), NULL, NULL);
@@ -212,6 +221,7 @@ static int knock_begin(struct knocking *k, struct cv_rendezvous *rv,
     k->contact.knocked = true;
     memcpy(k->contact.attempt, k->req_id, sizeof(k->contact.attempt));
     k->contact.peer = e->p.candidates;
+    k->contact.peer.gates = e->p.gates;
     k->slot = cv_inbox_slot(&rv->config.node->pub);
     k->used = true;
     return CV_OK;

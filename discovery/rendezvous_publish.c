@@ -102,6 +102,7 @@ int cv_rv_seal_pointer(struct cv_rendezvous *rv, struct cv_office *o,
         .grants = *grants,
         .flags = grant_flags & CV_GRANT_ADMIT ? CV_RECORD_ADMITS : 0,
         .candidates = *own,
+        .gates = own->gates,
     };
 
     return seal_pointer(rv, o, place, &p, value, len);

@@ -52,11 +52,6 @@ if [ $# -gt 0 ]; then
     run_one "$@"
 else
     for name in $(usage | sed -n '/^Benchmarks:/,$ s/^  //p'); do
-        # All cells take an hour; they are asked for by name.
-        if [ "$name" = natmatrix ]; then
-            run_one natmatrix --quick
-        else
-            run_one "$name"
-        fi
+        run_one "$name"
     done
 fi

@@ -121,6 +121,7 @@ static void on_timer(void *user)
         cv_meeting_try_knocks(m, now);
     }
     cv_rendezvous_step(m->rv, now, cv_unix_now());
+    cv_node_rooms_changed(m->node); /* maybe: cheap when they are the same */
     cv_meeting_make_tokens(m, now);
     cv_timer_set(m->timer, next_deadline(m, now));
     if (m->state == MEETING_LEAVING &&

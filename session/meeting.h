@@ -54,8 +54,9 @@ struct cv_neighbour {
     bool admits;
     uint8_t colour;
 
-    bool pointer; /* a living one is known… */
-    uint64_t seq; /* …and this is the last that was seen */
+    bool pointer;   /* a living one is known… */
+    uint64_t seq;   /* …and this is the last that was seen */
+    unsigned gates; /* that it names */
     enum cv_reach reach;
     bool called_out, called_in; /* attempts that live */
     bool by_hand;               /* `out`: the knock is a token */
@@ -160,6 +161,12 @@ void cv_meeting_describe(const struct cv_meeting *m, char *out, size_t len);
 
 /* From the node. */
 void cv_meeting_candidates(struct cv_meeting *m);
+/* Somebody rang at a gate; false: in no room of this meeting. */
+bool cv_meeting_rung(struct cv_meeting *m, const uint8_t room_key[CV_ROOM_KEY],
+                     struct cv_bytes ring);
+/* The keys of the rooms in which it can be rung now; returns how many. */
+unsigned cv_meeting_rooms(const struct cv_meeting *m,
+                          uint8_t (*out)[CV_ROOM_KEY]);
 void cv_meeting_renew(struct cv_meeting *m); /* the certificate is new */
 void cv_meeting_renamed(struct cv_meeting *m);
 bool cv_meeting_attempt(struct cv_meeting *m, const uint8_t attempt[8],

@@ -220,6 +220,10 @@ static void on_pointer(void *user, const struct cv_pointer_info *p)
         n->role = p->role;
         n->admits = p->admits;
     }
+    /* A gate of its own is news that an attempt does not wait to hear. */
+    if (fresh && n->called_out && p->candidates.gates.n > n->gates)
+        knock(n);
+    n->gates = p->candidates.gates.n;
     if (fresh && n->peer == NULL) {
         n->tries = 0;
         n->next_try = cv_meeting_now(m);
@@ -392,6 +396,25 @@ bool cv_meeting_attempt(struct cv_meeting *m, const uint8_t attempt[8],
         break;
     }
     return true;
+}
+
+bool cv_meeting_rung(struct cv_meeting *m, const uint8_t room_key[CV_ROOM_KEY],
+                     struct cv_bytes ring)
+{
+    int err = cv_rendezvous_take_ring(m->rv, room_key, ring);
+
+    if (err == CV_ERR_NOTFOUND)
+        return false;
+    cv_meeting_wake(m);
+    return true;
+}
+
+unsigned cv_meeting_rooms(const struct cv_meeting *m,
+                          uint8_t (*out)[CV_ROOM_KEY])
+{
+    if (m->state != MEETING_OPEN || m->grants.n == 0)
+        return 0;
+    return cv_rendezvous_rooms(m->rv, out);
 }
 
 void cv_meeting_candidates(struct cv_meeting *m)

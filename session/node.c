@@ -81,6 +81,7 @@ void cv_node_remove_meeting(struct cv_node *node, struct cv_meeting *m)
             memmove(&node->meetings[i], &node->meetings[i + 1],
                     (node->n_meetings - i - 1) * sizeof m);
             node->n_meetings--;
+            cv_node_rooms_changed(node);
             return;
         }
 }
@@ -95,6 +96,28 @@ static void on_candidates(void *user, const struct cv_candidates *own)
     node->gathered = true;
     for (unsigned i = 0; i < node->n_meetings; i++)
         cv_meeting_candidates(node->meetings[i]);
+}
+
+static void on_rung(void *user, const uint8_t room_key[CV_ROOM_KEY],
+                    struct cv_bytes ring)
+{
+    struct cv_node *node = user;
+
+    for (unsigned i = 0; i < node->n_meetings; i++)
+        if (cv_meeting_rung(node->meetings[i], room_key, ring))
+            return;
+}
+
+void cv_node_rooms_changed(struct cv_node *node)
+{
+    uint8_t all[CV_NODE_MEETINGS * CV_RENDEZVOUS_ROOMS][CV_ROOM_KEY];
+    unsigned n = 0;
+
+    if (node->net == NULL)
+        return;
+    for (unsigned i = 0; i < node->n_meetings; i++)
+        n += cv_meeting_rooms(node->meetings[i], &all[n]);
+    cv_net_set_rooms(node->net, (const uint8_t(*)[CV_ROOM_KEY])all, n);
 }
 
 static void on_network_changed(void *user)
@@ -142,6 +165,7 @@ static void on_conn(void *user, struct cv_conn *conn)
 
 static const struct cv_net_events net_events = {
     .candidates = on_candidates,
+    .rung = on_rung,
     .network_changed = on_network_changed,
     .attempt = on_attempt,
     .mark = on_mark,
@@ -216,6 +240,27 @@ static int load_identity(struct cv_node *node, const char *data_dir, char *why,
     return cv_identity_load(&node->identity, path, why, why_len);
 }
 
+static int take_gates(struct cv_node *node, const struct cv_node_config *config,
+                      char *why, size_t why_len)
+{
+    if (config->n_gates > CV_NODE_GATES) {
+        (void)snprintf(why, why_len, "%u gates are too many: name at most %d",
+                       config->n_gates, CV_NODE_GATES);
+        return CV_ERR_INVALID;
+    }
+    if (config->gate_token != NULL)
+        (void)snprintf(node->gate_token, sizeof node->gate_token, "%s",
+                       config->gate_token);
+    for (unsigned i = 0; i < config->n_gates; i++) {
+        if (cv_gate_name_parse(&node->gates[i].name, config->gates[i], why,
+                               why_len) != CV_OK)
+            return CV_ERR_INVALID;
+        node->gates[i].token =
+            node->gate_token[0] != '\0' ? node->gate_token : NULL;
+    }
+    return CV_OK;
+}
+
 static int open_net(struct cv_node *node, const struct cv_node_config *config,
                     char *why, size_t why_len)
 {
@@ -229,6 +274,9 @@ static int open_net(struct cv_node *node, const struct cv_node_config *config,
         if (node->stun[i] == NULL)
             return CV_ERR_NOMEM;
     }
+    err = take_gates(node, config, why, why_len);
+    if (err != CV_OK)
+        return err;
     node->net_config = (struct cv_net_config){
         .loop = node->loop,
         .log = node->log,
@@ -238,6 +286,9 @@ static int open_net(struct cv_node *node, const struct cv_node_config *config,
         .port_mapping = config->port_mapping,
         .stun = (const char *const *)node->stun,
         .n_stun = n,
+        .gates = node->gates,
+        .n_gates = config->n_gates,
+        .cert = &node->cert,
     };
     err = cv_net_new(&node->net, &node->net_config, &net_events, node);
     if (err == CV_OK || err == CV_ERR_NONET)

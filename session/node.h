@@ -10,6 +10,7 @@
 
 struct cv_meeting;
 
+#define CV_NODE_GATES     4
 #define CV_NODE_MEETINGS  32
 #define CV_NODE_NET_RETRY (5 * CV_SECOND)
 
@@ -36,6 +37,8 @@ struct cv_node {
     struct cv_net *net; /* NULL: no usable network at the moment */
     struct cv_net_config net_config;
     char *stun[CV_NET_STUN_SERVERS];
+    struct cv_net_gate gates[CV_NODE_GATES];
+    char gate_token[256];
     bool gathered; /* our addresses were told at least once */
     struct cv_dht *dht;
     struct cv_timer *timer; /* renewal of the certificate, retry of the net */
@@ -58,6 +61,8 @@ CV_MUST_USE int cv_node_host(const struct cv_node *node,
                              struct cv_grants *out);
 /* Is there a meeting of that session? */
 bool cv_node_meets(const struct cv_node *node, const struct cv_key *session);
+/* The rooms of a meeting may be others now: tell the gates. */
+void cv_node_rooms_changed(struct cv_node *node);
 /* CV_ERR_LIMIT. */
 CV_MUST_USE int cv_node_add_meeting(struct cv_node *node, struct cv_meeting *m);
 void cv_node_remove_meeting(struct cv_node *node, struct cv_meeting *m);

@@ -27,10 +27,13 @@ struct cv_node_config {
     bool no_bootstrap;       /* none at all, not even the default */
     const char *const *stun; /* "HOST:PORT"[n] */
     unsigned n_stun;
-    bool lan;          /* find peers on the LAN by multicast */
-    bool port_mapping; /* ask the gateway for a port: PCP, NAT-PMP, UPnP */
-    uint16_t port;     /* of our UDP socket; 0: any */
-    uint16_t dht_port; /* 0: any */
+    const char *const *gates; /* "covimgate1…@HOST:PORT"[n] */
+    unsigned n_gates;
+    const char *gate_token; /* for gates that want one; NULL: none */
+    bool lan;               /* find peers on the LAN by multicast */
+    bool port_mapping;      /* ask the gateway for a port: PCP, NAT-PMP, UPnP */
+    uint16_t port;          /* of our UDP socket; 0: any */
+    uint16_t dht_port;      /* 0: any */
 };
 
 /* Load or make the identity, open the sockets, start the DHT node.  On failure

@@ -27,7 +27,7 @@ static void on_proved(void *user, const struct cv_path *path)
     struct cv_attempt *at = user;
     char text[CV_ADDR_TEXT];
 
-    if (at->phase != CV_ATTEMPT_LOOKING)
+    if (at->phase != CV_ATTEMPT_LOOKING || cv_path_is_relay(&path->addr))
         return;
     cv_debug(at->log, "attempt: reached, kind=%s addr=%s rtt_us=%lld",
              cv_path_kind_name(path->kind),
@@ -193,7 +193,7 @@ static bool add_tcp(struct cv_attempt *at, const struct cv_candidate *c,
 
     if (!at->events->tcp)
         return false;
-    if (!cv_local_may_connect(at->local, &c->addr, at->trusted)) {
+    if (!cv_local_may_connect(at->local, &c->addr)) {
         cv_debug(at->log, "attempt: candidate not tried, tcp addr=%s",
                  cv_addr_log(at->log, &c->addr, text));
         at->skipped++;
@@ -269,8 +269,8 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
     at->send = send;
     at->events = events;
     at->user = user;
-    at->started = at->paced_until = now;
-    at->upgrade_at = CV_NEVER;
+    at->started = at->paced_until = at->begun = now;
+    at->again_at = at->upgrade_at = CV_NEVER;
     at->by_hand = contact->by_hand;
     at->holds = contact->knocked && contact->by_hand;
     at->peer_at = at->joiner ? CV_NEVER : now;
@@ -494,9 +494,10 @@ int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,
         if (err != CV_OK)
             return err;
         (void)at->send(at->user, from, 0, buf, w.len, w.len);
-        at->heard_from = from->remote;
+        if (!cv_path_is_relay(from))
+            at->heard_from = from->remote;
         peer_is_there(at, now);
-        if (!at->heard) {
+        if (!at->heard && !cv_path_is_relay(from)) {
             at->heard = true;
             go_full(at, now);
             if (at->phase == CV_ATTEMPT_LOOKING)
@@ -558,6 +559,81 @@ static cv_time fail_at(const struct cv_attempt *at)
     return at->fail_at;
 }
 
+/* ---- while a gate carries the connection -------------------------------- */
+
+/* When it is looked for again, from the beginning of the attempt; then every
+ * five minutes. */
+static const cv_time again[] = {12 * CV_SECOND, 30 * CV_SECOND, 90 * CV_SECOND};
+#define AGAIN_EVERY (300 * CV_SECOND)
+
+static cv_time next_look(const struct cv_attempt *at, cv_time now)
+{
+    cv_time since = now - at->begun;
+
+    for (unsigned i = 0; i < sizeof again / sizeof again[0]; i++)
+        if (since < again[i])
+            return at->begun + again[i];
+    return at->begun + (since / AGAIN_EVERY + 1) * AGAIN_EVERY;
+}
+
+/* No direct path this time; the gate goes on. */
+static void rest(struct cv_attempt *at, cv_time now)
+{
+    cv_debug(at->log, "attempt: no direct path yet, the gate carries it");
+    at->phase = CV_ATTEMPT_REACHED;
+    at->reached_at = now;
+    cv_attempt_hard_end(at);
+    cv_tcpplan_stop(&at->tcp);
+    at->again_at = next_look(at, now);
+}
+
+static bool has_direct(const struct cv_attempt *at)
+{
+    for (unsigned i = 0; i < CV_PATHS_MAX; i++) {
+        const struct cv_path *p = &at->paths.path[i];
+
+        if (p->used && !cv_path_is_relay(&p->addr) &&
+            (p->state == CV_PATH_SELECTED || p->state == CV_PATH_STANDBY))
+            return true;
+    }
+    return false;
+}
+
+static void look_again(struct cv_attempt *at, cv_time now)
+{
+    at->again_at = next_look(at, now);
+    if (at->phase == CV_ATTEMPT_LOOKING || has_direct(at))
+        return;
+    at->phase = CV_ATTEMPT_LOOKING;
+    at->started = at->paced_until = now;
+    at->reached_at = 0;
+    at->spent = 0;
+    at->peer_at = now; /* the gate says so */
+    at->fail_at = now + CV_ATTEMPT_DECIDE;
+    for (unsigned i = 0; i < at->n; i++) {
+        struct cv_attempt_target *t = &at->target[i];
+
+        t->sent = t->openers = t->full = 0;
+        t->next = t->full_at = now;
+    }
+    cv_tcpplan_again(&at->tcp, now);
+}
+
+void cv_attempt_relay_up(struct cv_attempt *at, const struct cv_path_addr *path,
+                         cv_time rtt, cv_time now)
+{
+    at->relays++;
+    cv_pathset_trust(&at->paths, path, rtt, now);
+}
+
+void cv_attempt_relay_down(struct cv_attempt *at,
+                           const struct cv_path_addr *path, cv_time now)
+{
+    if (at->relays > 0)
+        at->relays--;
+    cv_pathset_link_down(&at->paths, path, now);
+}
+
 cv_time cv_attempt_deadline(const struct cv_attempt *at)
 {
     cv_time due = cv_pathset_deadline(&at->paths);
@@ -566,6 +642,7 @@ cv_time cv_attempt_deadline(const struct cv_attempt *at)
         return CV_NEVER;
     if (at->phase == CV_ATTEMPT_LOOKING)
         due = cv_time_min(due, fail_at(at));
+    due = cv_time_min(due, at->again_at);
     due = cv_time_min(due, cv_attempt_hard_deadline(at));
     due = cv_time_min(due, cv_tcpplan_deadline(&at->tcp));
     due = cv_time_min(due, at->upgrade_at);
@@ -587,6 +664,8 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
         return;
     cv_pathset_step(&at->paths, now);
     note_reached(at, now);
+    if (now >= at->again_at)
+        look_again(at, now);
     cv_attempt_hard_step(at, now);
     cv_tcpplan_step(&at->tcp, now);
     if (now >= at->upgrade_at) {
@@ -613,7 +692,10 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
         first->next = next_check(at, first, now);
         at->paced_until = now + CV_ATTEMPT_PACE;
     }
-    if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at)) {
+    if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at) &&
+        at->relays > 0) {
+        rest(at, now);
+    } else if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at)) {
         cv_attempt_explain(at, reason, sizeof reason);
         cv_debug(at->log, "attempt: lost, heard=%d targets=%u skipped=%u",
                  at->heard, at->n, at->skipped);

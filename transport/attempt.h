@@ -155,6 +155,9 @@ struct cv_attempt {
     bool heard;        /* an authenticated request came */
     bool answered;     /* the rendezvous answered: news after the first */
     bool trusted;      /* as cv_contact */
+    unsigned relays;   /* channels of gates that are there */
+    cv_time begun;     /* the first time it was started */
+    cv_time again_at;  /* when a better path is looked for next */
     size_t spent;      /* bytes of checks before any path */
 
     /* Plans for hard NATs. */
@@ -190,6 +193,15 @@ void cv_attempt_candidates(struct cv_attempt *at,
  * cv_checks_receive(). */
 int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,
                      const struct cv_stun *m, cv_time now);
+
+/* A channel of a gate leads to the peer, or does no more.  While one does, the
+ * connection is made over it and a better path is looked for again and again:
+ * both ends count from the beginning of the attempt, so that they look at the
+ * same time. */
+void cv_attempt_relay_up(struct cv_attempt *at, const struct cv_path_addr *path,
+                         cv_time rtt, cv_time now);
+void cv_attempt_relay_down(struct cv_attempt *at,
+                           const struct cv_path_addr *path, cv_time now);
 
 /* A TCP connection is there or is gone, maybe one of this attempt's. */
 void cv_attempt_link_up(struct cv_attempt *at, const struct cv_path_addr *link,

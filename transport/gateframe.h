@@ -11,16 +11,17 @@
 #define CV_TRANSPORT_GATEFRAME_H
 #include "base/addr.h"
 #include "base/cert.h"
+#include "base/contact.h"
 #include "base/key.h"
 
 #define CV_GATE_VERSION      1
-#define CV_GATE_FRAME_MAX    2048 /* type and body */
-#define CV_GATE_ROOM         20   /* bytes of a room's name */
-#define CV_GATE_ROOM_KEY     16   /* r: HKDF(root, "room" || e) */
-#define CV_GATE_TAG          8    /* of a ring: the attempt's id */
-#define CV_GATE_CHANNEL      16   /* bytes of a channel's key */
+#define CV_GATE_FRAME_MAX    2048        /* type and body */
+#define CV_GATE_ROOM         20          /* bytes of a room's name */
+#define CV_GATE_ROOM_KEY     CV_ROOM_KEY /* r: HKDF(root, "room" || e) */
+#define CV_GATE_TAG          8           /* of a ring: the attempt's id */
+#define CV_GATE_CHANNEL      16          /* bytes of a channel's key */
 #define CV_GATE_COOKIE       16
-#define CV_GATE_KNOCK_MAX    600
+#define CV_GATE_KNOCK_MAX    CV_RING_MAX
 #define CV_GATE_PACKET_MAX   1400 /* carried in DATA, RING or over UDP */
 #define CV_GATE_STORED_MAX   1200 /* a sealed pointer */
 #define CV_GATE_TTL_MAX      900  /* seconds that it is kept */

@@ -71,11 +71,18 @@ static void wake(struct cv_gates *g)
 
 /* ---- channels ----------------------------------------------------------- */
 
-/* Known by its number alone: the gate's address may not be known yet. */
+/* The address is made up (RFC 6666: discarded by every router): it tells the
+ * channels of a node apart where an address is wanted. */
 static struct cv_path_addr path_of(const struct channel *ch)
 {
-    return (struct cv_path_addr){.carrier = CV_CARRIER_GATE_TLS,
-                                 .channel = ch->number};
+    struct cv_path_addr path = {
+        .carrier = CV_CARRIER_GATE_TLS,
+        .channel = ch->number,
+        .remote = {.family = CV_FAMILY_IPV6, .port = 1, .ip = {1}}};
+
+    for (unsigned i = 0; i < 4; i++)
+        path.remote.ip[12 + i] = (uint8_t)(ch->number >> (24 - 8 * i));
+    return path;
 }
 
 static struct channel *by_path(struct cv_gates *g,
@@ -371,12 +378,11 @@ static void send_rooms(struct gate *gate)
     }
 }
 
-static void ask_for(struct channel *ch)
+/* The knock and the first packet of QUIC. */
+static bool send_ring(struct channel *ch)
 {
     struct cv_gate_frame f;
 
-    if (ch->asked || cv_gatelink_state(ch->gate->link) != CV_GATELINK_UP)
-        return;
     memset(&f, 0, sizeof f);
     f.type = CV_GATE_RING;
     memcpy(f.u.ring.room, ch->room, CV_GATE_ROOM);
@@ -385,10 +391,20 @@ static void ask_for(struct channel *ch)
     if (ch->n_waiting > 0)
         f.u.ring.packet = CV_BYTES(ch->waiting[0].data, ch->waiting[0].len);
     if (cv_gatelink_send(ch->gate->link, &f) != CV_OK)
-        return;
+        return false;
     if (ch->n_waiting > 0)
         memmove(&ch->waiting[0], &ch->waiting[1],
                 --ch->n_waiting * sizeof ch->waiting[0]);
+    return true;
+}
+
+static void ask_for(struct channel *ch)
+{
+    struct cv_gate_frame f;
+
+    if (ch->asked || cv_gatelink_state(ch->gate->link) != CV_GATELINK_UP ||
+        (ch->knock_len > 0 && !send_ring(ch)))
+        return;
     memset(&f, 0, sizeof f);
     f.type = CV_GATE_OPEN;
     memcpy(f.u.open.room, ch->room, CV_GATE_ROOM);
@@ -461,6 +477,8 @@ static void on_opened(struct gate *gate, const struct cv_gate_frame *f)
         for (unsigned i = 0; i < ch->n_waiting; i++)
             (void)send_by_link(ch, ch->waiting[i].data, ch->waiting[i].len);
         ch->n_waiting = 0;
+    } else if (!ch->claimed) {
+        g->events->opened(g->user, ch->tag);
     }
     wake(g);
 }
@@ -614,7 +632,7 @@ int cv_gates_ring(struct cv_gates *g, const struct cv_gate_name *name,
     struct channel *ch;
     int err;
 
-    if (knock.len == 0 || knock.len > CV_GATE_KNOCK_MAX)
+    if (knock.len > CV_GATE_KNOCK_MAX)
         return CV_ERR_INVALID;
     if (by_tag(g, gate, tag))
         return CV_ERR_EXISTS;
@@ -629,7 +647,8 @@ int cv_gates_ring(struct cv_gates *g, const struct cv_gate_name *name,
         return CV_ERR_LIMIT;
     ch->claimed = true;
     ch->knock_len = knock.len;
-    memcpy(ch->knock, knock.data, knock.len);
+    if (knock.len > 0)
+        memcpy(ch->knock, knock.data, knock.len);
     *path = path_of(ch);
     wake(g);
     return CV_OK;
@@ -639,14 +658,24 @@ int cv_gates_claim(struct cv_gates *g, const uint8_t tag[CV_GATE_TAG],
                    struct cv_path_addr *path)
 {
     struct channel *ch = by_tag(g, NULL, tag);
-    struct waiting *waiting;
-    unsigned n;
 
     if (!ch || ch->claimed)
         return CV_ERR_NOTFOUND;
     ch->claimed = true;
     *path = path_of(ch);
-    /* Held until now; the calls may close the channel. */
+    wake(g);
+    return CV_OK;
+}
+
+void cv_gates_deliver(struct cv_gates *g, const struct cv_path_addr *path)
+{
+    struct channel *ch = by_path(g, path);
+    struct waiting *waiting;
+    unsigned n;
+
+    if (!ch || ch->state == CHANNEL_WANTED)
+        return;
+    /* The calls may close the channel. */
     waiting = ch->waiting;
     n = ch->n_waiting;
     ch->waiting = NULL;
@@ -654,7 +683,6 @@ int cv_gates_claim(struct cv_gates *g, const uint8_t tag[CV_GATE_TAG],
     for (unsigned i = 0; i < n; i++)
         g->events->packet(g->user, path, waiting[i].data, waiting[i].len);
     free(waiting);
-    return CV_OK;
 }
 
 void cv_gates_close(struct cv_gates *g, const struct cv_path_addr *path)

@@ -13,6 +13,11 @@
 
 struct cv_gates;
 
+/* Of struct cv_gate_ref: how the gate can be spoken to. */
+#define CV_GATE_BY_TLS 0x01
+#define CV_GATE_BY_UDP 0x02
+#define CV_GATE_BY_WS  0x04
+
 #define CV_GATES_MAX      8  /* our own, and those that peers named */
 #define CV_GATES_ROOMS    96 /* sessions times epochs */
 #define CV_GATES_CHANNELS 64
@@ -38,6 +43,8 @@ struct cv_gates_events {
      * held until cv_gates_claim(). */
     void (*rung)(void *user, const uint8_t room[CV_GATE_ROOM],
                  const uint8_t tag[CV_GATE_TAG], struct cv_bytes knock);
+    /* Somebody opened a channel with this tag; it may be claimed. */
+    void (*opened)(void *user, const uint8_t tag[CV_GATE_TAG]);
     /* A packet of a claimed channel. */
     void (*packet)(void *user, const struct cv_path_addr *via,
                    const uint8_t *data, size_t len);
@@ -73,18 +80,21 @@ void cv_gates_set_rooms(struct cv_gates *g,
                         const uint8_t (*keys)[CV_GATE_ROOM_KEY], unsigned n);
 
 /* Ring at a peer's gate, one of ours or not, and open a channel.  The path is
- * usable at once.  CV_ERR_LIMIT, CV_ERR_NOMEM, CV_ERR_EXISTS (this tag). */
+ * usable at once.  Without a knock (empty) only the channel is opened, for an
+ * attempt that the peer knows already.  CV_ERR_LIMIT, CV_ERR_NOMEM,
+ * CV_ERR_EXISTS (this tag). */
 CV_MUST_USE int cv_gates_ring(struct cv_gates *g,
                               const struct cv_gate_name *gate,
                               const struct cv_key *peer,
                               const uint8_t room_key[CV_GATE_ROOM_KEY],
                               const uint8_t tag[CV_GATE_TAG],
                               struct cv_bytes knock, struct cv_path_addr *path);
-/* The channel of somebody who rang: we want it.  CV_ERR_NOTFOUND.  What was
- * held comes by `packet`, before this returns. */
+/* The channel of somebody who rang: we want it.  CV_ERR_NOTFOUND. */
 CV_MUST_USE int cv_gates_claim(struct cv_gates *g,
                                const uint8_t tag[CV_GATE_TAG],
                                struct cv_path_addr *path);
+/* Now for what was held until it was claimed: it comes by `packet`. */
+void cv_gates_deliver(struct cv_gates *g, const struct cv_path_addr *path);
 /* No event follows. */
 void cv_gates_close(struct cv_gates *g, const struct cv_path_addr *path);
 

@@ -118,6 +118,7 @@ static void recheck(struct cv_net *net, cv_time now)
 
 static void start_anew(struct cv_net *net, cv_time now)
 {
+    cv_gates_recheck(net->gates);
     cv_gather_network_changed(&net->gather, &net->local, now);
     if (net->portmapper)
         cv_portmapper_network(net->portmapper, &net->local);
@@ -261,6 +262,9 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
     cv_gather_init(&net->gather, net->rng, net->log, &net->local,
                    net->n_servers, on_gather_send, on_candidates, net, now);
     cv_gather_sockets(&net->gather, on_gather_open, on_gather_close);
+    err = cv_net_gates_open(net, config);
+    if (err != CV_OK)
+        goto fail;
     net->resolve_at = now;
     cv_timer_set(net->timer, now);
     if (config->port_mapping &&
@@ -285,6 +289,7 @@ static void destroy(struct cv_net *net)
         net->links = l->next;
         cv_net_link_free(l);
     }
+    cv_gates_free(net->gates);
     for (unsigned i = 0; i < net->n_servers; i++)
         cv_resolve_cancel(net->server[i].resolve);
     cv_portmapper_free(net->portmapper);
@@ -321,6 +326,7 @@ void cv_net_free(struct cv_net *net)
 void cv_net_candidates(const struct cv_net *net, struct cv_candidates *out)
 {
     *out = *cv_gather_own(&net->gather);
+    cv_net_gate_refs(net, &out->gates);
 }
 
 bool cv_net_settled(const struct cv_net *net)
@@ -348,4 +354,10 @@ void cv_net_describe(const struct cv_net *net, char *out, size_t len)
     memcpy(out + n, "; ", 3);
     cv_portmap_describe(cv_portmapper_state(net->portmapper), out + n + 2,
                         len - n - 2);
+}
+
+unsigned cv_net_gates(const struct cv_net *net, struct cv_gates_info *out,
+                      unsigned max)
+{
+    return cv_gates_list(net->gates, out, max);
 }

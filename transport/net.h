@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "transport/conn.h"
+#include "transport/gates.h"
 #include "transport/mark.h"
 
 struct cv_net;
@@ -26,6 +27,11 @@ enum cv_net_birthday {
     CV_NET_BIRTHDAY_OFF,
 };
 
+struct cv_net_gate {
+    struct cv_gate_name name;
+    const char *token; /* NULL: none; copied */
+};
+
 struct cv_net_config {
     struct cv_loop *loop;          /* kept */
     struct cv_log *log;            /* kept, may be NULL */
@@ -37,6 +43,9 @@ struct cv_net_config {
     const char *const *stun;       /* "HOST:PORT"[n_stun], copied */
     unsigned n_stun;
     enum cv_net_birthday birthday;
+    const struct cv_net_gate *gates; /* [n_gates], copied */
+    unsigned n_gates;
+    const struct cv_cert *cert; /* kept; for gates that list identities */
 };
 
 enum cv_attempt_state {
@@ -55,6 +64,10 @@ struct cv_net_events {
     /* A milestone of an attempt, told from where it happens; may be NULL. */
     void (*mark)(void *user, const uint8_t attempt[8],
                  const struct cv_mark *mark);
+    /* Somebody rang at a gate in the room of this key, with cv_contact.ring of
+     * the other side.  May be NULL. */
+    void (*rung)(void *user, const uint8_t room_key[CV_ROOM_KEY],
+                 struct cv_bytes ring);
     /* Handshake confirmed with the pinned node key.  Set its events now. */
     void (*conn)(void *user, struct cv_conn *conn);
 };
@@ -71,6 +84,14 @@ void cv_net_candidates(const struct cv_net *net, struct cv_candidates *out);
 /* Has everybody who is asked for our addresses had his say? */
 bool cv_net_settled(const struct cv_net *net);
 uint16_t cv_net_port(const struct cv_net *net);
+
+/* The keys of the rooms in which this node can be rung at its gates. */
+#define CV_NET_ROOMS CV_GATES_ROOMS
+void cv_net_set_rooms(struct cv_net *net, const uint8_t (*keys)[CV_ROOM_KEY],
+                      unsigned n);
+/* The gates, for status; as cv_gates_list(). */
+unsigned cv_net_gates(const struct cv_net *net, struct cv_gates_info *out,
+                      unsigned max);
 
 /* Begin, or with a known attempt id add the contact's candidates to, an
  * attempt (also below a living connection).  CV_ERR_LIMIT: too many attempts,

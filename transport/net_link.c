@@ -9,10 +9,6 @@
 #define ATTEMPTS_A_MIN 6  /* by one node key */
 /* Two attempts that began this close together are one wish of both sides. */
 #define AT_ONCE (15 * CV_SECOND)
-/* The attempt that does not stand gives the other one this lead. */
-#define YIELD (1 * CV_SECOND)
-/* After a path is proved: for the client's first packet to come. */
-#define HANDSHAKE_TIME (20 * CV_SECOND)
 
 char *cv_net_link_name(const struct cv_net_link *l, char out[9])
 {
@@ -98,8 +94,7 @@ bool cv_net_are_rivals(const struct cv_net_link *a, const struct cv_net_link *b)
            apart < AT_ONCE && apart > -AT_ONCE;
 }
 
-/* The connection that there is with this end, with a path or without. */
-static struct cv_net_link *connected(const struct cv_net *net,
+struct cv_net_link *cv_net_connected(const struct cv_net *net,
                                      const struct cv_contact *contact)
 {
     for (struct cv_net_link *l = net->links; l; l = l->next)
@@ -114,24 +109,26 @@ static struct cv_net_link *connected(const struct cv_net *net,
 static void on_reached(void *user)
 {
     struct cv_net_link *l = user;
-    struct cv_net_link *old = connected(l->net, &l->contact);
+    struct cv_net_link *old = cv_net_connected(l->net, &l->contact);
     cv_time now = cv_loop_now(l->net->loop);
 
     cv_net_mark(l, CV_MARK_PATH, NULL, cv_pathset_best(&l->attempt->paths));
+    if (l->conn)
+        return; /* over a gate, until now */
     l->connect_at = now;
-    l->handshake_by = now + HANDSHAKE_TIME;
+    l->handshake_by = now + CV_NET_HANDSHAKE;
     if (old && old != l) /* it was given the same addresses */
-        l->connect_at = now + YIELD;
+        l->connect_at = now + CV_NET_YIELD;
     for (struct cv_net_link *o = l->net->links; o; o = o->next)
         if (cv_net_are_rivals(l, o) && cv_net_stands(o, l))
-            l->connect_at = now + YIELD;
+            l->connect_at = now + CV_NET_YIELD;
 }
 
 /* A path was found for `l`, but the connection that it was to replace lives
  * again: both ends leave it at that. */
 static bool is_needless(const struct cv_net_link *l)
 {
-    const struct cv_net_link *old = connected(l->net, &l->contact);
+    const struct cv_net_link *old = cv_net_connected(l->net, &l->contact);
     const struct cv_path *path;
 
     if (!old || old == l || l->conn)
@@ -241,6 +238,7 @@ void cv_net_drop(struct cv_net_link *l)
 
 void cv_net_link_free(struct cv_net_link *l)
 {
+    cv_net_gate_end(l);
     cv_quic_free(l->conn);
     if (l->attempt)
         cv_attempt_fini(l->attempt);
@@ -264,11 +262,13 @@ void cv_net_link_step(struct cv_net_link *l, cv_time now)
         if (l->gone || l->net->freed)
             return;
     }
-    if (l->reached && is_needless(l)) {
+    if ((l->reached || l->relayed) && is_needless(l)) {
         cv_net_drop(l);
         return;
     }
-    if (l->contact.knocked && !l->conn && l->reached && l->connect_at <= now)
+    cv_net_gate_step(l, now);
+    if (l->contact.knocked && !l->conn && (l->reached || l->relayed) &&
+        l->connect_at <= now)
         cv_net_start_handshake(l, now);
     if (l->handshake_by <= now) {
         l->handshake_by = CV_NEVER;
@@ -289,7 +289,8 @@ cv_time cv_net_link_deadline(const struct cv_net_link *l)
         (l->attempt->phase == CV_ATTEMPT_REACHED && !l->reached))
         return 0;
     at = cv_time_min(at, l->handshake_by);
-    if (l->contact.knocked && !l->conn && l->reached)
+    at = cv_time_min(at, l->reopen_at);
+    if (l->contact.knocked && !l->conn && (l->reached || l->relayed))
         at = cv_time_min(at, l->connect_at);
     if (l->conn)
         at = cv_time_min(at, cv_quic_deadline(l->conn));
@@ -377,11 +378,12 @@ int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
     unsigned unfinished = 0;
     char name[9];
 
-    old = connected(net, contact);
+    old = cv_net_connected(net, contact);
     if (l) {
         if (!cv_key_equal(&l->contact.node, &contact->node))
             return CV_ERR_INVALID;
         cv_attempt_candidates(l->attempt, &contact->peer, now);
+        cv_net_gate_news(l, contact);
         if (old && old != l)
             cv_attempt_candidates(old->attempt, &contact->peer, now);
         cv_timer_set(net->timer, now);
@@ -410,7 +412,7 @@ int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
     l->net = net;
     l->contact = *contact;
     l->begun = now;
-    l->connect_at = l->handshake_by = CV_NEVER;
+    l->connect_at = l->handshake_by = l->reopen_at = CV_NEVER;
     cv_debug(net->log, "net: attempt, peer=%s role=%s candidates=%u",
              cv_net_link_name(l, name), contact->knocked ? "joiner" : "sharer",
              contact->peer.n);
@@ -420,6 +422,7 @@ int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
     l->next = net->links;
     net->links = l;
     net->n_links++;
+    cv_net_gate_begin(l);
     cv_timer_set(net->timer, now);
     return CV_OK;
 }

@@ -120,6 +120,7 @@ static void stun_packet(struct cv_net *net, const struct cv_path_addr *from,
     if (m.type == CV_STUN_REQUEST) {
         cv_writer_init(&w, out, sizeof out);
         if (net->answer_stun && m.mac.len == 0 &&
+            from->carrier == CV_CARRIER_UDP &&
             cv_stun_limit_allow(&net->limit, &from->remote, now) &&
             cv_stun_answer(&m, &from->remote, NULL, NULL, len, &w) == CV_OK)
             (void)cv_net_send(net, from, 0, out, w.len, w.len);
@@ -152,8 +153,12 @@ void cv_net_input(struct cv_net *net, const struct cv_path_addr *via,
         stun_packet(net, via, data, len, now);
     else if (len > 0 && data[0] >= 64)
         quic_packet(net, via, data, len, now);
+    else if (len > 0 && data[0] >= CV_GATE_UDP_BIND &&
+             data[0] <= CV_GATE_UDP_ANSWER && via->carrier == CV_CARRIER_UDP &&
+             via->socket == 0)
+        cv_gates_udp_input(net->gates, &via->remote, data, len);
     else
-        net->junk++; /* 16..19 will be gate channels */
+        net->junk++;
     net->depth--;
 }
 
@@ -173,7 +178,7 @@ int cv_net_send(struct cv_net *net, const struct cv_path_addr *to, unsigned ttl,
     case CV_CARRIER_GATE_UDP:
     case CV_CARRIER_GATE_TLS:
     case CV_CARRIER_GATE_WS:
-        break;
+        return cv_gates_send(net->gates, to, data, len, segment);
     }
     return CV_ERR_UNSUPPORTED;
 }

@@ -4,10 +4,12 @@
  *   net_link.c    attempts: begun, limited, stepped, told and freed
  *   net_conn.c    the QUIC connection that comes of an attempt
  *   net_packet.c  what comes, over whatever carrier, and whose it is
- *   net_tcp.c     the TCP carrier, and how our TCP port is mapped */
+ *   net_tcp.c     the TCP carrier, and how our TCP port is mapped
+ *   net_gate.c    gates: rings, and channels as paths of links */
 #ifndef CV_TRANSPORT_NET_STRUCT_H
 #define CV_TRANSPORT_NET_STRUCT_H
 #include "transport/attempt.h"
+#include "transport/gates.h"
 #include "transport/gather.h"
 #include "transport/net.h"
 #include "transport/netif.h"
@@ -22,6 +24,11 @@
 
 #define CV_NET_BURST_PAUSE (60 * CV_SECOND) /* between birthdays */
 #define CV_NET_KNOCKERS    64 /* node keys whose attempts are counted */
+#define CV_NET_CHANNELS    2  /* of gates, of one link */
+/* The attempt that does not stand gives the other one this lead. */
+#define CV_NET_YIELD (1 * CV_SECOND)
+/* After a path is proved: for the client's first packet to come. */
+#define CV_NET_HANDSHAKE (20 * CV_SECOND)
 /* Close codes. */
 #define CV_NET_LEAVING  0
 #define CV_NET_REPLACED 1 /* a newer connection stands */
@@ -39,6 +46,9 @@ struct cv_net_link {
     cv_time connect_at;   /* when the client starts the handshake */
     cv_time handshake_by; /* without a handshake by then it failed */
     bool reached;         /* the owner was told */
+    bool relayed;         /* a gate carries it, or did */
+    struct cv_path_addr channel[CV_NET_CHANNELS]; /* channel 0: none */
+    cv_time reopen_at; /* another channel, CV_NEVER */
     bool confirmed;
     bool handed;  /* the owner has the connection */
     bool silent;  /* no path of it works just now */
@@ -75,7 +85,10 @@ struct cv_net {
     struct cv_sockets sockets; /* and further ones, for a while */
     enum cv_net_birthday birthday;
     cv_time burst_after; /* the next birthday */
-    struct cv_tcp *tcp;  /* NULL: no port could be opened */
+    struct cv_gates *gates;
+    uint8_t rooms[CV_NET_ROOMS][CV_ROOM_KEY];
+    unsigned n_rooms;
+    struct cv_tcp *tcp; /* NULL: no port could be opened */
     struct cv_tcpmap tcpmap;
     struct cv_timer *timer;
     struct cv_netif_watch *watch;
@@ -112,6 +125,9 @@ struct cv_net_link *cv_net_find_link(const struct cv_net *net,
                                      const uint8_t attempt[8]);
 /* It ends, and its owner will be told `reason`. */
 void cv_net_fail(struct cv_net_link *l, const char *reason);
+/* The connection that there is with this end, with a path or without. */
+struct cv_net_link *cv_net_connected(const struct cv_net *net,
+                                     const struct cv_contact *contact);
 /* The same node in the same realm. */
 bool cv_net_same_end(const struct cv_net_link *a, const struct cv_net_link *b);
 /* A rival: the same node, knocked at by the other side, about now. */
@@ -162,6 +178,19 @@ extern const struct cv_sockets_events cv_net_sockets_events;
 /* Listen for TCP, and ask how the port is mapped.  Without TCP all else works
  * as before. */
 void cv_net_tcp_open(struct cv_net *net);
+
+/* --- net_gate.c --- */
+
+CV_MUST_USE int cv_net_gates_open(struct cv_net *net,
+                                  const struct cv_net_config *config);
+void cv_net_gate_refs(const struct cv_net *net, struct cv_gate_refs *out);
+/* Ring at the peer's gates, or claim the channel of its ring. */
+void cv_net_gate_begin(struct cv_net_link *l);
+/* The peer names gates, maybe others than before. */
+void cv_net_gate_news(struct cv_net_link *l, const struct cv_contact *contact);
+void cv_net_gate_end(struct cv_net_link *l);
+/* Open another channel when that is due (reopen_at). */
+void cv_net_gate_step(struct cv_net_link *l, cv_time now);
 
 /* `user` is the struct cv_net_link. */
 extern const struct cv_tcpplan_ops cv_net_tcpplan_ops;

@@ -73,6 +73,14 @@ struct cv_path {
     cv_time since;        /* when the state was entered */
 };
 
+/* Is it a channel of a gate? */
+static inline bool cv_path_is_relay(const struct cv_path_addr *a)
+{
+    return a->carrier == CV_CARRIER_GATE_UDP ||
+           a->carrier == CV_CARRIER_GATE_TLS ||
+           a->carrier == CV_CARRIER_GATE_WS;
+}
+
 static inline bool cv_path_addr_same(const struct cv_path_addr *a,
                                      const struct cv_path_addr *b)
 {

@@ -185,7 +185,9 @@ static void choose(struct cv_pathset *ps, cv_time now)
             margin = 5 * CV_MILLISECOND;
         if (old->state == CV_PATH_SUSPECT || !is_better(best, old, margin)) {
             best = old;
-        } else if (now - ps->switched < CV_PATH_SWITCH_PAUSE) {
+        } else if (now - ps->switched < CV_PATH_SWITCH_PAUSE &&
+                   cv_path_is_relay(&old->addr) ==
+                       cv_path_is_relay(&best->addr)) {
             ps->choose_at = ps->switched + CV_PATH_SWITCH_PAUSE;
             best = old;
         }
@@ -231,6 +233,24 @@ static struct cv_path *take_slot(struct cv_pathset *ps)
     return victim;
 }
 
+static enum cv_path_kind kind_of(const struct cv_pathset *ps,
+                                 const struct cv_path_addr *addr)
+{
+    switch ((enum cv_carrier)addr->carrier) {
+    case CV_CARRIER_UDP:
+        break;
+    case CV_CARRIER_TCP:
+        return CV_PATH_TCP;
+    case CV_CARRIER_GATE_UDP:
+        return CV_PATH_GATE_UDP;
+    case CV_CARRIER_GATE_TLS:
+        return CV_PATH_GATE_TLS;
+    case CV_CARRIER_GATE_WS:
+        return CV_PATH_GATE_WS;
+    }
+    return cv_local_path_kind(ps->local, &addr->remote);
+}
+
 static struct cv_path *add(struct cv_pathset *ps,
                            const struct cv_path_addr *addr, cv_time now)
 {
@@ -243,9 +263,7 @@ static struct cv_path *add(struct cv_pathset *ps,
     p->state = CV_PATH_NEW;
     p->id = ps->next_id++;
     p->addr = *addr;
-    p->kind = addr->carrier == CV_CARRIER_TCP
-                  ? CV_PATH_TCP
-                  : cv_local_path_kind(ps->local, &addr->remote);
+    p->kind = kind_of(ps, addr);
     p->check_at = CV_NEVER;
     p->since = now;
     return p;
@@ -417,6 +435,24 @@ static void measure(struct cv_path *p, cv_time rtt)
     }
     p->rttvar = (3 * p->rttvar + llabs(p->srtt - rtt)) / 4;
     p->srtt = (7 * p->srtt + rtt) / 8;
+}
+
+void cv_pathset_trust(struct cv_pathset *ps, const struct cv_path_addr *addr,
+                      cv_time rtt, cv_time now)
+{
+    struct cv_path *p = cv_pathset_candidate(ps, addr, now);
+
+    if (!p || is_alive(p))
+        return;
+    p->srtt = 0;
+    measure(p, rtt);
+    p->proved = true;
+    p->proved_at = p->heard = now;
+    p->unanswered = 0;
+    set_state(ps, p, CV_PATH_VALID, now);
+    p->check_at = CV_NEVER;
+    choose(ps, now);
+    cv_pathset_step(ps, now);
 }
 
 void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,

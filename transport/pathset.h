@@ -41,6 +41,7 @@
 #define CV_PATH_SUSPECT_MAX  (1 * CV_SECOND)
 #define CV_PATH_SUSPECT_LOST 3
 #define CV_PATH_SUSPECT_TIME (3 * CV_SECOND)
+/* Between two moves; none from a gate to a direct path. */
 #define CV_PATH_SWITCH_PAUSE (1 * CV_SECOND)
 /* An address is worth this many bytes for each that came from it, until it
  * answered a check (RFC 9000, 8). */
@@ -113,6 +114,10 @@ void cv_pathset_link_down(struct cv_pathset *ps,
 /* The attempt is over, and what it found is not the best kind: its other
  * candidates are asked now and then, as paths that have died. */
 void cv_pathset_upgrade(struct cv_pathset *ps, cv_time now);
+/* A channel of a gate, whose other end the gate has authenticated: as good as
+ * proved, `rtt` is a first guess. */
+void cv_pathset_trust(struct cv_pathset *ps, const struct cv_path_addr *addr,
+                      cv_time rtt, cv_time now);
 /* A candidate that the peer does not name any more.  False: it works, or did
  * until just now, and stays. */
 bool cv_pathset_forget(struct cv_pathset *ps, struct cv_path *path);

@@ -67,10 +67,14 @@ struct covim_config {
     bool no_bootstrap;       /* none at all: others bootstrap from us, or LAN */
     const char *const *stun; /* "HOST:PORT"[n] */
     unsigned n_stun;
-    bool lan;          /* find peers on the LAN by multicast */
-    bool port_mapping; /* ask the gateway for a port: PCP, NAT-PMP, UPnP */
-    uint16_t port;     /* of UDP; 0: any */
-    uint16_t dht_port; /* 0: any */
+    const char *const *gates; /* "covimgate1…@HOST:PORT"[n]: relays to be
+                                 reached through where nothing else works */
+    unsigned n_gates;
+    const char *gate_token; /* for gates that want one; NULL: none */
+    bool lan;               /* find peers on the LAN by multicast */
+    bool port_mapping;      /* ask the gateway for a port: PCP, NAT-PMP, UPnP */
+    uint16_t port;          /* of UDP; 0: any */
+    uint16_t dht_port;      /* 0: any */
     /* Lines of the log up to `log_level` (0 errors … 4 packets); may be NULL.
      * Any thread. */
     void (*log)(void *user, int level, const char *line);

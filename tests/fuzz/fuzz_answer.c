@@ -16,8 +16,7 @@ static void take(const struct cv_reply *reply, const uint8_t *data, size_t len)
     if (cv_answer_open(&a, &raw, reply, CV_BYTES(data, len)) != CV_OK)
         return;
     if (a.verdict >= CV_ANSWER_VERDICTS || a.candidates.n > CV_CANDIDATES_MAX ||
-        a.gates.n > CV_RECORD_GATES_MAX ||
-        raw.signed_len + CV_SIG_LEN > raw.len)
+        a.gates.n > CV_GATE_REFS_MAX || raw.signed_len + CV_SIG_LEN > raw.len)
         __builtin_trap();
     if (cv_answer_verify(&a, &raw, eph, box, &node) == CV_OK)
         __builtin_trap();

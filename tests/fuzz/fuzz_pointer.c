@@ -14,7 +14,7 @@ static void take(const struct cv_place *place, const uint8_t *data, size_t len)
     const int err = cv_book_take(&book, place, CV_BYTES(data, len), 0, NOW, &e);
 
     if (err == CV_OK && (e->p.candidates.n > CV_CANDIDATES_MAX ||
-                         e->p.gates.n > CV_RECORD_GATES_MAX))
+                         e->p.gates.n > CV_GATE_REFS_MAX))
         __builtin_trap();
 }
 

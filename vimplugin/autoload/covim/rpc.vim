@@ -75,7 +75,7 @@ endfunction
 function! s:hello_params() abort
     let l:params = {'client': covim#backend('version'), 'protocol': 1,
                 \ 'name': covim#name()}
-    for l:key in ['bootstrap', 'stun']
+    for l:key in ['bootstrap', 'stun', 'gate']
         if exists('g:covim_' . l:key)
             let l:params[l:key] = s:list(g:['covim_' . l:key])
         endif

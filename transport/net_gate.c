@@ -1,0 +1,309 @@
+/* Each link rings at the gates that its peer names, as soon as it is begun;
+ * the one that was knocked at claims the channel of the same attempt.  When a
+ * channel is lost, who knocked opens another one, at the next gate. */
+#include "transport/net_struct.h"
+#include <stdio.h>
+#include <string.h>
+
+#define RINGS      2 /* gates of the peer that are tried at once */
+#define OPEN_AGAIN (500 * CV_MILLISECOND)
+
+/* ---- names -------------------------------------------------------------- */
+
+static bool name_of(struct cv_gate_name *out, const struct cv_gate_ref *ref)
+{
+    struct cv_addr at = ref->addr;
+    char text[CV_ADDR_TEXT];
+
+    memset(out, 0, sizeof *out);
+    out->key = ref->key;
+    out->port = ref->tcp;
+    at.port = 1;
+    cv_addr_format(&at, text);
+    /* "1.2.3.4:1" or "[::1]:1" */
+    *strrchr(text, ':') = '\0';
+    if (text[0] == '[')
+        snprintf(out->host, sizeof out->host, "%.*s", (int)strlen(text) - 2,
+                 text + 1);
+    else
+        snprintf(out->host, sizeof out->host, "%s", text);
+    return ref->tcp != 0;
+}
+
+static bool is_ours(const struct cv_net *net, const struct cv_key *key)
+{
+    struct cv_gates_info info[CV_GATES_MAX];
+    unsigned n = cv_gates_list(net->gates, info, CV_GATES_MAX);
+
+    for (unsigned i = 0; i < n && i < CV_GATES_MAX; i++)
+        if (info[i].own && cv_key_equal(&info[i].name.key, key))
+            return true;
+    return false;
+}
+
+/* Whoever may write a record must not make us dial into our own network. */
+static bool may_dial(const struct cv_net *net, const struct cv_gate_ref *ref)
+{
+    return cv_addr_kind(&ref->addr) == CV_ADDR_GLOBAL ||
+           is_ours(net, &ref->key);
+}
+
+/* ---- channels of links -------------------------------------------------- */
+
+static bool add_channel(struct cv_net_link *l, const struct cv_path_addr *path)
+{
+    cv_time now = cv_loop_now(l->net->loop);
+    cv_time rtt = 2 * cv_gates_rtt(l->net->gates, path);
+
+    for (unsigned i = 0; i < CV_NET_CHANNELS; i++) {
+        if (l->channel[i].channel != 0)
+            continue;
+        l->channel[i] = *path;
+        if (!l->relayed) {
+            struct cv_net_link *old = cv_net_connected(l->net, &l->contact);
+
+            l->relayed = true;
+            l->connect_at = old && old != l ? now + CV_NET_YIELD : now;
+            l->handshake_by = now + CV_NET_HANDSHAKE;
+        }
+        cv_attempt_relay_up(l->attempt, path,
+                            rtt > 0 ? rtt : 100 * CV_MILLISECOND, now);
+        return true;
+    }
+    return false;
+}
+
+static void ring_at(struct cv_net_link *l, const struct cv_gate_ref *ref,
+                    struct cv_bytes ring)
+{
+    struct cv_gate_name name;
+    struct cv_path_addr path;
+    int err;
+
+    if (!may_dial(l->net, ref) || !name_of(&name, ref))
+        return;
+    err = cv_gates_ring(l->net->gates, &name, &l->contact.node,
+                        l->contact.room_key, l->contact.attempt, ring, &path);
+    if (err == CV_OK && !add_channel(l, &path))
+        cv_gates_close(l->net->gates, &path);
+}
+
+/* At the peer's gates: first those that we are linked to already. */
+static void ring_all(struct cv_net_link *l, struct cv_bytes ring)
+{
+    const struct cv_gate_refs *refs = &l->contact.peer.gates;
+    unsigned n = 0;
+
+    for (unsigned ours = 2; ours-- > 0;)
+        for (unsigned i = 0; i < refs->n && i < CV_GATE_REFS_MAX; i++)
+            if (is_ours(l->net, &refs->g[i].key) == (ours == 1) && n++ < RINGS)
+                ring_at(l, &refs->g[i], ring);
+}
+
+void cv_net_gate_begin(struct cv_net_link *l)
+{
+    struct cv_path_addr path;
+
+    if (!l->net->gates)
+        return;
+    if (l->contact.knocked && l->contact.ring_len > 0)
+        ring_all(l, CV_BYTES(l->contact.ring, l->contact.ring_len));
+    else if (!l->contact.knocked &&
+             cv_gates_claim(l->net->gates, l->contact.attempt, &path) ==
+                 CV_OK &&
+             add_channel(l, &path))
+        cv_gates_deliver(l->net->gates, &path);
+}
+
+static bool has_channel(const struct cv_net_link *l)
+{
+    for (unsigned i = 0; i < CV_NET_CHANNELS; i++)
+        if (l->channel[i].channel != 0)
+            return true;
+    return false;
+}
+
+void cv_net_gate_news(struct cv_net_link *l, const struct cv_contact *contact)
+{
+    if (contact->peer.gates.n == 0)
+        return;
+    l->contact.peer.gates = contact->peer.gates;
+    if (contact->ring_len > 0) {
+        l->contact.ring_len = contact->ring_len;
+        memcpy(l->contact.ring, contact->ring, contact->ring_len);
+        memcpy(l->contact.room_key, contact->room_key, CV_ROOM_KEY);
+    }
+    if (!has_channel(l))
+        cv_net_gate_begin(l);
+}
+
+void cv_net_gate_end(struct cv_net_link *l)
+{
+    for (unsigned i = 0; i < CV_NET_CHANNELS; i++)
+        if (l->channel[i].channel != 0 && l->net->gates)
+            cv_gates_close(l->net->gates, &l->channel[i]);
+}
+
+void cv_net_gate_step(struct cv_net_link *l, cv_time now)
+{
+    if (now < l->reopen_at)
+        return;
+    l->reopen_at = CV_NEVER;
+    /* The knock is used up; the tag says which attempt it is. */
+    if (!has_channel(l))
+        ring_all(l, (struct cv_bytes){0});
+    if (!has_channel(l))
+        l->reopen_at = now + OPEN_AGAIN;
+}
+
+/* ---- events of the gates ------------------------------------------------ */
+
+static void on_rung(void *user, const uint8_t room[CV_GATE_ROOM],
+                    const uint8_t tag[CV_GATE_TAG], struct cv_bytes knock)
+{
+    struct cv_net *net = user;
+
+    (void)tag;
+    for (unsigned i = 0; i < net->n_rooms; i++) {
+        uint8_t name[CV_GATE_ROOM];
+
+        cv_gate_room(name, &net->node->pub, net->rooms[i]);
+        if (memcmp(name, room, sizeof name) == 0 && net->events->rung) {
+            net->events->rung(net->user, net->rooms[i], knock);
+            return;
+        }
+    }
+}
+
+static void on_opened(void *user, const uint8_t tag[CV_GATE_TAG])
+{
+    struct cv_net *net = user;
+    struct cv_net_link *l = cv_net_find_link(net, tag);
+
+    if (l && !l->contact.knocked)
+        cv_net_gate_begin(l);
+}
+
+static void on_packet(void *user, const struct cv_path_addr *via,
+                      const uint8_t *data, size_t len)
+{
+    cv_net_input(user, via, data, len);
+}
+
+static void on_gone(void *user, const uint8_t tag[CV_GATE_TAG],
+                    const struct cv_path_addr *path, const char *why)
+{
+    struct cv_net *net = user;
+    struct cv_net_link *l = cv_net_find_link(net, tag);
+    cv_time now = cv_loop_now(net->loop);
+
+    if (!l)
+        return;
+    cv_debug(net->log, "net: channel gone: %s", why);
+    for (unsigned i = 0; i < CV_NET_CHANNELS; i++)
+        if (l->channel[i].channel == path->channel)
+            l->channel[i] = (struct cv_path_addr){0};
+    cv_attempt_relay_down(l->attempt, path, now);
+    if (l->contact.knocked && l->conn && !has_channel(l))
+        l->reopen_at = now + OPEN_AGAIN;
+    cv_timer_set(net->timer, now);
+}
+
+static void on_batch(void *user)
+{
+    cv_net_service(user);
+}
+
+static void on_writable(void *user)
+{
+    struct cv_net *net = user;
+
+    for (struct cv_net_link *l = net->links; l; l = l->next) {
+        const struct cv_path *best = cv_pathset_best(&l->attempt->paths);
+
+        if (l->blocked && best && cv_path_is_relay(&best->addr))
+            cv_net_unblock(l);
+    }
+    cv_timer_set(net->timer, 0);
+}
+
+static void on_changed(void *user)
+{
+    struct cv_net *net = user;
+    struct cv_candidates own;
+
+    cv_net_candidates(net, &own);
+    net->events->candidates(net->user, &own);
+}
+
+static int on_udp(void *user, const struct cv_addr *to, const uint8_t *data,
+                  size_t len, size_t segment)
+{
+    struct cv_net *net = user;
+
+    return cv_udp_send(net->udp, to, NULL, 0, data, len, segment);
+}
+
+static const struct cv_gates_events gates_events = {
+    .rung = on_rung,
+    .opened = on_opened,
+    .packet = on_packet,
+    .gone = on_gone,
+    .batch = on_batch,
+    .writable = on_writable,
+    .changed = on_changed,
+    .udp = on_udp,
+};
+
+/* ---- life --------------------------------------------------------------- */
+
+int cv_net_gates_open(struct cv_net *net, const struct cv_net_config *config)
+{
+    struct cv_gates_config gates = {.loop = net->loop,
+                                    .log = net->log,
+                                    .rng = net->rng,
+                                    .node = net->node,
+                                    .cert = config->cert};
+    int err = cv_gates_new(&net->gates, &gates, &gates_events, net);
+
+    for (unsigned i = 0; i < config->n_gates && err == CV_OK; i++) {
+        err = cv_gates_add(net->gates, &config->gates[i].name,
+                           config->gates[i].token);
+        if (err == CV_ERR_EXISTS)
+            err = CV_OK;
+    }
+    return err;
+}
+
+void cv_net_gate_refs(const struct cv_net *net, struct cv_gate_refs *out)
+{
+    struct cv_gates_info info[CV_GATES_MAX];
+    unsigned n = cv_gates_list(net->gates, info, CV_GATES_MAX);
+
+    out->n = 0;
+    for (unsigned i = 0; i < n && out->n < CV_GATE_REFS_MAX; i++) {
+        struct cv_gate_ref *ref = &out->g[out->n];
+
+        if (!info[i].own || info[i].state != CV_GATELINK_UP)
+            continue;
+        *ref = (struct cv_gate_ref){.key = info[i].name.key,
+                                    .addr = info[i].remote,
+                                    .udp = info[i].udp_port,
+                                    .tcp = info[i].remote.port};
+        ref->transports = CV_GATE_BY_TLS | (ref->udp ? CV_GATE_BY_UDP : 0);
+        ref->addr.port = 0;
+        out->n++;
+    }
+}
+
+void cv_net_set_rooms(struct cv_net *net, const uint8_t (*keys)[CV_ROOM_KEY],
+                      unsigned n)
+{
+    if (n > CV_NET_ROOMS)
+        n = CV_NET_ROOMS;
+    if (n == net->n_rooms && memcmp(keys, net->rooms, n * CV_ROOM_KEY) == 0)
+        return;
+    memcpy(net->rooms, keys, n * CV_ROOM_KEY);
+    net->n_rooms = n;
+    cv_gates_set_rooms(net->gates, keys, n);
+}
