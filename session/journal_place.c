@@ -221,11 +221,14 @@ int cv_journal_replace(const struct cv_journal_place *p, struct cv_bytes rows,
 {
     const int room = (int)(CV_JOURNAL_PATH - ENDINGS);
     char fresh[CV_JOURNAL_PATH], wal[CV_JOURNAL_PATH];
+    struct stat st;
 
     snprintf(fresh, sizeof(fresh), "%.*s.anew", room, p->db);
     unlink(fresh); /* of an attempt before this one */
     if (cv_store_create(fresh, rows, e) != CV_OK)
         return e->err;
+    if (lstat(p->wal, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
+        unlink(p->wal); /* there is nothing in it to be kept */
     /* The two can still be opened together under the new name.  The log after
      * the file: without it, it is seen to be of one that is gone. */
     name_aside(p->db, aside, wal);
