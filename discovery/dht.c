@@ -28,6 +28,7 @@
 
 #include "base/crypto.h"
 #include "discovery/neighbours.h"
+#include "discovery/quicksend.h"
 
 #include <opendht/opendht_c.h>
 
@@ -42,6 +43,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#define SEEN_MAX      16u  /* values of one place that are told apart */
 #define WANTS_MAX     256u /* operations of the caller at once */
 #define BOOTSTRAP_MAX 16u
 #define CALLS_MAX     4096u /* calls into the library that may still call back */
@@ -127,7 +129,11 @@ struct want {
     struct call *call; /* NULL between two attempts */
     cv_time since;
     cv_time call_since;
-    cv_time retry_at; /* GET, PUT without a call; CV_NEVER: not now */
+    cv_time retry_at;        /* GET, PUT without a call; CV_NEVER: not now */
+    uint64_t seen[SEEN_MAX]; /* of the last values, a part of their hashes */
+    unsigned n_seen;
+    unsigned values; /* handed on; of a GET at most so many, */
+    size_t bytes;    /* and so long together, whichever way they came */
     /* PUT */
     uint8_t *data;
     size_t len;
@@ -179,6 +185,7 @@ struct dht {
     unsigned n_wants;
     cv_dht_token last_token;
 
+    struct cv_quicksend *quick; /* NULL: without */
     unsigned n_boots;
     struct boot boots[BOOTSTRAP_MAX];
     char *folder; /* of the neighbours; NULL: none */
@@ -678,6 +685,7 @@ static cv_dht_token put(struct cv_dht *base, const struct cv_loc *loc,
     w->done = done;
     w->user = user;
     want_start(d, w);
+    cv_quicksend_put(d->quick, loc, value);
     schedule(d);
     return w->token;
 }
@@ -694,6 +702,7 @@ static cv_dht_token get(struct cv_dht *base, const struct cv_loc *loc,
     w->done = done;
     w->user = user;
     want_start(d, w);
+    cv_quicksend_get(d->quick, loc, w->token);
     schedule(d);
     return w->token;
 }
@@ -807,8 +816,10 @@ static void on_resolved(void *user, int err, const struct cv_addr *addrs,
     if (err != CV_OK)
         cv_debug(d->log, "dht: %s does not resolve, why=\"%s\"", b->host,
                  cv_strerror(err));
-    for (unsigned i = 0; i < n && i < ADDRS_MAX; i++)
+    for (unsigned i = 0; i < n && i < ADDRS_MAX; i++) {
         ping(d, (unsigned)(b - d->boots), &addrs[i]);
+        cv_quicksend_boot(d->quick, &addrs[i]);
+    }
 }
 
 /* Also while others answer: those may be an island, the LAN's. */
@@ -1027,6 +1038,29 @@ static void on_done_message(struct dht *d, const struct message *m)
         get_ended(d, w, m->ok);
 }
 
+/* Hand a value on, if it was not: the library finds it at several nodes, and
+ * the quick way finds it once more. */
+static void deliver(struct want *w, struct cv_bytes value)
+{
+    uint8_t hash[CV_HASH_LEN];
+    uint64_t part;
+
+    cv_sha256(hash, &value, 1);
+    memcpy(&part, hash, sizeof(part));
+    for (unsigned i = 0; i < w->n_seen && i < SEEN_MAX; i++)
+        if (w->seen[i] == part)
+            return;
+    if (w->kind == GET && (w->values >= CV_DHT_GET_VALUES ||
+                           w->bytes + value.len > CV_DHT_GET_BYTES))
+        return;
+    w->values++;
+    w->bytes += value.len;
+    w->seen[w->n_seen++ % SEEN_MAX] = part;
+    if (w->n_seen == 2 * SEEN_MAX)
+        w->n_seen = SEEN_MAX; /* the same place of the ring */
+    w->value(w->user, value);
+}
+
 static void on_message(struct dht *d, const struct message *m)
 {
     const struct cv_bytes value = CV_BYTES(m->data, m->len);
@@ -1037,7 +1071,7 @@ static void on_message(struct dht *d, const struct message *m)
         w = want_find(d, m->call->id);
         if (w != NULL && w->call == m->call && w->value != NULL &&
             !only_ours(d, &w->loc, value))
-            w->value(w->user, value);
+            deliver(w, value);
         return;
     case DONE:
         on_done_message(d, m);
@@ -1049,6 +1083,15 @@ static void on_message(struct dht *d, const struct message *m)
         swap_end(d);
         return;
     }
+}
+
+static void on_quick_value(void *user, uint64_t get_token,
+                           struct cv_bytes value)
+{
+    struct want *w = want_find(user, get_token);
+
+    if (w != NULL && w->value != NULL && value.len <= CV_DHT_VALUE_MAX)
+        deliver(w, value);
 }
 
 /* Tell the state, as the last thing: the callback may close us. */
@@ -1267,6 +1310,7 @@ static void dht_free(struct dht *d)
     if (d->persist_lock >= 0)
         close(d->persist_lock);
     cv_neighbours_close(d->neighbours);
+    cv_quicksend_free(d->quick);
     free(d->folder);
     free(d->persist);
     free(d);
@@ -1326,6 +1370,8 @@ int cv_dht_open(struct cv_dht **out, const struct cv_dht_config *config)
     d->started = d->answered = d->runner_since = now;
     d->probe_at = now + PROBE_SEARCH;
     cv_random(&cv_rng_system, d->probe_loc.b, CV_LOC_LEN);
+    if (cv_quicksend_new(&d->quick, d->loop, on_quick_value, d) != CV_OK)
+        cv_debug(d->log, "dht: no socket for quick puts");
     boots_again(d);
     cv_timer_set(d->timer, now);
     *out = &d->base;

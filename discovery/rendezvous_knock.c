@@ -174,6 +174,28 @@ static int knock_say(struct knocking *k)
     return CV_OK;
 }
 
+/* When the answer is asked for next; CV_NEVER: the listen has begun. */
+static cv_time poll_at(const struct knocking *k)
+{
+    static const cv_time at[] = {100 * CV_MILLISECOND, 150 * CV_MILLISECOND,
+                                 200 * CV_MILLISECOND, 300 * CV_MILLISECOND,
+                                 450 * CV_MILLISECOND, 700 * CV_MILLISECOND};
+
+    if (k->answered || k->by_hand || k->polls >= sizeof(at) / sizeof(at[0]))
+        return CV_NEVER;
+    return k->started + at[k->polls];
+}
+
+static void poll(struct knocking *k)
+{
+    struct cv_rendezvous *rv = k->rv;
+
+    while (rv->now >= poll_at(k))
+        k->polls++;
+    cv_rv_cancel(rv, &k->get);
+    k->get = cv_rv_get(rv, &k->reply.loc, on_answer_value, NULL, k);
+}
+
 static void knock_step(struct knocking *k)
 {
     /* From the start: 1, 10, 20, 60 s, then every minute. */
@@ -187,6 +209,8 @@ static void knock_step(struct knocking *k)
     }
     if (k->listen == 0)
         k->listen = cv_rv_listen(rv, &k->reply.loc, on_answer_value, k);
+    if (k->used && rv->now >= poll_at(k))
+        poll(k);
     if (!k->used || k->answered || rv->now < k->next)
         return;
     if (rv->now - k->started > KNOCK_REPEATED) {
@@ -268,7 +292,7 @@ static int knock_prepare(struct cv_rendezvous *rv, struct knocking **out,
     k->grants = grants != NULL ? *grants : (struct cv_grants){0};
     k->own = own != NULL ? *own : (struct cv_candidates){0};
     k->started = rv->now;
-    k->said = 0;
+    k->said = k->polls = 0;
     *out = k;
     return CV_OK;
 }
@@ -366,7 +390,8 @@ cv_time cv_rv_knocks_deadline(const struct cv_rendezvous *rv)
 
     for (unsigned i = 0; i < KNOCKS; i++) {
         if (rv->knocks[i].used)
-            d = cv_time_min(d, cv_time_min(rv->knocks[i].next, rv->now + TICK));
+            d = cv_time_min(cv_time_min(d, poll_at(&rv->knocks[i])),
+                            cv_time_min(rv->knocks[i].next, rv->now + TICK));
     }
     return d;
 }

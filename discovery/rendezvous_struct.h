@@ -125,7 +125,10 @@ struct knocking {
     uint32_t counter; /* of the last answer */
     struct cv_reply reply;
     cv_dht_token listen;
-    cv_dht_token get; /* with each repetition, for a listen can be lost */
+    /* With each repetition, for a listen can be lost; and a few times in the
+     * first second, for it takes that long to begin. */
+    cv_dht_token get;
+    unsigned polls;
     uint8_t bad[8][CV_DIGEST_LEN]; /* the last that were dropped */
     unsigned n_bad;
     cv_dht_token puts[CV_INBOX_SLOTS];
