@@ -227,6 +227,12 @@ static bool behind(const struct cv_doc *doc, uint32_t left, uint32_t item)
     return left == CV_NONE || (left != item && cv_tree_before(doc, left, item));
 }
 
+/* Is the last unit of `a` the origin of b? */
+static bool carries_on(const struct cv_item *a, const struct cv_item *b)
+{
+    return b->oclient == a->client && b->oclock == cv_item_end(a) - 1;
+}
+
 /* The conflict scan of YATA, with positions in the place of its two sets:
  * `scanned` is what lies behind the first left, `conflicting` what lies behind
  * the present one.  Inside a run each unit has the one before it as origin, so
@@ -236,6 +242,7 @@ static uint32_t resolve(struct cv_doc *doc, const struct cv_item *x,
 {
     const struct cv_client *clients = doc->clients;
     uint32_t first = t->left, left = t->left, holder, steps = 0;
+    uint32_t before = CV_NONE; /* o in the list, among the scanned */
     struct cv_place o;
 
     o.item = first == CV_NONE ? cv_tree_first(doc, t->list)
@@ -247,7 +254,11 @@ static uint32_t resolve(struct cv_doc *doc, const struct cv_item *x,
     while (o.item != CV_NONE && o.item != t->right) {
         const struct cv_item *y = &doc->items[o.item];
 
-        if (same_origin(x, y)) {
+        if (before != CV_NONE && carries_on(&doc->items[before], y)) {
+            /* Most items: the one before is the origin. */
+            if (left == before)
+                left = o.item;
+        } else if (same_origin(x, y)) {
             if (clients[y->client].id < clients[x->client].id) {
                 left = o.item;
                 if (steps > CV_SCAN_STEPS && same_right(x, y))
@@ -275,6 +286,7 @@ static uint32_t resolve(struct cv_doc *doc, const struct cv_item *x,
                 o.pos = cv_tree_pos(doc, near);
             }
         }
+        before = o.item;
         cv_place_next(doc, &o);
     }
     if (steps >= CV_SCAN_STEPS)

@@ -450,12 +450,12 @@ static void bench_concurrent(struct trace *t, unsigned runs)
 
 /* ---- how it grows ---- */
 
-static char *long_text(size_t len)
+static char *long_text(size_t len, size_t line)
 {
     char *text = checked(malloc(len + 1));
 
     for (size_t i = 0; i < len; i++)
-        text[i] = (char)(i % 60 == 59 ? '\n' : 'a' + i % 26);
+        text[i] = (char)(i % line == line - 1 ? '\n' : 'a' + i % 26);
     text[len] = 0;
     return text;
 }
@@ -469,51 +469,171 @@ static uint64_t splitmix(uint64_t *state)
     return z ^ (z >> 31);
 }
 
-/* Microseconds for one edit at a random place of a document of that size. */
-static void curve_edits(size_t size)
+static void edit(struct cv_doc *doc, size_t at, size_t deleted,
+                 const char *text, size_t len, struct cv_writer *out)
+{
+    if (out != NULL)
+        cv_writer_reset(out);
+    must(cv_doc_begin(doc), "begin:");
+    if (deleted > 0)
+        must(cv_doc_delete(doc, at, deleted), "delete:");
+    if (len > 0)
+        must(cv_doc_insert(doc, at, text, len), "insert:");
+    must(cv_doc_commit(doc, out), "commit:");
+}
+
+/* Updates one behind the other, so that making them costs no allocation. */
+struct tape {
+    struct cv_writer bytes;
+    size_t *end;
+    size_t n;
+};
+
+static void tape_add(struct tape *t, const struct cv_writer *update)
+{
+    must(cv_put_raw(&t->bytes, update->data, update->len), "tape:");
+    t->end[t->n++] = t->bytes.len;
+}
+
+static struct cv_bytes tape_at(const struct tape *t, size_t i)
+{
+    size_t from = i == 0 ? 0 : t->end[i - 1];
+
+    return (struct cv_bytes){t->bytes.data + from, t->end[i] - from};
+}
+
+static void tape_free(struct tape *t)
+{
+    cv_writer_fini(&t->bytes);
+    free(t->end);
+}
+
+/* A document of `size` bytes in lines of `line`: pasted, applied, edited at
+ * random places, asked for lines, saved, loaded, and all of it deleted. */
+static void curve_size(const char *kind, size_t size, size_t line)
 {
     enum { EDITS = 100000 };
-    struct cv_doc *doc = new_doc(1), *peer = new_doc(2);
+    struct cv_doc *doc = new_doc(1), *peer = new_doc(2), *copy = new_doc(3);
     struct cv_writer out = heap();
-    struct cv_bytes *updates = checked(calloc(EDITS, sizeof(*updates)));
-    char *text = long_text(size), name[64];
+    struct tape tape = {heap(), checked(calloc(EDITS, sizeof(size_t))), 0};
+    char *text = long_text(size, line), name[64];
     uint64_t seed = 1;
+    size_t sum = 0;
     double start;
 
-    snprintf(name, sizeof(name), "size-%zu", size);
+    snprintf(name, sizeof(name), "%s-%zu", kind, size);
     start = now_ms();
-    must(cv_doc_begin(doc), "begin:");
-    must(cv_doc_insert(doc, 0, text, size), "insert:");
-    must(cv_doc_commit(doc, &out), "commit:");
+    edit(doc, 0, 0, text, size, &out);
     report(name, "paste", "ms", now_ms() - start);
+    start = now_ms();
     must(cv_doc_apply(peer, cv_writer_bytes(&out), NULL, NULL, NULL), "apply:");
-    cv_writer_fini(&out);
+    report(name, "paste-apply", "ms", now_ms() - start);
     start = now_ms();
     for (size_t i = 0; i < EDITS; i++) {
-        out = heap();
-        must(cv_doc_begin(doc), "begin:");
-        must(cv_doc_insert(doc, splitmix(&seed) % size, "x", 1), "insert:");
-        must(cv_doc_commit(doc, &out), "commit:");
-        updates[i].data = cv_writer_take(&out, &updates[i].len);
+        edit(doc, splitmix(&seed) % size, 0, "x", 1, &out);
+        tape_add(&tape, &out);
     }
     report(name, "scatter", "us", (now_ms() - start) * 1e3 / EDITS);
     start = now_ms();
     for (size_t i = 0; i < EDITS; i++)
-        must(cv_doc_apply(peer, updates[i], NULL, NULL, NULL), "apply:");
+        must(cv_doc_apply(peer, tape_at(&tape, i), NULL, NULL, NULL), "apply:");
     report(name, "scatter-apply", "us", (now_ms() - start) * 1e3 / EDITS);
     start = now_ms();
-    must(cv_doc_begin(doc), "begin:");
-    must(cv_doc_delete(doc, 0, cv_doc_text_bytes(doc)), "delete:");
-    out = heap();
-    must(cv_doc_commit(doc, &out), "commit:");
+    for (size_t i = 0; i < EDITS; i++) {
+        size_t at;
+
+        must(cv_doc_offset_line(doc, splitmix(&seed) % size, &at), "line:");
+        must(cv_doc_line_offset(doc, at, &at), "line:");
+        sum += at;
+    }
+    if (sum == 1)
+        die("no", "lines");
+    report(name, "lines", "us", (now_ms() - start) * 1e3 / EDITS);
+    cv_writer_reset(&out);
+    start = now_ms();
+    must(cv_doc_encode(doc, (struct cv_bytes){NULL, 0}, &out), "encode:");
+    report(name, "save", "ms", now_ms() - start);
+    start = now_ms();
+    must(cv_doc_apply(copy, cv_writer_bytes(&out), NULL, NULL, NULL), "load:");
+    report(name, "load", "ms", now_ms() - start);
+    start = now_ms();
+    edit(doc, 0, cv_doc_text_bytes(doc), NULL, 0, &out);
     report(name, "delete-all", "ms", now_ms() - start);
-    for (size_t i = 0; i < EDITS; i++)
-        free((void *)(uintptr_t)updates[i].data);
-    free(updates);
+    start = now_ms();
+    must(cv_doc_apply(peer, cv_writer_bytes(&out), NULL, NULL, NULL), "apply:");
+    report(name, "delete-all-apply", "ms", now_ms() - start);
+    if (cv_doc_text_bytes(doc) != 0 || cv_doc_text_bytes(peer) != 0)
+        die("text is left in", name);
+    tape_free(&tape);
     free(text);
     cv_writer_fini(&out);
     cv_doc_free(doc);
     cv_doc_free(peer);
+    cv_doc_free(copy);
+}
+
+/* `n` items of one letter, made by two people who type by turns; at the end
+ * each of them deletes it all. */
+static void curve_items(size_t n)
+{
+    struct cv_doc *doc[2] = {new_doc(1), new_doc(2)};
+    struct cv_writer out = heap();
+    double start = now_ms();
+    char name[64];
+
+    snprintf(name, sizeof(name), "items-%zu", n);
+    for (size_t i = 0; i < n; i++) {
+        edit(doc[i & 1], cv_doc_text_bytes(doc[i & 1]) / 2, 0, "x", 1, &out);
+        must(cv_doc_apply(doc[~i & 1], cv_writer_bytes(&out), NULL, NULL, NULL),
+             "apply:");
+    }
+    report(name, "type-apply", "us", (now_ms() - start) * 1e3 / (double)n);
+    cv_writer_reset(&out);
+    start = now_ms();
+    must(cv_doc_encode(doc[0], (struct cv_bytes){NULL, 0}, &out), "encode:");
+    report(name, "save", "ms", now_ms() - start);
+    start = now_ms();
+    cv_doc_free(doc[1]);
+    doc[1] = new_doc(3);
+    must(cv_doc_apply(doc[1], cv_writer_bytes(&out), NULL, NULL, NULL),
+         "load:");
+    report(name, "load", "ms", now_ms() - start);
+    start = now_ms();
+    edit(doc[0], 0, cv_doc_text_bytes(doc[0]), NULL, 0, &out);
+    report(name, "delete-all", "ms", now_ms() - start);
+    start = now_ms();
+    must(cv_doc_apply(doc[1], cv_writer_bytes(&out), NULL, NULL, NULL),
+         "apply:");
+    report(name, "delete-all-apply", "ms", now_ms() - start);
+    cv_writer_fini(&out);
+    cv_doc_free(doc[0]);
+    cv_doc_free(doc[1]);
+}
+
+/* One letter that says it was put into the empty text; `right`: before the
+ * unit 1:right. */
+static struct cv_bytes stray(uint8_t *storage, size_t size, uint64_t client,
+                             const uint32_t *right)
+{
+    struct cv_writer w;
+
+    cv_writer_init(&w, storage, size);
+    cv_put_varuint(&w, 1);
+    cv_put_varuint(&w, 1);
+    cv_put_varuint(&w, client);
+    cv_put_varuint(&w, 0);
+    if (right != NULL) {
+        cv_put_u8(&w, 0x44);
+        cv_put_varuint(&w, 1);
+        cv_put_varuint(&w, *right);
+    } else {
+        cv_put_u8(&w, 4);
+        cv_put_varuint(&w, 1);
+        cv_put_varbytes(&w, CV_DOC_TEXT, strlen(CV_DOC_TEXT));
+    }
+    cv_put_varbytes(&w, "x", 1);
+    cv_put_varuint(&w, 0);
+    return cv_writer_bytes(&w);
 }
 
 /* Many clients insert one letter each at one place, none knowing another. */
@@ -527,31 +647,138 @@ static void curve_siblings(unsigned n)
     snprintf(name, sizeof(name), "siblings-%u", n);
     for (unsigned i = 0; i < n; i++) {
         uint8_t storage[64];
-        struct cv_writer w;
 
-        cv_writer_init(&w, storage, sizeof(storage));
-        cv_put_varuint(&w, 1);
-        cv_put_varuint(&w, 1);
-        cv_put_varuint(&w, splitmix(&seed) & UINT32_MAX);
-        cv_put_varuint(&w, 0);
-        cv_put_u8(&w, 4);
-        cv_put_varuint(&w, 1);
-        cv_put_varbytes(&w, CV_DOC_TEXT, strlen(CV_DOC_TEXT));
-        cv_put_varbytes(&w, "x", 1);
-        cv_put_varuint(&w, 0);
-        must(cv_doc_apply(doc, cv_writer_bytes(&w), NULL, NULL, NULL),
+        must(cv_doc_apply(doc,
+                          stray(storage, sizeof(storage),
+                                splitmix(&seed) & UINT32_MAX, NULL),
+                          NULL, NULL, NULL),
              "apply:");
     }
     report(name, "merge", "ms", now_ms() - start);
     cv_doc_free(doc);
 }
 
+/* A text of `n` items, and letters whose origins lie as far apart as it is
+ * long, each before another unit near its end. */
+static void curve_far(unsigned n)
+{
+    enum { STRAYS = 200 };
+    struct cv_doc *doc = new_doc(1);
+    uint8_t storage[64];
+    uint64_t seed = 5;
+    double start;
+    char name[64];
+
+    snprintf(name, sizeof(name), "far-%u", n);
+    /* Every other letter goes to the start of the line: no run is longer. */
+    for (unsigned i = 0; i < n; i++)
+        edit(doc, cv_doc_text_bytes(doc) / (1 + (i & 1)), 0, "x", 1, NULL);
+    start = now_ms();
+    for (unsigned i = 0; i < STRAYS; i++) {
+        uint32_t right = n / 2 - 1 - i;
+
+        must(cv_doc_apply(doc,
+                          stray(storage, sizeof(storage),
+                                2 + (splitmix(&seed) & UINT32_MAX), &right),
+                          NULL, NULL, NULL),
+             "apply:");
+    }
+    report(name, "stray", "us", (now_ms() - start) * 1e3 / STRAYS);
+    cv_doc_free(doc);
+}
+
 static void curves(void)
 {
     for (size_t size = 1000000; size <= 100000000; size *= 10)
-        curve_edits(size);
+        curve_size("text", size, 60);
+    curve_size("text", 20000000, 60);
+    for (size_t size = 100000; size <= 10000000; size *= 10)
+        curve_size("line", size, size + 1);
+    for (size_t n = 10000; n <= 1000000; n *= 10)
+        curve_items(n);
     for (unsigned n = 4000; n <= 32000; n *= 2)
         curve_siblings(n);
+    for (unsigned n = 10000; n <= 1000000; n *= 10)
+        curve_far(n);
+}
+
+/* ---- one keystroke ---- */
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* A document of a million characters and 260,000 edits, then keystrokes to
+ * update bytes, and those applied by another.  The place changes after `stay`
+ * of them.  Times are of BATCH at once, as looking at the clock takes longer
+ * than one. */
+static void micro(const char *suffix, unsigned stay)
+{
+    enum { SIZE = 1000000, HISTORY = 260000, BATCH = 16, BATCHES = 4001 };
+    struct cv_doc *doc = new_doc(1), *peer = new_doc(2);
+    struct cv_writer out = heap();
+    struct tape tape = {heap(),
+                        checked(calloc(BATCHES * BATCH, sizeof(size_t))), 0};
+    char *text = long_text(SIZE, 60), name[32];
+    double *local = checked(calloc(BATCHES, sizeof(double)));
+    double *remote = checked(calloc(BATCHES, sizeof(double)));
+    uint64_t seed = 7;
+    size_t at = 0, k = 0;
+
+    edit(doc, 0, 0, text, SIZE, &out);
+    for (size_t i = 0; i < HISTORY; i++) {
+        if (i % 24 == 0)
+            at = splitmix(&seed) % (cv_doc_text_bytes(doc) - 64);
+        if (i % 3 == 2)
+            edit(doc, --at, 1, NULL, 0, NULL);
+        else
+            edit(doc, at++, 0, "y", 1, NULL);
+    }
+    cv_writer_reset(&out);
+    must(cv_doc_encode(doc, (struct cv_bytes){NULL, 0}, &out), "encode:");
+    must(cv_doc_apply(peer, cv_writer_bytes(&out), NULL, NULL, NULL), "load:");
+    for (size_t i = 0; i < BATCHES; i++) {
+        double start = now_ms();
+
+        for (size_t j = 0; j < BATCH; j++, k++) {
+            if (k % stay == 0)
+                at = splitmix(&seed) % SIZE;
+            edit(doc, at++, 0, "z", 1, &out);
+            tape_add(&tape, &out);
+        }
+        local[i] = (now_ms() - start) * 1e3 / BATCH;
+    }
+    k = 0;
+    for (size_t i = 0; i < BATCHES; i++) {
+        double start = now_ms();
+
+        for (size_t j = 0; j < BATCH; j++, k++)
+            must(cv_doc_apply(peer, tape_at(&tape, k), NULL, NULL, NULL),
+                 "apply:");
+        remote[i] = (now_ms() - start) * 1e3 / BATCH;
+    }
+    qsort(local, BATCHES, sizeof(*local), by_value);
+    qsort(remote, BATCHES, sizeof(*remote), by_value);
+    snprintf(name, sizeof(name), "local%s", suffix);
+    report("micro", name, "us", local[BATCHES / 2]);
+    snprintf(name, sizeof(name), "remote%s", suffix);
+    report("micro", name, "us", remote[BATCHES / 2]);
+    tape_free(&tape);
+    free(local);
+    free(remote);
+    free(text);
+    cv_writer_fini(&out);
+    cv_doc_free(doc);
+    cv_doc_free(peer);
+}
+
+static void micros(void)
+{
+    micro("", 32);
+    micro("-jump", 1);
 }
 
 int main(int argc, char **argv)
@@ -569,13 +796,18 @@ int main(int argc, char **argv)
             only = argv[++i];
         } else if (strcmp(argv[i], "--mode") == 0 && i + 1 < argc) {
             only_mode = argv[++i];
-        } else if (strcmp(argv[i], "--curve") == 0) {
+        } else if (strcmp(argv[i], "--sizes") == 0 ||
+                   strcmp(argv[i], "--curve") == 0) {
             curves();
+            return 0;
+        } else if (strcmp(argv[i], "--micro") == 0) {
+            micros();
             return 0;
         } else {
             fprintf(stderr, "usage: bench_text [--traces DIR] [--runs N] "
                             "[--only TRACE] "
-                            "[--mode local|live|load|merge|held] [--curve]\n");
+                            "[--mode local|live|load|merge|held] "
+                            "[--sizes | --micro]\n");
             return 2;
         }
     }
