@@ -28,6 +28,7 @@ const struct cv_doc_limits cv_doc_limits_default = {
     .waiting = 1000000,
     .waiting_bytes = 64 * MIB,
     .nesting = 64,
+    .scan = 16u << 20,
 };
 
 /* ---- life ---- */
@@ -50,6 +51,8 @@ int cv_doc_new(struct cv_doc **out, uint64_t client_id,
         doc->limits.log_bytes = LOG_MAX;
     if (doc->limits.update_bytes > UPDATE_MAX)
         doc->limits.update_bytes = UPDATE_MAX;
+    if (doc->limits.scan == 0)
+        doc->limits.scan = cv_doc_limits_default.scan;
     doc->items_free = doc->leaves_free = doc->inners_free = CV_NONE;
     doc->lists_free = CV_NONE;
     doc->lazy = CV_NONE;

@@ -41,9 +41,14 @@ struct cv_doc_limits {
     uint32_t waiting;     /* pending structs and delete ranges */
     size_t waiting_bytes; /* bytes of pending content */
     unsigned nesting;     /* depth of one `any` value */
+    /* Steps of conflict scans in one cv_doc_apply(), 0: the default.  With the
+     * struct that goes beyond it stops; the rest of the update waits, and the
+     * next update, be it an empty one, goes on.  A scan is no longer than the
+     * text has items, so this bounds the time of each call. */
+    uint32_t scan;
 };
-/* 256 MiB, 1 GiB, 64 Mi, 256 Ki, 1 Mi, 1,000,000, 64 MiB, 64.  Larger values
- * than 1 GiB, 2^30 items and 2^20 clients are cut down to these. */
+/* 256 MiB, 1 GiB, 64 Mi, 256 Ki, 1 Mi, 1,000,000, 64 MiB, 64, 16 Mi.  Larger
+ * values than 1 GiB, 2^30 items and 2^20 clients are cut down to these. */
 extern const struct cv_doc_limits cv_doc_limits_default;
 
 /* An id of one unit (UTF-16 code unit of text, or one opaque element). */

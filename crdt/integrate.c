@@ -291,6 +291,7 @@ static uint32_t resolve(struct cv_doc *doc, const struct cv_item *x,
     }
     if (steps >= CV_SCAN_STEPS)
         cv_siblings_add(doc, t->list, x);
+    doc->scanned += steps;
     return left;
 }
 

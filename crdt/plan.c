@@ -476,6 +476,13 @@ static int check_waiting(struct cv_doc *doc, const struct cv_plan *plan)
             n++;
         }
     }
+    /* What is ready may have to wait behind what was put off. */
+    if (doc->put_off && plan->structs.n > 0) {
+        more = true;
+        n += plan->steps.n;
+        for (uint32_t i = 0; i < plan->steps.n; i++)
+            bytes += cv_pending_size(plan->steps.at[i].s);
+    }
     if (more && (n > doc->limits.waiting || bytes > doc->limits.waiting_bytes))
         return CV_ERR_LIMIT;
     return CV_OK;
@@ -580,30 +587,70 @@ static int delete_ranges(struct cv_doc *doc, struct cv_plan *plan)
     return err;
 }
 
-int cv_plan_run(struct cv_doc *doc, struct cv_plan *plan)
+/* One struct that came has to wait although it is ready. */
+static int put_off(struct cv_doc *doc, struct cv_plan *plan,
+                   const struct cv_struct *s)
 {
-    bool done = plan->structs.n >= CV_BULK_STRUCTS && cv_bulk(doc, plan);
+    int err;
+
+    doc->put_off = true;
+    if (s->clock + s->len <= doc->clients[s->client].next ||
+        cv_pending_has(doc, s))
+        return CV_OK;
+    err = want_recheck(plan, s->client);
+    return err == CV_OK ? cv_pending_add(doc, s, plan->base) : err;
+}
+
+static int run_natural(struct cv_doc *doc, struct cv_plan *plan, uint64_t stop)
+{
     int err = CV_OK;
 
-    for (uint32_t i = 0; plan->natural && !done && i < plan->structs.n; i++) {
-        err = cv_integrate(doc, &plan->structs.at[i], plan->base);
-        if (err != CV_OK)
-            break;
+    for (uint32_t i = 0; i < plan->structs.n && err == CV_OK; i++) {
+        const struct cv_struct *s = &plan->structs.at[i];
+
+        if (doc->scanned > stop)
+            err = put_off(doc, plan, s);
+        else
+            err = cv_integrate(doc, s, plan->base);
     }
-    for (uint32_t i = 0; !done && i < plan->steps.n; i++) {
+    return err;
+}
+
+static int run_steps(struct cv_doc *doc, struct cv_plan *plan, uint64_t stop)
+{
+    int err = CV_OK;
+    uint32_t i;
+
+    for (i = 0; i < plan->steps.n && doc->scanned <= stop; i++) {
         struct cv_step *step = &plan->steps.at[i];
 
         err = cv_integrate(doc, step->s, step->base);
-        if (err != CV_OK) {
-            untake(doc, plan, i);
+        if (err != CV_OK)
             break;
-        }
         cv_wait_node_free(step->node);
         step->node = NULL;
     }
+    for (uint32_t k = i; k < plan->steps.n && err == CV_OK; k++) {
+        doc->put_off = true;
+        if (plan->steps.at[k].node == NULL)
+            err = put_off(doc, plan, plan->steps.at[k].s);
+    }
+    untake(doc, plan, i);
+    return err;
+}
+
+int cv_plan_run(struct cv_doc *doc, struct cv_plan *plan)
+{
+    uint64_t stop = doc->scanned + doc->limits.scan;
+    int err = CV_OK;
+
+    doc->put_off = false;
+    if (plan->structs.n < CV_BULK_STRUCTS || !cv_bulk(doc, plan))
+        err = plan->natural ? run_natural(doc, plan, stop)
+                            : run_steps(doc, plan, stop);
     if (err == CV_OK)
         err = delete_ranges(doc, plan);
-    doc->unsettled = err != CV_OK;
+    doc->unsettled = err != CV_OK || doc->put_off;
     recheck(doc, plan);
     return err;
 }

@@ -231,6 +231,8 @@ struct cv_doc {
     struct cv_waiting waiting;
     bool
         unsettled; /* memory ran out: the next update looks at all that waits */
+    bool put_off;  /* so it does: the limit of scans was met */
+    uint64_t scanned;     /* steps of conflict scans, ever */
     struct cv_plan *plan; /* scratch of cv_doc_apply() */
 };
 

@@ -147,6 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     limits.waiting = 64;
     limits.lists = 64;
+    limits.scan = 64;
     mirror_len = 0;
     EXPECT(cv_doc_new(&doc, 1, &limits) == CV_OK);
     EXPECT(cv_doc_new(&follower, 2, NULL) == CV_OK);

@@ -48,3 +48,6 @@ covim_test(unit/crdt_authors
 covim_test(unit/crdt_authors_small
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_authors.c
     LINK covim_crdt_small)
+covim_test(unit/crdt_growth
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_growth.c
+    LINK covim_crdt)
