@@ -17,19 +17,25 @@
 /* What one step may need: a split makes three items at most. */
 #define SPARE 4
 
-/* Vectors below this size grow in larger steps. */
+/* Vectors below the one size and above the other grow in larger steps. */
 #define SMALL_VEC 8192
+#define LARGE_VEC 262144
 
 /* Rewrite a log once this much of it, and half of it, is lost. */
 #define COMPACT_BYTES 65536
 
+/* Little at a time: memory matters more than the copying, which is none for
+ * large blocks (mremap). */
+static size_t next_cap(size_t cap, size_t size)
+{
+    size_t part = cap * size < SMALL_VEC ? 2 : cap * size < LARGE_VEC ? 16 : 8;
+
+    return cap + cap / part + (size < 64 ? 8 : 2);
+}
+
 bool cv_vec_grow(void **at, uint32_t *cap, uint32_t n, size_t more, size_t size)
 {
-    /* Little at a time: memory matters more than the copying, which is none
-     * for large blocks (mremap). */
-    size_t want = (size_t)n + more;
-    size_t room = (size_t)*cap + *cap / (*cap * size < SMALL_VEC ? 2 : 8) +
-                  (size < 64 ? 8 : 2);
+    size_t want = (size_t)n + more, room = next_cap(*cap, size);
     void *grown;
 
     if (room < want)
@@ -469,8 +475,9 @@ void cv_store_leave(struct cv_doc *doc, uint32_t item)
 
 static bool reserve_nodes(struct cv_doc *doc)
 {
-    /* Every leaf may split all the way up and add a root. */
-    uint32_t inners = SPARE * (doc->height_max + 2);
+    /* Nodes may split all the way up and add a root; what was split just now
+     * has room for the others, unless they lie in another leaf. */
+    uint32_t inners = 2 * (doc->height_max + 2);
 
     if (doc->leaves_cap - doc->leaves_n + doc->leaves_spare < SPARE &&
         !cv_vec_grow((void **)&doc->leaves, &doc->leaves_cap, doc->leaves_n,

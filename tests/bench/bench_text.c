@@ -1,6 +1,7 @@
 /* The shared text on recorded editing histories.
  *
- *   bench_text [--traces DIR] [--runs N] [--only TRACE] [--mode MODE] [--curve]
+ *   bench_text [--traces DIR] [--runs N] [--only TRACE] [--mode MODE]
+ *   bench_text --sizes | --micro
  *
  * TRACE/local   replay the edits, one transaction each
  * TRACE/live    the same, and the bytes for the peers after each of them
@@ -9,10 +10,11 @@
  * TRACE         held_kib after the replay, state_bytes
  *
  * Times are the smallest of N runs, of processor time: nothing here waits, and
- * what else the machine does should not count.  --curve also measures how
- * operations grow with the document.  Positions of the traces count code
- * points, none of which lies beyond U+FFFF: that is UTF-16 units.  They are
- * turned into bytes before the clock starts, as an editor speaks in bytes. */
+ * what else the machine does should not count.  --sizes measures how operations
+ * grow with the document, --micro one keystroke.  Positions of the traces count
+ * code points, none of which lies beyond U+FFFF: that is UTF-16 units.  They
+ * are turned into bytes before the clock starts, as an editor speaks in bytes.
+ */
 #include "crdt/doc.h"
 
 #include <jansson.h>

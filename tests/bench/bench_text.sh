@@ -27,7 +27,11 @@ compared with the one of the trace.
   --runs N       medians of so many are given                             (5)
   --limit S      leave out what takes more processor time, seconds       (10)
   --slow         leave nothing out: half an hour and more
-  --curve        only ours: how operations grow with the document
+  --sizes        only ours: how operations grow with the document; up to 100 MB,
+                 a line of 10 MB, a million items, origins far apart
+  --micro        only ours: one keystroke to bytes (micro/local), applied
+                 (micro/remote), in a million characters with 260,000 edits;
+                 "-jump": each at another place
   --             what follows goes to our program, which alone is run
 
 Every ms is the median of N fresh processes, ours and theirs.  warm_ms is for
@@ -60,7 +64,8 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --slow) slow=1 ;;
-    --curve) exec "$program" --curve ;;
+    --sizes | --curve) exec "$program" --sizes ;;
+    --micro) exec "$program" --micro ;;
     --)
         shift
         exec "$program" "$@"
@@ -81,8 +86,8 @@ for peer in ${peers//,/ }; do
 done
 [ -x "$program" ] || die "$program has not been built"
 if [ ! -d "$traces" ]; then
-    echo "bench text: no traces in $traces (--traces DIR); only the curves" >&2
-    exec "$program" --curve
+    echo "bench text: no traces in $traces (--traces DIR); only the sizes" >&2
+    exec "$program" --sizes
 fi
 traces=$(cd "$traces" && pwd)
 
@@ -273,7 +278,18 @@ table() {
     echo "load $(cut -d ' ' -f 1-3 /proc/loadavg) on $(nproc) processors" >&2
 }
 
+micro() {
+    local text='"([^"]*)"' number='([^}]*)' case value
+    "$program" --micro 2>/dev/null |
+        sed -E "s/.*\"case\": *$text.*\"value\": *$number}/\1 \2/" \
+            >"$work/micro"
+    while read -r case value; do
+        figure - "$case" us "$value"
+    done <"$work/micro"
+}
+
 [ -z "$peers" ] || install_peers
+[ -n "$only" ] || micro
 for name in "${names[@]}"; do
     concurrent=$(gzip -dc "$traces/$name.json.gz" 2>/dev/null | head -c 40 |
         grep -o '"concurrent"' || :)
