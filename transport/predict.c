@@ -13,10 +13,23 @@ void cv_ports_seen_add(struct cv_ports_seen *s, uint16_t port)
     s->port[s->n++] = port;
 }
 
+static int common_divisor(int a, int b)
+{
+    while (b != 0) {
+        int rest = a % b;
+
+        a = b;
+        b = rest;
+    }
+    return abs(a);
+}
+
+/* Each difference is the step times one more than the number of others' ports
+ * between. */
 uint16_t cv_ports_seen_kind(const struct cv_ports_seen *s, int *step)
 {
     bool same = true, near = true;
-    int smallest = 0;
+    int sign = 0, divisor = 0;
 
     *step = 0;
     if (s->n < 2)
@@ -27,16 +40,16 @@ uint16_t cv_ports_seen_kind(const struct cv_ports_seen *s, int *step)
         if (d == 0)
             continue; /* one mapping for two ports of one server */
         same = false;
-        near &= abs(d) <= CV_PREDICT_NEAR &&
-                (smallest == 0 || (d > 0) == (smallest > 0));
-        if (smallest == 0 || abs(d) < abs(smallest))
-            smallest = d;
+        near &=
+            abs(d) <= CV_PREDICT_NEAR && (sign == 0 || (d > 0) == (sign > 0));
+        sign = d > 0 ? 1 : -1;
+        divisor = common_divisor(divisor, d);
     }
     if (same)
         return CV_NAT_MAPPING_EIM;
-    if (!near)
+    if (!near || divisor > CV_PREDICT_STEP)
         return CV_NAT_MAPPING_RANDOM;
-    *step = smallest;
+    *step = sign * divisor;
     return CV_NAT_MAPPING_SEQ;
 }
 
@@ -64,7 +77,7 @@ bool cv_predict_from(const struct cv_candidates *peer, struct cv_addr *last,
             !cv_addr_same_ip(&c->addr, newest))
             continue;
         *step = (int)newest->port - (int)c->addr.port;
-        return *step != 0 && abs(*step) <= CV_PREDICT_NEAR;
+        return *step != 0 && abs(*step) <= CV_PREDICT_STEP;
     }
     return false;
 }

@@ -5,7 +5,7 @@
  *               TTL so that they open our NAT and do not reach the other one;
  *               after 500 ms at full TTL
  *   easy side   from its one socket to the hard side's ports p + d*step:
- *               d = 1..16 every 5 ms, and from 500 ms on 1..48
+ *               d = 1..48 every 2 ms, and from 500 ms on 1..64
  *
  * p, the port of the newest mapping, and p - step are two server-reflexive
  * candidates of the hard side's record, the newer one preferred; between p and
@@ -17,12 +17,14 @@
 #include "transport/plan.h"
 
 #define CV_PREDICT_SAMPLES 8
-/* Ports of mappings made in turn that differ by no more are in sequence. */
-#define CV_PREDICT_NEAR    16
+/* Ports of mappings made in turn that differ by no more are in sequence: a DHT
+ * that begins makes dozens of others in between. */
+#define CV_PREDICT_NEAR    128
+#define CV_PREDICT_STEP    16 /* from one to the next, at most */
 #define CV_PREDICT_SOCKETS 8
-#define CV_PREDICT_FIRST   16
-#define CV_PREDICT_WINDOW  48
-#define CV_PREDICT_GAP     (5 * CV_MILLISECOND)
+#define CV_PREDICT_FIRST   48
+#define CV_PREDICT_WINDOW  64
+#define CV_PREDICT_GAP     (2 * CV_MILLISECOND)
 #define CV_PREDICT_AGAIN   (500 * CV_MILLISECOND)
 #define CV_PREDICT_TTL     5
 #define CV_PREDICT_TIME    (1200 * CV_MILLISECOND) /* then it has failed */

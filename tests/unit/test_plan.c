@@ -65,7 +65,10 @@ TEST(ports_tell_how_a_nat_maps)
     CHECK_EQ(kind(&step, 3, 4000, 4000, 4000), CV_NAT_MAPPING_EIM);
     CHECK_EQ(kind(&step, 3, 4000, 4001, 4002), CV_NAT_MAPPING_SEQ);
     CHECK_EQ(step, 1);
-    /* Others took ports between. */
+    /* Others took ports between: 16 and 22 of them. */
+    CHECK_EQ(kind(&step, 3, 4000, 4017, 4040), CV_NAT_MAPPING_SEQ);
+    CHECK_EQ(step, 1);
+    CHECK_EQ(kind(&step, 3, 4000, 4017, 4034), CV_NAT_MAPPING_RANDOM);
     CHECK_EQ(kind(&step, 4, 4000, 4006, 4008, 4014), CV_NAT_MAPPING_SEQ);
     CHECK_EQ(step, 2);
     CHECK_EQ(kind(&step, 3, 4002, 4001, 3995), CV_NAT_MAPPING_SEQ);
