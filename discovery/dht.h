@@ -35,8 +35,8 @@ struct cv_dht_ops {
      * cancels: no callback after it, and no re-announcing. */
     cv_dht_token (*put)(struct cv_dht *dht, const struct cv_loc *loc,
                         struct cv_bytes value, cv_dht_done_fn done, void *user);
-    /* Values there now, then done; each once, as far as it can be told (the last
-     * sixteen are).  0 when it cannot be started. */
+    /* Values there now, then done; each once, as far as it can be told (the
+     * last sixteen are).  0 when it cannot be started. */
     cv_dht_token (*get)(struct cv_dht *dht, const struct cv_loc *loc,
                         cv_dht_value_fn value, cv_dht_done_fn done, void *user);
     /* Values there now and those that come, until cancelled. */
