@@ -52,6 +52,11 @@ if [ $# -gt 0 ]; then
     run_one "$@"
 else
     for name in $(usage | sed -n '/^Benchmarks:/,$ s/^  //p'); do
-        run_one "$name"
+        # All cells take an hour; they are asked for by name.
+        if [ "$name" = natmatrix ]; then
+            run_one natmatrix --quick
+        else
+            run_one "$name"
+        fi
     done
 fi

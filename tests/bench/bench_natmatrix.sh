@@ -18,7 +18,7 @@ the clock starts.  One side serves ("covim echo"), the other dials; both ways.
   CELL is KIND:KIND, or KIND for that kind with every other one; all without.
   Kinds: ${kinds[*]}
 
-  --quick          the main pairs, twice each way, in under a minute
+  --quick          the main pairs, once each way, in about a minute
   --runs N         runs each way and cell                            (10)
   --strays HOW     drop, accept or reject: what gateways do with stray
                    packets; all: drop for every cell, the others for pairs of
@@ -40,8 +40,8 @@ given up after 15 s.  Needs root, nft, dhtnode, /dev/net/tun.
 TEXT
 }
 
-runs=10 strays=drop ways=2 timeout=40 keep= quick= options=() segment=()
-cells=()
+runs=10 strays=drop ways=2 timeout=40 keep='' quick=''
+options=() segment=() cells=()
 number() {
     [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || {
         echo "$1 takes a number, not \"${2:-}\"" >&2
@@ -84,7 +84,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --one-way) ways=1 ;;
-    --quick) quick=yes runs=2 ;;
+    --quick) quick=yes runs=1 ;;
     *:*)
         if ! is_kind "${1%%:*}" || ! is_kind "${1#*:}"; then
             echo "no such cell: $1; kinds: ${kinds[*]}" >&2

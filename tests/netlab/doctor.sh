@@ -35,7 +35,7 @@ world=(--no-lan --bootstrap "${lab_ip[d]}:4222"
 doctor() {
     local host=$1
     shift
-    mkdir -p -m 700 "$lab_dir/$host-data"
+    [ -d "$lab_dir/$host-data" ] || mkdir -m 700 "$lab_dir/$host-data"
     code=0
     lab_in "$host" timeout 60 "$covim" doctor "${world[@]}" \
         --data-dir "$lab_dir/$host-data" "$@" >"$lab_dir/$host" \
