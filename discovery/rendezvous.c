@@ -131,6 +131,17 @@ static void on_pointer_value(void *user, struct cv_bytes value)
              cv_strerror(err));
 }
 
+void cv_rendezvous_found(struct cv_rendezvous *rv, const uint8_t loc[20],
+                         struct cv_bytes sealed)
+{
+    for (unsigned i = 0; i < WATCHES; i++)
+        if (rv->watches[i].used &&
+            memcmp(rv->watches[i].place.loc.b, loc, 20) == 0) {
+            on_pointer_value(&rv->watches[i], sealed);
+            return;
+        }
+}
+
 static void on_pointer_get_done(void *user, bool ok)
 {
     struct watch *w = user;
@@ -191,6 +202,8 @@ static void watch_step(struct watch *w)
     w->get =
         cv_rv_get(rv, &w->place.loc, on_pointer_value, on_pointer_get_done, w);
     w->next_get = rv->now + get_interval(rv, w->gets++);
+    if (rv->config.shelf != NULL)
+        rv->config.shelf->look(rv->user, w->place.loc.b);
 }
 
 static void cv_rv_search_step(struct cv_rendezvous *rv)

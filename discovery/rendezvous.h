@@ -72,13 +72,26 @@ struct cv_rendezvous_events {
     void (*answer)(void *user, const struct cv_answer_info *a);
 };
 
+/* --- a second place for pointers, beside the DHT: gates --- */
+
+struct cv_rendezvous_shelf {
+    /* Keep our sealed pointer at this location for `ttl_s`, in the place of the
+     * one before. */
+    void (*store)(void *user, const uint8_t loc[20], unsigned ttl_s,
+                  struct cv_bytes sealed);
+    /* What others keep there; cv_rendezvous_found() for each. */
+    void (*look)(void *user, const uint8_t loc[20]);
+};
+
 struct cv_rendezvous_config {
-    struct cv_dht *dht;            /* kept */
-    struct cv_log *log;            /* kept, may be NULL */
-    const struct cv_rng *rng;      /* kept */
-    struct cv_key session;         /* S */
-    const struct cv_keypair *node; /* kept: N */
-    struct cv_cert cert;           /* of N by I */
+    struct cv_dht *dht;                      /* kept */
+    struct cv_log *log;                      /* kept, may be NULL */
+    const struct cv_rng *rng;                /* kept */
+    struct cv_key session;                   /* S */
+    const struct cv_keypair *node;           /* kept: N */
+    struct cv_cert cert;                     /* of N by I */
+    const struct cv_rendezvous_shelf *shelf; /* kept, with `user`; may be
+                                                NULL */
 };
 
 /* What was dropped, by reason; for status, doctor and tests. */
@@ -131,6 +144,10 @@ void cv_rendezvous_stop_knocking(struct cv_rendezvous *rv,
 int cv_rendezvous_answer(struct cv_rendezvous *rv, const uint8_t attempt[8],
                          enum cv_verdict verdict,
                          const struct cv_candidates *own);
+
+/* Something was found on the shelf, by anybody. */
+void cv_rendezvous_found(struct cv_rendezvous *rv, const uint8_t loc[20],
+                         struct cv_bytes sealed);
 
 /* --- at gates: the same knock, handed over by a gate --- */
 

@@ -11,6 +11,7 @@
 #define VERIFY_FOR        (10 * CV_SECOND) /* in gets of 2 s or more */
 #define LEAVE_FOR         (2 * CV_SECOND)
 #define ROTATE_EVERY      CV_MINUTE
+#define SHELF_TTL_S       900u /* the pointer says itself when it is over */
 #define PUBLISH_RATE_TIME (10 * CV_SECOND) /* one change in that long … */
 #define PUBLISH_BURST     4                /* … after these at once */
 #define PUBLISH_GAP       CV_SECOND        /* changes within it go together */
@@ -135,6 +136,9 @@ static int record_put(struct cv_rendezvous *rv, struct record *r,
     r->put = cv_rv_put(rv, &r->place.loc, CV_BYTES(value, len), on_put_done, r);
     if (r->put == 0)
         r->done = true;
+    if (rv->config.shelf != NULL)
+        rv->config.shelf->store(rv->user, r->place.loc.b, SHELF_TTL_S,
+                                CV_BYTES(value, len));
     return CV_OK;
 }
 

@@ -250,8 +250,10 @@ void cv_meeting_facts(const struct cv_meeting *m, struct cv_facts *out)
     out->member = m->grants.n > 0;
     out->had_members = m->had_members;
     out->all_left = m->all_left;
-    out->published = m->published;
-    out->unpublished = m->unpublished;
+    /* Where the DHT is out of reach, those with our gates find it there. */
+    out->published = m->published || (m->publishing && m->node->net != NULL &&
+                                      cv_net_has_gate(m->node->net));
+    out->unpublished = m->unpublished && !out->published;
     out->dht = cv_node_dht_state(m->node);
     out->failure = m->failure;
     out->host = m->host;

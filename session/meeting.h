@@ -164,6 +164,9 @@ void cv_meeting_candidates(struct cv_meeting *m);
 /* Somebody rang at a gate; false: in no room of this meeting. */
 bool cv_meeting_rung(struct cv_meeting *m, const uint8_t room_key[CV_ROOM_KEY],
                      struct cv_bytes ring);
+/* Something lies at this location, on the shelf of a gate. */
+void cv_meeting_found(struct cv_meeting *m, const uint8_t loc[20],
+                      struct cv_bytes sealed);
 /* The keys of the rooms in which it can be rung now; returns how many. */
 unsigned cv_meeting_rooms(const struct cv_meeting *m,
                           uint8_t (*out)[CV_ROOM_KEY]);

@@ -330,6 +330,34 @@ static const struct cv_rendezvous_events rv_events = {
     .answer = on_answer,
 };
 
+void cv_meeting_found(struct cv_meeting *m, const uint8_t loc[20],
+                      struct cv_bytes sealed)
+{
+    if (m->state != MEETING_OPEN)
+        return;
+    cv_rendezvous_found(m->rv, loc, sealed);
+    cv_meeting_wake(m);
+}
+
+static void on_store(void *user, const uint8_t loc[20], unsigned ttl_s,
+                     struct cv_bytes sealed)
+{
+    const struct cv_meeting *m = user;
+
+    if (m->node->net != NULL)
+        cv_net_store(m->node->net, loc, ttl_s, sealed);
+}
+
+static void on_look(void *user, const uint8_t loc[20])
+{
+    const struct cv_meeting *m = user;
+
+    if (m->node->net != NULL)
+        cv_net_look(m->node->net, loc);
+}
+
+static const struct cv_rendezvous_shelf shelf = {on_store, on_look};
+
 int cv_meeting_open_rendezvous(struct cv_meeting *m)
 {
     struct cv_rendezvous_config config = {
@@ -339,6 +367,7 @@ int cv_meeting_open_rendezvous(struct cv_meeting *m)
         .session = m->config.session,
         .node = &m->node->key,
         .cert = m->node->cert,
+        .shelf = &shelf,
     };
     int err = cv_rendezvous_new(&m->rv, &config, &rv_events, m);
 

@@ -47,7 +47,8 @@ bool cv_node_is_settled(const struct cv_node *node)
 bool cv_node_is_ready(const struct cv_node *node)
 {
     return node->net != NULL && node->gathered &&
-           cv_dht_state(node->dht) == CV_DHT_CONNECTED;
+           (cv_dht_state(node->dht) == CV_DHT_CONNECTED ||
+            cv_net_has_gate(node->net));
 }
 
 int cv_node_host(const struct cv_node *node, const struct cv_keypair *session,
@@ -108,6 +109,14 @@ static void on_rung(void *user, const uint8_t room_key[CV_ROOM_KEY],
             return;
 }
 
+static void on_found(void *user, const uint8_t loc[20], struct cv_bytes sealed)
+{
+    struct cv_node *node = user;
+
+    for (unsigned i = 0; i < node->n_meetings; i++)
+        cv_meeting_found(node->meetings[i], loc, sealed);
+}
+
 void cv_node_rooms_changed(struct cv_node *node)
 {
     uint8_t all[CV_NODE_MEETINGS * CV_RENDEZVOUS_ROOMS][CV_ROOM_KEY];
@@ -166,6 +175,7 @@ static void on_conn(void *user, struct cv_conn *conn)
 static const struct cv_net_events net_events = {
     .candidates = on_candidates,
     .rung = on_rung,
+    .found = on_found,
     .network_changed = on_network_changed,
     .attempt = on_attempt,
     .mark = on_mark,

@@ -52,7 +52,7 @@ uint64_t cv_node_unix_s(const struct cv_node *node);
 uint32_t cv_node_next_id(struct cv_node *node);
 /* Are our addresses known, as far as they will be? */
 bool cv_node_is_settled(const struct cv_node *node);
-/* Is all there that dialling wants: addresses of ours, and a DHT? */
+/* Is all there that dialling wants: addresses of ours, and a DHT or a gate? */
 bool cv_node_is_ready(const struct cv_node *node);
 const char *cv_node_dht_state(const struct cv_node *node);
 /* Make us the host of a session that lives as long as this process. */

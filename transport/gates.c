@@ -55,6 +55,11 @@ struct cv_gates {
     struct channel channel[CV_GATES_CHANNELS];
     uint8_t rooms[CV_GATES_ROOMS][CV_GATE_ROOM_KEY];
     unsigned n_rooms;
+    struct {
+        uint8_t loc[20];
+        cv_time until; /* 0: free */
+    } looks[CV_GATES_LOOKS];
+    unsigned next_look;
     uint32_t next_number;
     struct cv_timer *timer;
 };
@@ -413,6 +418,53 @@ static void ask_for(struct channel *ch)
     ch->asked = true;
 }
 
+static void fetch(struct gate *gate, const uint8_t loc[20])
+{
+    struct cv_gate_frame f = {.type = CV_GATE_FETCH};
+
+    memcpy(f.u.loc, loc, sizeof f.u.loc);
+    (void)cv_gatelink_send(gate->link, &f);
+}
+
+/* What was looked for before the link was there. */
+static void fetch_all(struct gate *gate)
+{
+    struct cv_gates *g = gate->all;
+
+    for (unsigned i = 0; i < CV_GATES_LOOKS && gate->own; i++)
+        if (g->looks[i].until > now_of(g))
+            fetch(gate, g->looks[i].loc);
+}
+
+void cv_gates_look(struct cv_gates *g, const uint8_t loc[20])
+{
+    unsigned at = CV_GATES_LOOKS;
+
+    for (unsigned i = 0; i < CV_GATES_LOOKS; i++)
+        if (memcmp(g->looks[i].loc, loc, 20) == 0)
+            at = i;
+    if (at == CV_GATES_LOOKS)
+        at = g->next_look++ % CV_GATES_LOOKS;
+    memcpy(g->looks[at].loc, loc, 20);
+    g->looks[at].until = now_of(g) + CV_GATES_LOOK;
+    for (unsigned i = 0; i < CV_GATES_MAX; i++)
+        if (g->gate[i].used && g->gate[i].own)
+            fetch(&g->gate[i], loc);
+}
+
+void cv_gates_store(struct cv_gates *g, const uint8_t loc[20], uint16_t ttl_s,
+                    struct cv_bytes sealed)
+{
+    struct cv_gate_frame f = {.type = CV_GATE_STORE};
+
+    memcpy(f.u.store.loc, loc, sizeof f.u.store.loc);
+    f.u.store.ttl = ttl_s;
+    f.u.store.sealed = sealed;
+    for (unsigned i = 0; i < CV_GATES_MAX; i++)
+        if (g->gate[i].used && g->gate[i].own)
+            (void)cv_gatelink_send(g->gate[i].link, &f);
+}
+
 static void on_up(void *user, const struct cv_gate_welcome *welcome)
 {
     struct gate *gate = user;
@@ -421,6 +473,7 @@ static void on_up(void *user, const struct cv_gate_welcome *welcome)
     gate->welcome = *welcome;
     gate->idle_since = now_of(g);
     send_rooms(gate);
+    fetch_all(gate);
     wake(g);
     g->events->changed(g->user);
 }
@@ -508,6 +561,10 @@ static void on_frame(void *user, const struct cv_gate_frame *f)
         break;
     case CV_GATE_REFUSED:
         on_refused(gate, f);
+        break;
+    case CV_GATE_FOUND:
+        if (gate->own)
+            g->events->found(g->user, f->u.store.loc, f->u.store.sealed);
         break;
     case CV_GATE_GONE:
         ch = by_id(g, gate, f->u.channel);

@@ -55,6 +55,8 @@ struct cv_gates_events {
     void (*batch)(void *user);
     /* There is room again after CV_ERR_AGAIN. */
     void (*writable)(void *user);
+    /* A pointer lies at this location, on the shelf of a gate of ours. */
+    void (*found)(void *user, const uint8_t loc[20], struct cv_bytes sealed);
     /* A gate of ours came or went: the pointer names others now. */
     void (*changed)(void *user);
     /* Send from the node's UDP port. */
@@ -78,6 +80,15 @@ CV_MUST_USE int cv_gates_add(struct cv_gates *g,
  * replaces what was said before. */
 void cv_gates_set_rooms(struct cv_gates *g,
                         const uint8_t (*keys)[CV_GATE_ROOM_KEY], unsigned n);
+
+/* Keep a sealed pointer at every gate of ours that is linked just now. */
+void cv_gates_store(struct cv_gates *g, const uint8_t loc[20], uint16_t ttl_s,
+                    struct cv_bytes sealed);
+/* Ask the gates of ours for what lies there: `found` for each.  Those that are
+ * not linked yet are asked when they are, within CV_GATES_LOOK. */
+#define CV_GATES_LOOK  (30 * CV_SECOND)
+#define CV_GATES_LOOKS 8
+void cv_gates_look(struct cv_gates *g, const uint8_t loc[20]);
 
 /* Ring at a peer's gate, one of ours or not, and open a channel.  The path is
  * usable at once.  Without a knock (empty) only the channel is opened, for an

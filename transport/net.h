@@ -68,6 +68,9 @@ struct cv_net_events {
      * the other side.  May be NULL. */
     void (*rung)(void *user, const uint8_t room_key[CV_ROOM_KEY],
                  struct cv_bytes ring);
+    /* A gate of ours keeps this at a location that was looked for.  May be
+     * NULL. */
+    void (*found)(void *user, const uint8_t loc[20], struct cv_bytes sealed);
     /* Handshake confirmed with the pinned node key.  Set its events now. */
     void (*conn)(void *user, struct cv_conn *conn);
 };
@@ -89,6 +92,12 @@ uint16_t cv_net_port(const struct cv_net *net);
 #define CV_NET_ROOMS CV_GATES_ROOMS
 void cv_net_set_rooms(struct cv_net *net, const uint8_t (*keys)[CV_ROOM_KEY],
                       unsigned n);
+/* Sealed pointers at our gates; as cv_gates_store(), cv_gates_look(). */
+void cv_net_store(struct cv_net *net, const uint8_t loc[20], unsigned ttl_s,
+                  struct cv_bytes sealed);
+void cv_net_look(struct cv_net *net, const uint8_t loc[20]);
+/* Is at least one gate of ours linked? */
+bool cv_net_has_gate(const struct cv_net *net);
 /* The gates, for status; as cv_gates_list(). */
 unsigned cv_net_gates(const struct cv_net *net, struct cv_gates_info *out,
                       unsigned max);

@@ -236,6 +236,14 @@ static void on_changed(void *user)
     net->events->candidates(net->user, &own);
 }
 
+static void on_found(void *user, const uint8_t loc[20], struct cv_bytes sealed)
+{
+    struct cv_net *net = user;
+
+    if (net->events->found)
+        net->events->found(net->user, loc, sealed);
+}
+
 static int on_udp(void *user, const struct cv_addr *to, const uint8_t *data,
                   size_t len, size_t segment)
 {
@@ -252,6 +260,7 @@ static const struct cv_gates_events gates_events = {
     .batch = on_batch,
     .writable = on_writable,
     .changed = on_changed,
+    .found = on_found,
     .udp = on_udp,
 };
 
@@ -306,4 +315,23 @@ void cv_net_set_rooms(struct cv_net *net, const uint8_t (*keys)[CV_ROOM_KEY],
     memcpy(net->rooms, keys, n * CV_ROOM_KEY);
     net->n_rooms = n;
     cv_gates_set_rooms(net->gates, keys, n);
+}
+
+void cv_net_store(struct cv_net *net, const uint8_t loc[20], unsigned ttl_s,
+                  struct cv_bytes sealed)
+{
+    cv_gates_store(net->gates, loc, (uint16_t)ttl_s, sealed);
+}
+
+void cv_net_look(struct cv_net *net, const uint8_t loc[20])
+{
+    cv_gates_look(net->gates, loc);
+}
+
+bool cv_net_has_gate(const struct cv_net *net)
+{
+    struct cv_gate_refs refs;
+
+    cv_net_gate_refs(net, &refs);
+    return refs.n > 0;
 }

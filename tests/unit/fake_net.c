@@ -627,6 +627,27 @@ void cv_net_set_rooms(struct cv_net *net, const uint8_t (*keys)[CV_ROOM_KEY],
     (void)n;
 }
 
+void cv_net_store(struct cv_net *net, const uint8_t loc[20], unsigned ttl_s,
+                  struct cv_bytes sealed)
+{
+    (void)net;
+    (void)loc;
+    (void)ttl_s;
+    (void)sealed;
+}
+
+void cv_net_look(struct cv_net *net, const uint8_t loc[20])
+{
+    (void)net;
+    (void)loc;
+}
+
+bool cv_net_has_gate(const struct cv_net *net)
+{
+    (void)net;
+    return false;
+}
+
 unsigned cv_net_gates(const struct cv_net *net, struct cv_gates_info *out,
                       unsigned max)
 {

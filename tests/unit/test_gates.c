@@ -85,9 +85,24 @@ static void on_opened(void *user, const uint8_t tag[CV_GATE_TAG])
     (void)tag;
 }
 
-static const struct cv_gates_events gates_events = {
-    on_rung, on_opened, on_packet, on_gone,
-    nothing, nothing,   nothing,   on_udp_out};
+static void on_found(void *user, const uint8_t loc[20], struct cv_bytes sealed)
+{
+    struct node *n = user;
+
+    REQUIRE(loc[0] == 77);
+    snprintf(n->got, sizeof n->got, "%.*s", (int)sealed.len,
+             (const char *)sealed.data);
+}
+
+static const struct cv_gates_events gates_events = {.rung = on_rung,
+                                                    .opened = on_opened,
+                                                    .packet = on_packet,
+                                                    .gone = on_gone,
+                                                    .batch = nothing,
+                                                    .writable = nothing,
+                                                    .found = on_found,
+                                                    .changed = nothing,
+                                                    .udp = on_udp_out};
 
 static void on_udp_in(void *user, const struct cv_addr *from,
                       const struct cv_addr *local, const uint8_t *data,
@@ -291,6 +306,23 @@ TEST(who_is_not_there_is_not_reached_and_that_is_said)
     teardown();
 }
 
+/* Looked for before there is a link, found when there is. */
+TEST(a_pointer_is_kept_at_a_gate_and_found_by_others)
+{
+    struct cv_gate_name name;
+    const uint8_t loc[20] = {77};
+
+    setup(true);
+    name = gate_name();
+    cv_gates_store(host.gates, loc, 100, CV_LITERAL("old"));
+    cv_gates_store(host.gates, loc, 100, CV_LITERAL("sealed"));
+    CHECK_EQ(cv_gates_add(guest.gates, &name, NULL), CV_OK);
+    cv_gates_look(guest.gates, loc);
+    WAIT(guest.got[0], 5 * CV_SECOND);
+    CHECK_STR(guest.got, "sealed");
+    teardown();
+}
+
 TEST(a_gate_that_dies_takes_its_channels_and_they_can_be_had_again)
 {
     uint16_t port;
@@ -318,4 +350,5 @@ RUN_TESTS(T(a_knock_brings_the_first_packet_and_the_rest_follow_in_order),
           T(packets_go_over_udp_as_soon_as_it_gets_through),
           T(when_udp_falls_silent_the_link_carries_on),
           T(who_is_not_there_is_not_reached_and_that_is_said),
+          T(a_pointer_is_kept_at_a_gate_and_found_by_others),
           T(a_gate_that_dies_takes_its_channels_and_they_can_be_had_again))
