@@ -51,7 +51,9 @@ struct cv_conn_events {
                  const struct cv_path_info *path);
     /* Final: the connection and its streams are freed on return.  `err` is
      * CV_OK when either side closed it on purpose (`code` is theirs or ours),
-     * CV_ERR_TIMEOUT when the peer vanished, or CV_ERR_PEER. `reason` is
+     * CV_ERR_TIMEOUT when the peer vanished, CV_ERR_DENIED when it did not
+     * accept our key (it looks at a client's half a round trip after the
+     * client was told of the connection), or CV_ERR_PEER. `reason` is
      * UTF-8 text by the peer, at most 128 bytes, may be empty. */
     void (*closed)(void *user, struct cv_conn *conn, int err, uint64_t code,
                    const char *reason);

@@ -227,8 +227,8 @@ void cv_quic_closed_by_peer(struct cv_conn *conn, cv_time now)
             set_text(reason, "the other side speaks no " CV_QUIC_ALPN);
         }
     }
-    /* The application knows these three words only. */
-    if (conn->handed_over && err != CV_OK)
+    /* The application knows these four words only. */
+    if (conn->handed_over && err != CV_OK && err != CV_ERR_DENIED)
         err = CV_ERR_PEER;
     end(conn, CV_QUIC_STATE_DRAINING, err, code, reason, false, now);
 }
