@@ -193,7 +193,7 @@ static bool add_tcp(struct cv_attempt *at, const struct cv_candidate *c,
 
     if (!at->events->tcp)
         return false;
-    if (!cv_local_may_connect(at->local, &c->addr)) {
+    if (!cv_local_may_connect(at->local, &c->addr, at->trusted)) {
         cv_debug(at->log, "attempt: candidate not tried, tcp addr=%s",
                  cv_addr_log(at->log, &c->addr, text));
         at->skipped++;

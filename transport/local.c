@@ -80,13 +80,17 @@ bool cv_local_may_send(const struct cv_local *local, const struct cv_addr *a,
     return false;
 }
 
-bool cv_local_may_connect(const struct cv_local *local, const struct cv_addr *a)
+bool cv_local_may_connect(const struct cv_local *local, const struct cv_addr *a,
+                          bool trusted)
 {
     uint16_t own =
         a->family == CV_FAMILY_IPV4 ? local->tcp_port : local->tcp_port6;
 
-    return own != 0 && !(a->port == own && is_own(local, a)) &&
-           cv_local_may_send(local, a, false);
+    if (own == 0 || (a->port == own && is_own(local, a)))
+        return false;
+    if (cv_addr_kind(a) == CV_ADDR_PRIVATE && !trusted)
+        return false;
+    return cv_local_may_send(local, a, false);
 }
 
 bool cv_local_same_nat(const struct cv_local *local,

@@ -42,10 +42,10 @@ bool cv_local_may_send(const struct cv_local *local, const struct cv_addr *a,
                        bool same_nat);
 
 /* May we connect to it by TCP?  As above, and a private address only within a
- * subnet of ours, for behind a NAT that is not ours it would be somebody
- * else's computer. */
-bool cv_local_may_connect(const struct cv_local *local,
-                          const struct cv_addr *a);
+ * subnet of ours and if the peer is trusted (struct cv_contact): else a record
+ * could have us knock at the printer. */
+bool cv_local_may_connect(const struct cv_local *local, const struct cv_addr *a,
+                          bool trusted);
 
 /* Does the peer's record name our own reflexive address? */
 bool cv_local_same_nat(const struct cv_local *local,

@@ -8,7 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PROBES 8 /* places of the table that are looked at */
+#define PROBES     8 /* places of the table that are looked at */
+#define BIND_TRIES 8
 
 /* ---- rates -------------------------------------------------------------- */
 
@@ -424,6 +425,27 @@ static int listen_tcp(struct end *e)
                         on_accept, e);
 }
 
+/* One number for both; CV_ERR_BUSY: closed again. */
+static int open_end(struct end *e, const struct cv_addr *at)
+{
+    struct cv_stunserver *s = e->server;
+    int err;
+
+    e->addr = *at;
+    err = cv_udp_new_at(&e->udp, s->loop, s->log, &e->addr, &udp_events, e);
+    if (err != CV_OK)
+        return err;
+    e->addr.port = cv_udp_port(e->udp);
+    err = listen_tcp(e);
+    if (err == CV_ERR_BUSY) {
+        cv_udp_free(e->udp);
+        e->udp = NULL;
+        close(e->fd);
+        e->fd = -1;
+    }
+    return err;
+}
+
 int cv_stunserver_new(struct cv_stunserver **out, struct cv_loop *loop,
                       struct cv_log *log, const struct cv_addr *binds,
                       unsigned n)
@@ -446,13 +468,11 @@ int cv_stunserver_new(struct cv_stunserver **out, struct cv_loop *loop,
 
         e->server = s;
         e->index = i;
-        e->addr = binds[i];
         s->n = i + 1;
-        err = cv_udp_new_at(&e->udp, loop, log, &e->addr, &udp_events, e);
-        if (err != CV_OK)
-            break;
-        e->addr.port = cv_udp_port(e->udp);
-        err = listen_tcp(e);
+        err = CV_ERR_BUSY;
+        /* A number that was free for UDP may be taken for TCP. */
+        for (unsigned try = 0; err == CV_ERR_BUSY && try < BIND_TRIES; try++)
+            err = open_end(e, &binds[i]);
     }
     if (err != CV_OK) {
         cv_stunserver_free(s);

@@ -82,8 +82,9 @@ static void set_option(int fd, int level, int name, int value)
 
 /* The TTL of what follows; 0: the system's.  While it is low the kernel must
  * not take the expiry of our SYN for an error: it drops errors that quote a
- * packet with less than the least TTL that we accept.  (For IPv6 it looks at
- * the TTL of the message itself, so there the plan has to try again.) */
+ * packet with less than the least TTL that we accept.  (In the lab 0 of 18
+ * without, 18 of 18 with it.  For IPv6 it looks at the hop limit of the message
+ * itself, so there the plan has to try again.) */
 static void set_ttl(int fd, enum cv_family family, unsigned ttl)
 {
     int value = ttl > 0 ? (int)ttl : -1;

@@ -256,8 +256,12 @@ void cv_tcpplan_down(struct cv_tcpplan *p, uint32_t channel, int err,
     case CV_TCPPLAN_WAITING:
         break;
     case CV_TCPPLAN_KNOCKING:
+        /* By hand it has no end: what the kernel took for an error (over IPv6
+         * the expiry of a SYN) is not repeated as it comes. */
+        if (p->holds && err != CV_ERR_TIMEOUT)
+            gap = CV_TCPPLAN_EVERY;
         t->state = CV_TCPPLAN_WAITING;
-        t->next = cv_time_min(now + CV_TCPPLAN_RETRY, t->full_at);
+        t->next = cv_time_min(now + gap, t->full_at);
         break;
     case CV_TCPPLAN_CONNECTING:
         if (t->tries >= 8)

@@ -179,7 +179,8 @@ struct record {
 static struct cv_contact contact_of(const struct record *r, bool knocked,
                                     unsigned round)
 {
-    struct cv_contact c = {.node = r->node, .knocked = knocked, .peer = r->own};
+    struct cv_contact c = {
+        .node = r->node, .knocked = knocked, .trusted = true, .peer = r->own};
 
     if (by_tcp) {
         c.peer = (struct cv_candidates){.nat = CV_NAT_UDP_BLOCKED};

@@ -179,8 +179,9 @@ static struct cv_candidates by_tcp(const struct peer *p)
 
 static void join(struct peer *a, struct peer *b, uint8_t number)
 {
-    struct cv_contact to_b = {.node = b->key.pub, .knocked = true};
-    struct cv_contact to_a = {.node = a->key.pub};
+    struct cv_contact to_b = {
+        .node = b->key.pub, .knocked = true, .trusted = true};
+    struct cv_contact to_a = {.node = a->key.pub, .trusted = true};
 
     memset(to_b.attempt, number, sizeof to_b.attempt);
     memset(to_b.shared, number + 1, sizeof to_b.shared);

@@ -547,6 +547,61 @@ TEST(the_newest_port_of_a_nat_that_counts_is_looked_up)
     CHECK_EQ(closed, 2);
 }
 
+TEST(a_tcp_address_stands_beside_the_same_of_udp)
+{
+    struct cv_tcpmap_verdict v4 = {.votes = 1}, v6 = {0};
+    const struct cv_candidates *own;
+    unsigned udp = 0, tcp = 0;
+
+    start(2);
+    g.local.tcp_port = 4444;
+    CHECK_EQ(cv_addr_parse(&v4.mapped, "5.9.9.9:4444", 0), CV_OK);
+    /* One of two servers says so: not enough; two are. */
+    for (unsigned votes = 1; votes <= 2; votes++) {
+        v4.votes = votes;
+        cv_gather_tcp(&g, &v4, &v6, now);
+        now += CV_SECOND;
+        cv_gather_step(&g, now);
+        own = cv_gather_own(&g);
+        udp = tcp = 0;
+        for (unsigned i = 0; i < own->n; i++) {
+            tcp += own->c[i].type == CV_CANDIDATE_TCP &&
+                   cv_addr_equal(&own->c[i].addr, &v4.mapped);
+            udp += own->c[i].type != CV_CANDIDATE_TCP;
+        }
+        CHECK_EQ(tcp, votes - 1);
+        CHECK(udp > 0);
+    }
+}
+
+TEST(private_addresses_are_connected_to_near_by_and_with_friends)
+{
+    static const struct {
+        const char *addr;
+        bool stranger, trusted;
+    } cases[] = {
+        {"5.1.2.3:4000", true, true},
+        {"5.1.2.3:80", false, false},
+        {"192.168.1.77:4000", false, true},
+        {"192.168.1.5:4444", false, false}, /* ourselves */
+        {"192.168.1.5:4445", false, true},
+        {"10.1.2.3:4000", false, false},
+        {"127.0.0.1:4000", false, false},
+    };
+    struct cv_addr a;
+
+    start(0);
+    local.tcp_port = 4444;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CHECK_EQ(cv_addr_parse(&a, cases[i].addr, 0), CV_OK);
+        CHECK_EQ(cv_local_may_connect(&local, &a, false), cases[i].stranger);
+        CHECK_EQ(cv_local_may_connect(&local, &a, true), cases[i].trusted);
+    }
+    local.tcp_port = 0;
+    CHECK_EQ(cv_addr_parse(&a, "5.1.2.3:4000", 0), CV_OK);
+    CHECK(!cv_local_may_connect(&local, &a, true));
+}
+
 RUN_TESTS(T(without_servers_the_interfaces_are_told_at_once),
           T(a_server_is_asked_three_times_and_again_every_25_seconds),
           T(the_only_server_is_believed), T(of_two_servers_one_is_not_enough),
@@ -559,6 +614,8 @@ RUN_TESTS(T(without_servers_the_interfaces_are_told_at_once),
           T(a_mapped_address_is_told_when_it_comes_and_goes),
           T(interfaces_are_filtered_unless_alone),
           T(only_sensible_addresses_of_others_are_tried),
+          T(a_tcp_address_stands_beside_the_same_of_udp),
+          T(private_addresses_are_connected_to_near_by_and_with_friends),
           T(one_server_with_two_addresses_tells_how_the_nat_maps),
           T(another_address_that_is_none_is_not_asked),
           T(the_filter_is_asked_about_later_and_from_another_socket),

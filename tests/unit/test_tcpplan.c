@@ -277,6 +277,29 @@ TEST(by_hand_an_open_address_is_dialled_now_and_then)
     CHECK(full <= CV_TCPPLAN_BUDGET);
 }
 
+/* Over IPv6 the kernel takes each expiry for an error. */
+TEST(by_hand_knocks_that_fail_are_rare)
+{
+    struct cv_tcpplan_config by_hand = joiner;
+
+    by_hand.holds = true;
+    reset(DROP);
+    start(&end[0], &by_hand);
+    for (cv_time until = now + 15 * CV_MINUTE; now < until;) {
+        uint32_t channel;
+
+        run(now + 50 * CV_MILLISECOND);
+        channel = end[0].channel;
+        if (channel == 0)
+            continue;
+        end[0].channel = 0;
+        cv_tcpplan_down(&end[0].plan, channel, CV_ERR_NONET, now);
+    }
+    CHECK(end[0].syns >= 59);
+    CHECK(end[0].syns <= 62);
+    CHECK_EQ(end[0].full, 0);
+}
+
 /* What the kernel gives up is begun again. */
 TEST(a_wait_goes_on_when_the_kernel_has_given_up)
 {
@@ -445,6 +468,7 @@ TEST(an_address_is_taken_once_and_old_ones_give_way)
 RUN_TESTS(T(the_sharers_first_syn_meets_the_joiners),
           T(a_token_that_is_carried_by_hand_is_waited_for),
           T(by_hand_an_open_address_is_dialled_now_and_then),
+          T(by_hand_knocks_that_fail_are_rare),
           T(a_wait_goes_on_when_the_kernel_has_given_up),
           T(a_joiner_that_is_late_is_met_by_a_later_syn),
           T(below_a_living_connection_neither_has_to_be_first),
