@@ -67,6 +67,10 @@ void cv_gate_ask(struct cv_gate_core *core, const struct cv_addr *from,
         core->counters.packets_unknown++;
         return;
     }
+    if (!cv_bucket_take(&c->source->asks, core->now)) {
+        core->counters.packets_limited++;
+        return;
+    }
     if (cv_gate_ask_read(&ask, false, data, len, c->ticket_key) != CV_OK ||
         ask.empty || ask.counter <= c->counter) {
         core->counters.bad_frames++;

@@ -285,6 +285,12 @@ void cv_gate_channel_bind(struct cv_gate_core *core, const struct cv_addr *from,
         return;
     }
     end = find_end(core, id);
+    /* Who does not know an id can neither cost a hash nor a place in a list;
+     * who does pays for it, wherever it says that it comes from. */
+    if (end && !cv_bucket_take(&end->client->source->asks, core->now)) {
+        core->counters.packets_limited++;
+        return;
+    }
     if (!end || cv_gate_bind_read(&bind, data, len, end->key) != CV_OK ||
         bind.counter <= end->counter) {
         core->counters.packets_unknown++;

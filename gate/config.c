@@ -37,7 +37,7 @@ static const char *set_bool(bool *out, const char *value)
 
 static const char *set_u32(uint32_t *out, uint32_t max, const char *value)
 {
-    unsigned long long n;
+    unsigned long long n, unit = 1;
     char *end;
 
     if (!isdigit((unsigned char)value[0]))
@@ -45,14 +45,14 @@ static const char *set_u32(uint32_t *out, uint32_t max, const char *value)
     errno = 0;
     n = strtoull(value, &end, 10);
     if (*end == 'k' || *end == 'K')
-        n *= 1024, end++;
+        unit = 1024, end++;
     else if (*end == 'm' || *end == 'M')
-        n *= 1024 * 1024, end++;
-    if (*end != '\0' || errno != 0)
+        unit = 1024 * 1024, end++;
+    if (*end != '\0')
         return "is not a number";
-    if (n == 0 || n > max)
+    if (errno != 0 || n == 0 || n > max / unit)
         return "is out of range";
-    *out = (uint32_t)n;
+    *out = (uint32_t)(n * unit);
     return NULL;
 }
 
@@ -332,22 +332,35 @@ static int read_line(struct cv_gate_config *c, char *line, const char *from,
     return cv_gate_config_set(c, name, value, from, why, why_len);
 }
 
-static int read_file(struct cv_gate_config *c, char *why, size_t why_len)
+int cv_gate_config_lines(struct cv_gate_config *c, FILE *f, const char *file,
+                         char *why, size_t why_len)
 {
     char line[LINE_MAX_BYTES], from[4200];
     unsigned number = 0;
     int err = CV_OK;
+
+    while (err == CV_OK && fgets(line, sizeof line, f)) {
+        snprintf(from, sizeof from, "%s:%u", file, ++number);
+        if (strlen(line) == sizeof line - 1) {
+            snprintf(why, why_len, "%s: the line is too long", from);
+            return CV_ERR_INVALID;
+        }
+        err = read_line(c, line, from, why, why_len);
+    }
+    return err;
+}
+
+static int read_file(struct cv_gate_config *c, char *why, size_t why_len)
+{
     FILE *f = fopen(c->config_file, "re");
+    int err;
 
     if (!f) {
         snprintf(why, why_len, "cannot read the configuration %s: %s",
                  c->config_file, strerror(errno));
         return CV_ERR_INVALID;
     }
-    while (err == CV_OK && fgets(line, sizeof line, f)) {
-        snprintf(from, sizeof from, "%s:%u", c->config_file, ++number);
-        err = read_line(c, line, from, why, why_len);
-    }
+    err = cv_gate_config_lines(c, f, c->config_file, why, why_len);
     fclose(f);
     return err;
 }

@@ -4,6 +4,7 @@
 #define CV_GATE_CONFIG_H
 #include "base/log.h"
 #include "gate/server.h"
+#include <stdio.h>
 
 #define CV_GATE_IDENTITIES   4096
 #define CV_GATE_TOKEN_MAX    256
@@ -52,6 +53,10 @@ void cv_gate_config_help(void);
 CV_MUST_USE int cv_gate_config_set(struct cv_gate_config *config,
                                    const char *name, const char *value,
                                    const char *from, char *why, size_t why_len);
+/* All lines of a file, which `why` calls `file`. */
+CV_MUST_USE int cv_gate_config_lines(struct cv_gate_config *config, FILE *f,
+                                     const char *file, char *why,
+                                     size_t why_len);
 /* Is everything there that a gate needs? */
 CV_MUST_USE int cv_gate_config_finish(struct cv_gate_config *config, char *why,
                                       size_t why_len);

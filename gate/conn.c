@@ -45,6 +45,26 @@ int cv_gate_conns_init(struct cv_gate_conns *all)
     return all->buf ? CV_OK : CV_ERR_NOMEM;
 }
 
+static bool is_hello(enum conn_state state)
+{
+    return state == SHAKING || state == ASKED;
+}
+
+static void set_state(struct cv_gate_conn *c, enum conn_state to)
+{
+    c->all->n_hello += is_hello(to);
+    c->all->n_hello -= is_hello(c->state);
+    c->state = to;
+}
+
+static void free_queue(struct cv_gate_conn *c)
+{
+    free(c->queue);
+    c->all->waiting -= c->room;
+    c->queue = NULL;
+    c->queued = c->sent = c->room = 0;
+}
+
 static void conn_free(struct cv_gate_conn *c)
 {
     struct cv_gate_conns *all = c->all;
@@ -64,7 +84,8 @@ static void conn_free(struct cv_gate_conn *c)
     cv_tls_free(c->tls);
     close(c->fd);
     free(c->part);
-    free(c->queue);
+    free_queue(c);
+    set_state(c, LEAVING);
     free(c);
 }
 
@@ -98,12 +119,26 @@ static void mark_dirty(struct cv_gate_conn *c)
     c->all->dirty = c;
 }
 
+/* What a queue may grow to: a share of the memory that is left for all, so
+ * that many slow readers have short queues (Choudhury and Hahne, Dynamic Queue
+ * Length Thresholds, 1998), and never less than what keeps a link alive. */
+static size_t queue_max(const struct cv_gate_conns *all)
+{
+    size_t left = all->waiting_max > all->waiting
+                      ? (all->waiting_max - all->waiting) / 4
+                      : 0;
+
+    return left > CV_GATE_QUEUE       ? CV_GATE_QUEUE
+           : left < CV_GATE_QUEUE_MIN ? CV_GATE_QUEUE_MIN
+                                      : left;
+}
+
 static int enqueue(struct cv_gate_conn *c, const uint8_t *data, size_t len)
 {
     size_t waiting = c->queued - c->sent, room = c->room;
     uint8_t *more;
 
-    if (waiting + len > CV_GATE_QUEUE)
+    if (waiting + len > queue_max(c->all))
         return CV_ERR_AGAIN;
     if (c->sent > 0 && c->queued + len > room) {
         memmove(c->queue, c->queue + c->sent, waiting);
@@ -116,6 +151,7 @@ static int enqueue(struct cv_gate_conn *c, const uint8_t *data, size_t len)
         more = realloc(c->queue, room);
         if (!more)
             return CV_ERR_AGAIN;
+        c->all->waiting += room - c->room;
         c->queue = more;
         c->room = room;
     }
@@ -175,10 +211,7 @@ static bool flush(struct cv_gate_conn *c)
         conn_free(c);
         return false;
     }
-    /* Idle links, and most are, keep no buffer. */
-    free(c->queue);
-    c->queue = NULL;
-    c->queued = c->sent = c->room = 0;
+    free_queue(c); /* idle links, and most are, keep none */
     watch_for(c, false);
     return true;
 }
@@ -198,7 +231,7 @@ void cv_gate_conns_flush(struct cv_gate_conns *all)
 void cv_gate_conn_close(struct cv_gate_conn *c)
 {
     c->client = NULL;
-    c->state = LEAVING;
+    set_state(c, LEAVING);
     c->since = cv_loop_now(c->all->loop);
     mark_dirty(c);
 }
@@ -275,7 +308,7 @@ static void answer_page(struct cv_gate_conn *c, const char *path)
 
     (void)enqueue(c, (const uint8_t *)text, strlen(text));
     free(page);
-    c->state = LEAVING;
+    set_state(c, LEAVING);
     c->since = cv_loop_now(c->all->loop);
 }
 
@@ -307,12 +340,15 @@ static bool request(struct cv_gate_conn *c, const uint8_t *data, size_t len)
         return true;
     }
     take_forwarded(c, &http);
+    if (!c->tls && !cv_gate_link_allowed(c->all->core, &c->from,
+                                         cv_loop_now(c->all->loop)))
+        return false;
     cv_writer_init(&w, out, sizeof out);
     cv_gate_http_accept(&http, &w);
     if (w.err != CV_OK || enqueue(c, out, w.len) != CV_OK ||
         cv_gate_ws_new(&c->ws, &ws_events, c) != CV_OK)
         return false;
-    c->state = MESSAGES;
+    set_state(c, MESSAGES);
     if (!keep_part(c, NULL, 0) || !begin_link(c))
         return false;
     return len == used ||
@@ -447,7 +483,7 @@ static bool shake(struct cv_gate_conn *c)
         return false;
     }
     c->since = cv_loop_now(c->all->loop);
-    c->state = cv_tls_protocol(c->tls) == CV_TLS_GATE ? FRAMES : ASKED;
+    set_state(c, cv_tls_protocol(c->tls) == CV_TLS_GATE ? FRAMES : ASKED);
     cv_watch_set(c->watch, CV_WATCH_READ);
     if (c->state == FRAMES && !begin_link(c)) {
         lose(c);
@@ -489,6 +525,7 @@ void cv_gate_conn_new(struct cv_gate_conns *all, int fd,
     c->from = *from;
     c->since = cv_loop_now(all->loop);
     c->state = carriage == CV_GATE_TLS ? SHAKING : ASKED;
+    all->n_hello++;
     c->next = all->list;
     c->at = &all->list;
     if (c->next)
@@ -508,7 +545,7 @@ void cv_gate_conns_sweep(struct cv_gate_conns *all)
     struct cv_gate_conn *next;
 
     for (struct cv_gate_conn *c = all->list; c; c = next) {
-        bool hello = c->state == SHAKING || c->state == ASKED;
+        bool hello = is_hello(c->state);
 
         next = c->next;
         if ((hello && now - c->since >= CV_GATE_HELLO) ||

@@ -10,10 +10,11 @@
 
 struct cv_gate_conn;
 
-#define CV_GATE_QUEUE    (256 * 1024) /* bytes that wait for a slow reader */
-#define CV_GATE_TURN     65536 /* bytes read before others get their turn */
-#define CV_GATE_HELLO    (10 * CV_SECOND) /* for TLS and the upgrade */
-#define CV_GATE_FAREWELL (2 * CV_SECOND)  /* to flush the last frames */
+#define CV_GATE_QUEUE     (256 * 1024) /* bytes that wait for a slow reader */
+#define CV_GATE_QUEUE_MIN 4096         /* when many do, each of them */
+#define CV_GATE_TURN      65536 /* bytes read before others get their turn */
+#define CV_GATE_HELLO     (10 * CV_SECOND) /* for TLS and the upgrade */
+#define CV_GATE_FAREWELL  (2 * CV_SECOND)  /* to flush the last frames */
 
 /* What all connections of a server share. */
 struct cv_gate_conns {
@@ -23,7 +24,10 @@ struct cv_gate_conns {
     struct cv_tls_ctx *tls;    /* kept */
     struct cv_gate_conn *list, *dirty;
     size_t n;
-    uint8_t *buf; /* [CV_GATE_TURN], for reading */
+    size_t n_hello;     /* of them: no links yet */
+    size_t waiting_max; /* bytes of all queues together */
+    size_t waiting;     /* bytes that they have taken */
+    uint8_t *buf;       /* [CV_GATE_TURN], for reading */
     /* GET of anything but the WebSocket, over TLS or plain: NULL or the whole
      * answer, to be freed. */
     char *(*page)(void *user, const char *path);

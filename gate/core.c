@@ -84,6 +84,7 @@ void cv_gate_client_owe(struct cv_gate_client *c, size_t len)
     if (c->budget.bytes < 0)
         tell_slow(c);
 }
+
 cv_time cv_gate_link_paused(const struct cv_gate_client *client, cv_time now)
 {
     int64_t owed = -client->budget.bytes;
@@ -118,16 +119,23 @@ bool cv_gate_cookie_is_good(const struct cv_gate_core *core,
 
 /* ---- clients ------------------------------------------------------------ */
 
+static bool has_room(const struct cv_gate_core *core,
+                     const struct cv_gate_source *s)
+{
+    const struct cv_gate_limits *lim = &core->config.limits;
+
+    return !core->draining && core->links < lim->links &&
+           core->clients.n < lim->clients && s->links < lim->links_per_source;
+}
+
 bool cv_gate_link_allowed(struct cv_gate_core *core, const struct cv_addr *from,
                           cv_time now)
 {
-    const struct cv_gate_limits *lim = &core->config.limits;
     struct cv_gate_source *s;
 
     core->now = now;
     s = core->draining ? NULL : cv_gate_source(core, from);
-    if (s && core->links < lim->links && core->clients.n < lim->clients &&
-        s->links < lim->links_per_source && cv_bucket_take(&s->connects, now))
+    if (s && has_room(core, s) && cv_bucket_take(&s->connects, now))
         return true;
     core->counters.links_refused++;
     return false;
@@ -169,7 +177,8 @@ struct cv_gate_client *cv_gate_link_open(struct cv_gate_core *core, void *link,
 
     core->now = now;
     s = cv_gate_source(core, from);
-    if (!c || !s) {
+    if (!c || !s || !has_room(core, s)) {
+        core->counters.links_refused++;
         free(c);
         return NULL;
     }
@@ -366,7 +375,6 @@ static void on_ring(struct cv_gate_client *c, const struct cv_gate_frame *f)
     enum cv_gate_rang result = CV_GATE_RANG_FULL;
     int why;
 
-    cv_gate_client_owe(c, f->u.ring.packet.len);
     why = cv_gate_room_ring(c, c->source, f, &result);
     if (why != 0) {
         cv_gate_client_refuse(c, CV_GATE_RING, (enum cv_gate_refusal)why,
@@ -457,6 +465,8 @@ ptrdiff_t cv_gate_link_input(struct cv_gate_client *c, const uint8_t *data,
         at += used;
         if (err != CV_OK)
             continue;
+        if (c->authenticated && f.type != CV_GATE_DATA)
+            cv_gate_client_owe(c, used + CV_GATE_FRAME_COST);
         if (c->authenticated)
             on_frame(c, &f);
         else if (!authenticate(c, &f.u.auth))
@@ -471,28 +481,22 @@ bool cv_gate_udp_input(struct cv_gate_core *core, const struct cv_addr *from,
                        uint8_t *data, size_t len, cv_time now,
                        const struct cv_addr **to)
 {
-    struct cv_gate_source *s;
-
     core->now = now;
     if (len == 0)
         return false;
-    if (data[0] == CV_GATE_UDP_DATA)
+    switch (data[0]) {
+    case CV_GATE_UDP_DATA:
         return cv_gate_channel_forward(core, from, data, len, to);
-    if (data[0] != CV_GATE_UDP_BIND && data[0] != CV_GATE_UDP_ASK) {
+    case CV_GATE_UDP_BIND:
+        cv_gate_channel_bind(core, from, data, len);
+        return false;
+    case CV_GATE_UDP_ASK:
+        cv_gate_ask(core, from, data, len);
+        return false;
+    default:
         core->counters.bad_frames++;
         return false;
     }
-    /* These cost a hash each. */
-    s = cv_gate_source(core, from);
-    if (!s || !cv_bucket_take(&s->asks, now)) {
-        core->counters.packets_limited++;
-        return false;
-    }
-    if (data[0] == CV_GATE_UDP_BIND)
-        cv_gate_channel_bind(core, from, data, len);
-    else
-        cv_gate_ask(core, from, data, len);
-    return false;
 }
 
 /* ---- life --------------------------------------------------------------- */

@@ -28,7 +28,9 @@
     X(uint32_t, pointers, 16384, "pointers kept in all")                       \
     X(uint32_t, fetches_per_source, 5, "fetches a second from one source")     \
     X(uint32_t, asks_per_source, 50,                                           \
-      "datagrams a second from one source that have to be verified")           \
+      "datagrams a second that are verified for clients of one source")        \
+    X(uint32_t, waiting, 64u << 20, "bytes that wait for slow readers")        \
+    X(uint32_t, handshakes, 1024, "connections that are no links yet")         \
     X(uint32_t, sources, 65536, "sources that are counted at a time")
 
 struct cv_gate_limits {
@@ -45,6 +47,9 @@ static inline struct cv_gate_limits cv_gate_limits_default(void)
 #undef X
     };
 }
+
+/* Serving a frame that is no DATA is paid for as so many bytes more. */
+#define CV_GATE_FRAME_COST 256
 
 #define CV_GATE_AUTH_TIME   (10 * CV_SECOND) /* for the whole of it */
 #define CV_GATE_IDLE_TIME   (120 * CV_SECOND)

@@ -1,5 +1,6 @@
 #include "gate/listen.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -7,10 +8,25 @@
 
 struct cv_gate_listen {
     int fd;
+    int spare; /* given up for a moment when descriptors run out */
     struct cv_watch *watch;
     cv_gate_accept_fn accepted;
     void *user;
 };
+
+/* No descriptor is left: who waits is turned away, for the listener would be
+ * ready for ever. */
+static void turn_away(struct cv_gate_listen *l)
+{
+    int fd;
+
+    if (l->spare >= 0)
+        close(l->spare);
+    fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
 
 static void on_ready(void *user, unsigned ready)
 {
@@ -25,8 +41,12 @@ static void on_ready(void *user, unsigned ready)
 
         fd = accept4(l->fd, (struct sockaddr *)&ss, &len,
                      SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+            turn_away(l);
+            continue;
+        }
         if (fd < 0)
-            return; /* none, or no descriptors left: later */
+            return;
         if (cv_addr_from_sockaddr(&from, (struct sockaddr *)&ss) != CV_OK) {
             close(fd);
             continue;
@@ -50,6 +70,7 @@ int cv_gate_listen_new(struct cv_gate_listen **out, struct cv_loop *loop,
         return CV_ERR_NOMEM;
     l->accepted = accepted;
     l->user = user;
+    l->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     l->fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (l->fd < 0)
         goto fail;
@@ -79,6 +100,8 @@ void cv_gate_listen_free(struct cv_gate_listen *l)
     cv_watch_free(l->watch);
     if (l->fd >= 0)
         close(l->fd);
+    if (l->spare >= 0)
+        close(l->spare);
     free(l);
 }
 

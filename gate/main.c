@@ -6,11 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "discovery/dht.h"
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE  2
+#define SPARE_FILES 64 /* beside links: listeners, pages, the DHT */
 
 struct gate {
     struct cv_loop *loop;
@@ -192,9 +194,34 @@ static int print_name(struct gate *g)
     return EXIT_SUCCESS;
 }
 
+/* As many descriptors as links may be open, as far as we may. */
+static void raise_file_limit(struct gate *g)
+{
+    rlim_t want = (rlim_t)g->config.limits.links + SPARE_FILES;
+    struct rlimit lim;
+
+    if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur >= want)
+        return;
+    if (lim.rlim_max < want) {
+        struct rlimit more = {want, want};
+
+        if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+            return;
+        cv_warn(&g->log,
+                "gate: %u links are allowed, but only %llu open files; raise "
+                "LimitNOFILE or ulimit -n",
+                (unsigned)g->config.limits.links,
+                (unsigned long long)lim.rlim_max);
+    }
+    lim.rlim_cur = lim.rlim_max < want ? lim.rlim_max : want;
+    (void)setrlimit(RLIMIT_NOFILE, &lim);
+}
+
 static int run(struct gate *g)
 {
     int err = cv_loop_new(&g->loop);
+
+    raise_file_limit(g);
 
     if (err == CV_OK)
         err = catch_signals(g);

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TICK CV_SECOND
+#define TICK          CV_SECOND
+#define PAGES_WAITING (1024 * 1024) /* bytes of metrics on their way */
 
 struct socket {
     struct cv_gate_server *server;
@@ -31,6 +32,7 @@ struct cv_gate_server {
     struct cv_timer *tick, *drain;
     struct cv_gate_train train;
     cv_time started;
+    cv_time now; /* of the batch of packets that is being read; 0: none */
     cv_loop_fn drained;
     void *drained_user;
 };
@@ -109,10 +111,11 @@ static void on_packet(void *user, const struct cv_addr *from,
         answer_stun(sock, from, local, data, len);
         return;
     }
+    if (s->now == 0)
+        s->now = cv_loop_now(s->config.loop);
     space = cv_gate_train_space(&s->train);
     memcpy(space, data, len);
-    if (!cv_gate_udp_input(s->core, from, space, len,
-                           cv_loop_now(s->config.loop), &to))
+    if (!cv_gate_udp_input(s->core, from, space, len, s->now, &to))
         return;
     udp = to->family == from->family ? sock->udp : udp_for(s, to);
     if (udp)
@@ -123,6 +126,7 @@ static void on_batch(void *user)
 {
     struct socket *sock = user;
 
+    sock->server->now = 0;
     cv_gate_train_leave(&sock->server->train);
     cv_gate_conns_flush(&sock->server->conns);
 }
@@ -140,8 +144,10 @@ static void accept_as(struct cv_gate_server *s, int fd,
 {
     cv_time now = cv_loop_now(s->config.loop);
 
-    /* A proxy's connections are counted by it. */
-    if (carriage == CV_GATE_TLS && !cv_gate_link_allowed(s->core, from, now)) {
+    /* Who comes through a proxy is known when it has asked. */
+    if (s->conns.n_hello >= s->config.core.limits.handshakes ||
+        (carriage == CV_GATE_TLS &&
+         !cv_gate_link_allowed(s->core, from, now))) {
         close(fd);
         return;
     }
@@ -300,9 +306,13 @@ static int open_core(struct cv_gate_server *s)
                                       .log = core.log,
                                       .tls = s->tls,
                                       .page = on_public_page,
+                                      .waiting_max = core.limits.waiting,
                                       .user = s};
-    s->pages = (struct cv_gate_conns){
-        .loop = s->config.loop, .log = core.log, .page = on_page, .user = s};
+    s->pages = (struct cv_gate_conns){.loop = s->config.loop,
+                                      .log = core.log,
+                                      .page = on_page,
+                                      .waiting_max = PAGES_WAITING,
+                                      .user = s};
     err = cv_gate_conns_init(&s->conns);
     return err == CV_OK ? cv_gate_conns_init(&s->pages) : err;
 }
@@ -373,6 +383,8 @@ void cv_gate_server_configure(struct cv_gate_server *s,
 
     core.udp_port = s->n_udp > 0 ? cv_udp_port(s->udp[0].udp) : 0;
     core.behind_proxy = s->config.n_proxied > 0;
+    s->config.core = core;
+    s->conns.waiting_max = core.limits.waiting;
     cv_gate_core_configure(s->core, &core);
 }
 

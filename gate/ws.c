@@ -238,7 +238,8 @@ int cv_gate_ws_input(struct cv_gate_ws *ws, const uint8_t *data, size_t len)
     if (ws->stop)
         return CV_ERR_INTERNAL;
     if (rv != 0 || !flush(ws) ||
-        (wslay_event_get_status_code_sent(ws->ctx) != 0 &&
+        wslay_event_get_queued_msg_count(ws->ctx) > CV_GATE_PONGS ||
+        (wslay_event_get_close_sent(ws->ctx) &&
          !wslay_event_get_close_received(ws->ctx)))
         return CV_ERR_PEER;
     if (wslay_event_get_close_received(ws->ctx))

@@ -11,6 +11,7 @@ struct cv_gate_ws;
 #define CV_GATE_HTTP_MAX 4096  /* bytes of a request's head */
 #define CV_GATE_MESSAGE  65536 /* bytes of a message that comes */
 #define CV_GATE_SAY_MAX  2304  /* of one that goes: a frame */
+#define CV_GATE_PONGS    16    /* that may wait for a slow reader */
 
 /* The head of an HTTP request. */
 struct cv_gate_http {

@@ -8,3 +8,6 @@ covim_test(unit/gatelink SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gatelink.c
            LINK covim_gate)
 covim_test(unit/gates SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gates.c
            LINK covim_gate)
+covim_test(unit/gateabuse SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gateabuse.c
+           LINK covim_gate)
+covim_test(unit/ws SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_ws.c LINK covim_gate)

@@ -1,0 +1,702 @@
+/* What a gate costs and carries, beside coturn.
+ *
+ *     gateload GATE TURNSERVER DIR [quick] [CASE]
+ *
+ * Starts both on loopback, pinned to the first processor, and loads them from
+ * the last one.  What is compared runs in turns.  JSON lines on stdout, a
+ * table on stderr. */
+#include "tests/bench/gate_flow.h"
+#include <dirent.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define GATE_PORT  17443
+#define PLAIN_PORT 17080
+#define TURN_PORT  17478
+#define ROUNDS     5
+#define PAYLOAD    200  /* bytes, of all cases over UDP */
+#define PACKET     1200 /* over links: what QUIC sends */
+#define WINDOW     16   /* link-less requests on their way */
+#define MIB        1048576.0
+
+static const char *gate_file, *turn_file, *dir;
+static unsigned rounds = ROUNDS;
+static double seconds = 2, lossless_s = 10;
+static bool quick;
+static int running[2]; /* what is still to be ended */
+
+static void report(const char *name, const char *metric, double value)
+{
+    printf("{\"bench\":\"gate\",\"case\":\"%s\",\"metric\":\"%s\","
+           "\"value\":%.3f}\n",
+           name, metric, value);
+    fflush(stdout);
+    fprintf(stderr, "%-22s %-28s %12.3f\n", name, metric, value);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static double median(double *v, unsigned n)
+{
+    qsort(v, n, sizeof *v, by_size);
+    return v[n / 2];
+}
+
+/* ---- the servers -------------------------------------------------------- */
+
+static void pin(int cpu)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET((unsigned)cpu, &set);
+    (void)sched_setaffinity(0, sizeof set, &set);
+}
+
+/* Where we may: what else this machine does is not what is measured. */
+static void before_others(void)
+{
+    FILE *f;
+
+    (void)setpriority(PRIO_PROCESS, 0, -19);
+    (void)setsid();
+    f = fopen("/proc/self/autogroup", "w");
+    if (f) {
+        fputs("-19", f);
+        fclose(f);
+    }
+}
+
+/* A relay runs before everything else, for delays and losses; for what it
+ * costs it is a process like others. */
+static void come_first(int pid, bool first)
+{
+    struct sched_param param = {.sched_priority = first ? 1 : 0};
+    char path[64];
+    struct dirent *e;
+    DIR *tasks;
+
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    tasks = opendir(path);
+    GC_NEED(tasks != NULL);
+    while ((e = readdir(tasks)) != NULL)
+        if (e->d_name[0] != '.')
+            (void)sched_setscheduler(atoi(e->d_name),
+                                     first ? SCHED_FIFO : SCHED_OTHER, &param);
+    closedir(tasks);
+}
+
+static int start(const char *const argv[])
+{
+    int pid = fork();
+
+    GC_NEED(pid >= 0);
+    if (pid == 0) {
+        pin(0);
+        (void)setsid();
+        (void)setpriority(PRIO_PROCESS, 0, 0);
+        if (!freopen("/dev/null", "w", stdout))
+            _exit(126);
+        execv(argv[0], (char *const *)(uintptr_t)argv);
+        _exit(127);
+    }
+    return pid;
+}
+
+static void stop(int *pid)
+{
+    if (*pid > 0) {
+        kill(*pid, SIGKILL);
+        (void)waitpid(*pid, NULL, 0);
+    }
+    *pid = 0;
+}
+
+static void stop_all(void)
+{
+    stop(&running[0]);
+    stop(&running[1]);
+}
+
+static void await(const struct cv_addr *at, int pid)
+{
+    for (unsigned i = 0; i < 200; i++) {
+        int fd = gc_connect(at, NULL);
+
+        if (fd >= 0) {
+            close(fd);
+            return;
+        }
+        GC_NEED(waitpid(pid, NULL, WNOHANG) == 0);
+        usleep(25000);
+    }
+    GC_NEED(!"the server listens within 5 s");
+}
+
+/* `source_limits`: as they are by default, else none. */
+static int start_gate(struct gc_gate *gate, bool source_limits)
+{
+    static char key[4096], listen_on[32], plain[32];
+    const char *const argv[] = {
+        gate_file, "--listen",
+        listen_on, "--listen-proxied",
+        plain,     "--metrics",
+        "off",     "--key",
+        key,       "--log",
+        "warn",    "--links",
+        "20000",   "--clients",
+        "40000",   "--rate",
+        "4000M",   "--burst",
+        "1000M",   "--links-per-source",
+        "20000",   "--rooms-per-client",
+        "60000",   "--channels-per-client",
+        "1000",    "--connects-per-source",
+        "100000",  "--rings-per-source",
+        "100000",  source_limits ? NULL : "--asks-per-source",
+        "1000000", NULL};
+    struct cv_gate_name parsed;
+    char command[9000], line[512], why[256];
+    FILE *f;
+    int pid;
+
+    snprintf(key, sizeof key, "%s/key", dir);
+    snprintf(listen_on, sizeof listen_on, "127.0.0.1:%d", GATE_PORT);
+    snprintf(plain, sizeof plain, "127.0.0.1:%d", PLAIN_PORT);
+    snprintf(command, sizeof command,
+             "'%s' --key '%s' --name 127.0.0.1:%d --print-name", gate_file, key,
+             GATE_PORT);
+    f = popen(command, "r");
+    GC_NEED(f && fgets(line, sizeof line, f));
+    pclose(f);
+    line[strcspn(line, "\n")] = '\0';
+    GC_NEED(cv_gate_name_parse(&parsed, line, why, sizeof why) == CV_OK);
+    gate->key = parsed.key;
+    gate->tcp = cv_addr_ipv4(0x7f000001, GATE_PORT);
+    gate->plain = cv_addr_ipv4(0x7f000001, PLAIN_PORT);
+    if (!gate->ctx)
+        GC_NEED(cv_tls_client(&gate->ctx) == CV_OK);
+    pid = running[0] = start(argv);
+    await(&gate->tcp, pid);
+    return pid;
+}
+
+static int start_turn(struct cv_addr *server)
+{
+    static char port[8], log[4096];
+    const char *const argv[] = {turn_file,
+                                "-n",
+                                "--no-cli",
+                                "--no-auth",
+                                "--no-tls",
+                                "--no-dtls",
+                                "--listening-ip=127.0.0.1",
+                                "--relay-ip=127.0.0.1",
+                                "--allow-loopback-peers",
+                                "-m",
+                                "1",
+                                "--pidfile=",
+                                "--no-software-attribute",
+                                "--listening-port",
+                                port,
+                                log,
+                                "--simple-log",
+                                NULL};
+    int pid;
+
+    snprintf(port, sizeof port, "%d", TURN_PORT);
+    snprintf(log, sizeof log, "--log-file=%s/turn.log", dir);
+    *server = cv_addr_ipv4(0x7f000001, TURN_PORT);
+    pid = running[1] = start(argv);
+    await(server, pid);
+    return pid;
+}
+
+/* ---- over UDP ----------------------------------------------------------- */
+
+/* Both, in turns. */
+struct pair {
+    struct gf_flow flow[2]; /* gate, coturn */
+    int pid[2];
+};
+
+static double per_packet(const struct gf_result *r)
+{
+    GC_NEED(r->got > 0);
+    return r->cpu_us / (double)r->got;
+}
+
+static void compare(const struct pair *p, const char *name,
+                    const struct gf_load *load, bool delays)
+{
+    double cost[2][ROUNDS], ratio[ROUNDS], p50[2][ROUNDS], p99[2][ROUNDS];
+    const char *who[2] = {"", "_coturn"};
+    char metric[64];
+
+    for (unsigned i = 0; i < rounds; i++) {
+        for (unsigned side = 0; side < 2; side++) {
+            struct gf_result r = gf_run(&p->flow[side], load, p->pid[side]);
+
+            cost[side][i] = per_packet(&r);
+            p50[side][i] = r.p50_ms;
+            p99[side][i] = r.p99_ms;
+        }
+        ratio[i] = cost[0][i] / cost[1][i];
+    }
+    if (!delays)
+        report(name, "cpu_us_per_packet_vs_coturn", median(ratio, rounds));
+    for (unsigned side = 0; side < 2; side++) {
+        snprintf(metric, sizeof metric, "%s%s",
+                 delays ? "p50_ms" : "cpu_us_per_packet", who[side]);
+        report(name, metric, median(delays ? p50[side] : cost[side], rounds));
+        if (delays) {
+            snprintf(metric, sizeof metric, "p99_ms%s", who[side]);
+            report(name, metric, median(p99[side], rounds));
+        }
+    }
+}
+
+static bool is_lossless(const struct gf_flow *flow, int pid, double pps,
+                        double long_s)
+{
+    struct gf_load load = {.pps = pps,
+                           .burst = 8,
+                           .warm_s = long_s > 2 ? 2 : 0.3,
+                           .seconds = long_s,
+                           .size = PAYLOAD};
+    struct gf_result r = gf_run(flow, &load, pid);
+    bool fast = (double)r.sent >= 0.98 * pps * r.seconds;
+
+    fprintf(stderr, "  %.0f packets/s for %.0f s: %.0f sent, %lld lost\n", pps,
+            r.seconds, (double)r.sent, (long long)(r.sent - r.got));
+    return fast && r.sent == r.got;
+}
+
+/* The highest rate of these at which nothing is lost for long. */
+static double lossless(const struct gf_flow *flow, int pid)
+{
+    static const double rate[] = {40e3,  60e3,  80e3,  100e3, 120e3, 150e3,
+                                  180e3, 210e3, 250e3, 300e3, 350e3, 400e3};
+    int at = 0;
+
+    for (int i = 0; i < (int)(sizeof rate / sizeof rate[0]); i++) {
+        if (is_lossless(flow, pid, rate[i], 1))
+            at = i;
+        else if (i > at + 1)
+            break;
+    }
+    for (; at >= 0; at--)
+        for (unsigned tries = 0; tries < 2; tries++)
+            if (is_lossless(flow, pid, rate[at], lossless_s))
+                return rate[at];
+    return 0;
+}
+
+static void over_udp(void)
+{
+    struct gc_gate gate = {0};
+    struct cv_addr turn;
+    struct gf_load single = {.pps = 20000, .burst = 1}, burst, paced;
+    struct pair p;
+
+    single.warm_s = 0.3;
+    single.seconds = seconds;
+    single.size = PAYLOAD;
+    burst = paced = single;
+    burst.burst = 10;
+    burst.gso = true;
+    burst.pps = 100000;
+    paced.pps = 50000;
+    p.pid[0] = start_gate(&gate, false);
+    p.pid[1] = start_turn(&turn);
+    gf_gate(&p.flow[0], &gate, NULL);
+    gf_turn(&p.flow[1], &turn);
+    fprintf(stderr,
+            "  %d B, loopback, the relay on processor 0, both ends on another;"
+            " single: 20,000/s one by one; burst: 10 at once by GSO, 100,000/s;"
+            " udp: 50,000/s one by one; lossless: 8 at once by sendmmsg, "
+            "%.0f s after 2 s of warm-up; for the last two the relays have "
+            "real-time priority where we may give it\n",
+            PAYLOAD, lossless_s);
+    compare(&p, "udp single", &single, false);
+    compare(&p, "udp burst", &burst, false);
+    come_first(p.pid[0], true);
+    come_first(p.pid[1], true);
+    compare(&p, "udp", &paced, true);
+    report("udp", "lossless_pps", lossless(&p.flow[0], p.pid[0]));
+    report("udp", "lossless_pps_coturn", lossless(&p.flow[1], p.pid[1]));
+    stop_all();
+}
+
+/* ---- over links --------------------------------------------------------- */
+
+/* A child that sends DATA as fast as it goes. */
+static int start_sender(struct gc_link *l, uint32_t channel)
+{
+    static uint8_t out[65536];
+    struct cv_gate_frame f = {.type = CV_GATE_DATA};
+    static uint8_t packet[PACKET];
+    struct cv_writer w;
+    int pid = fork();
+
+    GC_NEED(pid >= 0);
+    if (pid > 0)
+        return pid;
+    f.u.data.channel = channel;
+    f.u.data.packet = CV_BYTES(packet, sizeof packet);
+    /* As many frames as fill whole records of TLS but for a little. */
+    cv_writer_init(&w, out, l->carriage == GC_TLS ? sizeof out : 16384);
+    while (w.cap - w.len > PACKET + 7)
+        GC_NEED(cv_gate_put(&w, &f) == CV_OK);
+    while (gc_write(l, out, w.len))
+        ;
+    _exit(0);
+}
+
+static void over_links(const char *name, enum gc_carriage carriage)
+{
+    struct gc_gate gate = {0};
+    struct gc_link a, b;
+    struct gc_end ea, eb;
+    uint8_t room[CV_GATE_ROOM];
+    double speed[ROUNDS], per_core[ROUNDS];
+    int pid = start_gate(&gate, false), sender;
+    uint64_t packets = 0, bytes = 0;
+
+    gc_link_open(&a, &gate, carriage, NULL);
+    gc_link_open(&b, &gate, carriage, NULL);
+    gc_register(&b, room);
+    gc_channel(&a, &b, room, &ea, &eb);
+    come_first(pid, true);
+    sender = start_sender(&a, ea.id);
+    for (unsigned i = 0; i < rounds; i++) {
+        double from = gf_now(), cpu = gf_cpu_us(pid), took;
+        uint64_t before = bytes;
+
+        while (gf_now() - from < seconds)
+            GC_NEED(gc_drain(&b, &packets, &bytes));
+        took = gf_now() - from;
+        cpu = (gf_cpu_us(pid) - cpu) / 1e6;
+        speed[i] = (double)(bytes - before) / MIB / took;
+        per_core[i] = (double)(bytes - before) / MIB / cpu;
+    }
+    stop(&sender);
+    report(name, "mib_per_s", median(speed, rounds));
+    report(name, "mib_per_s_per_core", median(per_core, rounds));
+    gc_link_close(&a);
+    gc_link_close(&b);
+    stop_all();
+}
+
+/* ---- clients ------------------------------------------------------------ */
+
+static void many_files(void)
+{
+    struct rlimit lim;
+
+    getrlimit(RLIMIT_NOFILE, &lim);
+    lim.rlim_cur = lim.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &lim);
+}
+
+/* Links that do nothing; RSS of each. */
+static void idle_links(unsigned n)
+{
+    struct gc_gate gate = {0};
+    struct gc_link *links = calloc(n, sizeof *links);
+    uint8_t room[CV_GATE_ROOM];
+    int pid = start_gate(&gate, false);
+    double before = 0, from = gf_now();
+
+    GC_NEED(links);
+    for (unsigned i = 0; i < n; i++) {
+        gc_link_open(&links[i], &gate, GC_TLS, NULL);
+        gc_register(&links[i], room);
+        free(links[i].in);
+        free(links[i].raw);
+        links[i].in = links[i].raw = NULL;
+        if (i == n / 10)
+            before = gf_rss_kib(pid);
+    }
+    report("idle client", "links_per_s", n / (gf_now() - from));
+    report("idle client", "registered", n);
+    report("idle client", "kib", (gf_rss_kib(pid) - before) / (n - n / 10 - 1));
+    for (unsigned i = 0; i < n; i++)
+        gc_link_close(&links[i]);
+    free(links);
+    stop_all();
+}
+
+/* Who has only a ticket; RSS of each, and how fast they register. */
+struct ticket {
+    struct cv_gate_welcome welcome;
+    uint8_t cookie[CV_GATE_COOKIE];
+    uint64_t counter;
+};
+
+static void ask_to_register(struct ticket *t, int udp)
+{
+    struct cv_gate_frame f = {.type = CV_GATE_REGISTER};
+
+    gc_random(f.u.room_key, sizeof f.u.room_key);
+    GC_NEED(gc_ask(udp, &t->welcome, ++t->counter, t->cookie, &f));
+}
+
+static void register_by(struct ticket *t, int udp)
+{
+    ask_to_register(t, udp);
+    GC_NEED(gc_answer(udp, &t->welcome, t->cookie));
+}
+
+/* Each asks once; answers come in the same order. */
+static void register_all(struct ticket *t, unsigned n, int udp)
+{
+    for (unsigned i = 0; i < n; i += WINDOW) {
+        for (unsigned k = i; k < i + WINDOW; k++)
+            ask_to_register(&t[k], udp);
+        for (unsigned k = i; k < i + WINDOW; k++)
+            GC_NEED(gc_answer(udp, &t[k].welcome, t[k].cookie));
+    }
+}
+
+static void idle_tickets(unsigned n)
+{
+    struct gc_gate gate = {0};
+    struct ticket *t = calloc(n, sizeof *t);
+    int pid = start_gate(&gate, false), udp = gc_udp(&gate, NULL);
+    double before = 0, from, rate[ROUNDS];
+    unsigned each = quick ? 10 : 20;
+
+    GC_NEED(t);
+    for (unsigned i = 0; i < n; i++) {
+        struct gc_link l;
+
+        gc_link_open(&l, &gate, GC_TLS, NULL);
+        t[i].welcome = l.welcome;
+        register_by(&t[i], udp); /* gets the cookie */
+        register_by(&t[i], udp);
+        gc_link_close(&l);
+        if (i == n / 10)
+            before = gf_rss_kib(pid);
+    }
+    report("idle client", "kib_linkless",
+           (gf_rss_kib(pid) - before) / (n - n / 10 - 1));
+    for (unsigned r = 0; r < rounds; r++) {
+        from = gf_now();
+        for (unsigned i = 0; i < each; i++)
+            register_all(t, n, udp);
+        rate[r] = each * n / (gf_now() - from);
+    }
+    report("idle client", "linkless_registrations_per_s", median(rate, rounds));
+    close(udp);
+    free(t);
+    stop_all();
+}
+
+static void idle_turn(unsigned n)
+{
+    struct cv_addr turn;
+    int pid = start_turn(&turn);
+    double before = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        (void)gf_turn_idle(&turn); /* until the end */
+        if (i == n / 10)
+            before = gf_rss_kib(pid);
+    }
+    report("idle client", "kib_coturn_udp",
+           (gf_rss_kib(pid) - before) / (n - n / 10 - 1));
+    stop_all();
+}
+
+/* ---- under attack ------------------------------------------------------- */
+
+/* 20 MiB/s of an honest client, alone and under 50,000 packets/s of 100 B from
+ * one other address; what arrives, compared. */
+static void flooded(const char *name, uint8_t kind)
+{
+    struct cv_addr attacker = cv_addr_ipv4(0x7f000002, 0);
+    struct gc_gate gate = {0};
+    int pid = start_gate(&gate, true);
+    struct gf_load calm = {.pps = 20 * MIB / PACKET,
+                           .burst = 10,
+                           .gso = true,
+                           .warm_s = 0.3,
+                           .seconds = seconds,
+                           .size = PACKET},
+                   storm;
+    struct gf_flow flow;
+    double kept[ROUNDS];
+
+    storm = calm;
+    storm.flood_pps = 50000;
+    storm.flood = gc_udp(&gate, &attacker);
+    storm.flood_kind = kind;
+    gf_gate(&flow, &gate, NULL);
+    for (unsigned i = 0; i < rounds; i++) {
+        struct gf_result a = gf_run(&flow, &calm, pid);
+        struct gf_result b = gf_run(&flow, &storm, pid);
+
+        kept[i] = (double)b.got / (double)a.got;
+    }
+    report(name, "throughput_kept", median(kept, rounds));
+    report(name, "kib_grown", gf_rss_kib(pid));
+    close(storm.flood);
+    stop_all();
+}
+
+static int start_connecting(const struct gc_gate *gate, bool shake)
+{
+    struct cv_addr attacker = cv_addr_ipv4(0x7f000002, 0);
+    int pid = fork(), held[256] = {0};
+    unsigned at = 0;
+
+    GC_NEED(pid >= 0);
+    if (pid > 0)
+        return pid;
+    for (double next = gf_now();; next += 0.001) {
+        while (gf_now() < next)
+            usleep(200);
+        if (held[at % 256])
+            close(held[at % 256]);
+        held[at % 256] = gc_connect(&gate->tcp, &attacker);
+        if (shake && held[at % 256] >= 0)
+            (void)send(held[at % 256], "\x16\x03\x01\x02", 4, MSG_NOSIGNAL);
+        at++;
+    }
+}
+
+static void flooded_by_connections(void)
+{
+    struct gc_gate gate = {0};
+    int pid = start_gate(&gate, true), attacker;
+    struct gf_load load = {.pps = 20 * MIB / PACKET,
+                           .burst = 10,
+                           .gso = true,
+                           .warm_s = 0.3,
+                           .seconds = seconds,
+                           .size = PACKET};
+    struct gf_flow flow;
+    double kept[ROUNDS];
+
+    gf_gate(&flow, &gate, NULL);
+    for (unsigned i = 0; i < rounds; i++) {
+        struct gf_result a = gf_run(&flow, &load, pid), b;
+
+        attacker = start_connecting(&gate, true);
+        b = gf_run(&flow, &load, pid);
+        stop(&attacker);
+        kept[i] = (double)b.got / (double)a.got;
+    }
+    report("flood connections", "throughput_kept", median(kept, rounds));
+    stop_all();
+}
+
+/* ---- for long ----------------------------------------------------------- */
+
+static void soak(uint64_t total)
+{
+    struct gc_gate gate = {0};
+    struct cv_gate_frame f;
+    struct gc_link a, b;
+    int pid = start_gate(&gate, false);
+    double first = 0, last;
+    uint64_t every = total / 10;
+
+    gc_link_open(&a, &gate, GC_TLS, NULL);
+    gc_link_open(&b, &gate, GC_TLS, NULL);
+    for (uint64_t i = 0; i < total; i++) {
+        uint8_t room[CV_GATE_ROOM];
+        struct gc_end ea, eb;
+
+        gc_register(&b, room);
+        gc_channel(&a, &b, room, &ea, &eb);
+        memset(&f, 0, sizeof f);
+        f.type = CV_GATE_CLOSE;
+        f.u.channel = ea.id;
+        gc_send(&a, &f);
+        f.type = CV_GATE_UNREGISTER;
+        memcpy(f.u.room, room, CV_GATE_ROOM);
+        gc_send(&b, &f);
+        if (i == every)
+            first = gf_rss_kib(pid);
+        if (i % every == 0)
+            fprintf(stderr, "  %llu: %.0f KiB\n", (unsigned long long)i,
+                    gf_rss_kib(pid));
+        if (i % 500 == 499) { /* new links, too */
+            gc_link_close(&a);
+            gc_link_open(&a, &gate, GC_TLS, NULL);
+        }
+    }
+    last = gf_rss_kib(pid);
+    report("soak", "registrations", (double)total);
+    report("soak", "kib_before", first);
+    report("soak", "kib_after", last);
+    stop_all();
+}
+
+/* ---- all ---------------------------------------------------------------- */
+
+static bool wanted(const char *only, const char *name)
+{
+    return !only || strcmp(only, name) == 0;
+}
+
+int main(int argc, char *argv[])
+{
+    const char *only = NULL;
+
+    if (argc < 4) {
+        fprintf(stderr, "usage: gateload GATE TURNSERVER DIR [quick] [CASE]\n");
+        return 2;
+    }
+    gate_file = argv[1];
+    turn_file = argv[2];
+    dir = argv[3];
+    for (int i = 4; i < argc; i++)
+        if (strcmp(argv[i], "quick") == 0)
+            quick = true;
+        else
+            only = argv[i];
+    if (quick) {
+        rounds = 3;
+        seconds = lossless_s = 1;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    atexit(stop_all);
+    many_files();
+    pin((int)sysconf(_SC_NPROCESSORS_ONLN) - 1);
+    before_others();
+    if (wanted(only, "udp"))
+        over_udp();
+    if (wanted(only, "tls"))
+        over_links("tls", GC_TLS);
+    if (wanted(only, "websocket"))
+        over_links("websocket", GC_WEBSOCKET);
+    if (wanted(only, "idle")) {
+        idle_links(quick ? 1000 : 10000);
+        idle_tickets(quick ? 512 : 2048);
+        idle_turn(500);
+    }
+    if (wanted(only, "flood")) {
+        flooded("flood data", CV_GATE_UDP_DATA);
+        flooded("flood bind", CV_GATE_UDP_BIND);
+        flooded("flood ask", CV_GATE_UDP_ASK);
+        flooded("flood stun", 0);
+        flooded_by_connections();
+    }
+    if (wanted(only, "soak"))
+        soak(quick ? 20000 : 1000000);
+    return 0;
+}
