@@ -9,6 +9,8 @@
 #define CV_GATE_IDENTITIES   4096
 #define CV_GATE_TOKEN_MAX    256
 #define CV_GATE_DEFAULT_PORT 443
+/* Descriptors beside those of links: listeners, pages, the DHT. */
+#define CV_GATE_SPARE_FILES 64
 
 enum cv_gate_command {
     CV_GATE_RUN,

@@ -1,5 +1,5 @@
 /* gate/main.c - covim-gate, the program. */
-#include "gate/config.h"
+#include "gate/check.h"
 #include "gate/sandbox.h"
 #include "transport/gateframe.h"
 #include <signal.h>
@@ -11,8 +11,7 @@
 
 #include "discovery/dht.h"
 
-#define EXIT_USAGE  2
-#define SPARE_FILES 64 /* beside links: listeners, pages, the DHT */
+#define EXIT_USAGE 2
 
 struct gate {
     struct cv_loop *loop;
@@ -197,7 +196,7 @@ static int print_name(struct gate *g)
 /* As many descriptors as links may be open, as far as we may. */
 static void raise_file_limit(struct gate *g)
 {
-    rlim_t want = (rlim_t)g->config.limits.links + SPARE_FILES;
+    rlim_t want = (rlim_t)g->config.limits.links + CV_GATE_SPARE_FILES;
     struct rlimit lim;
 
     if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur >= want)
@@ -236,6 +235,7 @@ static int run(struct gate *g)
     if (g->config.command == CV_GATE_CHECK) {
         printf("covim-gate: the configuration is in order and its addresses "
                "can be bound\n");
+        cv_gate_check_print(&g->config);
         return print_name(g);
     }
     cv_info(&g->log, "gate: listening, port=%u",
