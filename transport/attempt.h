@@ -189,6 +189,11 @@ void cv_attempt_fini(struct cv_attempt *at);
 void cv_attempt_candidates(struct cv_attempt *at,
                            const struct cv_candidates *peer, cv_time now);
 
+/* A path that another attempt with the same peer has proved, of UDP.  True:
+ * its socket, which is not the main one, is closed by this attempt, too. */
+bool cv_attempt_adopt(struct cv_attempt *at, const struct cv_path *proved,
+                      cv_time now);
+
 /* A STUN message came.  CV_OK when it was one of this attempt's, else as
  * cv_checks_receive(). */
 int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,

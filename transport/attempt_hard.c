@@ -219,6 +219,31 @@ void cv_attempt_hard_reached(struct cv_attempt *at, cv_time now)
     prune(at, now);
 }
 
+bool cv_attempt_adopt(struct cv_attempt *at, const struct cv_path *proved,
+                      cv_time now)
+{
+    uint16_t number = proved->addr.socket;
+    unsigned slot = CV_ATTEMPT_SOCKETS;
+
+    if (proved->addr.carrier != CV_CARRIER_UDP)
+        return false;
+    for (unsigned i = 0; number != 0 && i < CV_ATTEMPT_SOCKETS; i++) {
+        if (at->socket[i] == number)
+            number = 0; /* it has that one */
+        else if (at->socket[i] == 0 && slot == CV_ATTEMPT_SOCKETS)
+            slot = i;
+    }
+    if (number != 0 && slot == CV_ATTEMPT_SOCKETS)
+        return false;
+    if (number != 0) {
+        at->socket[slot] = number;
+        at->n_sockets++;
+        at->prune_at = cv_time_min(at->prune_at, now + CV_ATTEMPT_PRUNE);
+    }
+    cv_pathset_adopt(&at->paths, proved, now);
+    return number != 0;
+}
+
 void cv_attempt_hard_end(struct cv_attempt *at)
 {
     close_unused(at, true);

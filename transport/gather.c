@@ -138,7 +138,7 @@ void cv_gather_refresh(struct cv_gather *g, cv_time now)
             struct cv_gather_source *src = &g->source[s][k];
 
             if (src->addr.family == CV_FAMILY_NONE ||
-                now - src->sent < CV_SECOND)
+                now - src->sent < CV_GATHER_AGAIN)
                 continue;
             src->open = false;
             src->tries = 0;
@@ -200,6 +200,37 @@ void cv_gather_mapped(struct cv_gather *g, const struct cv_addr *udp,
     news = set_mapped(&g->mapped_tcp, tcp) || news;
     if (news)
         soon(g, now);
+}
+
+/* The NAT has forgotten its mappings: what else we were told is from before,
+ * unless it was asked for now. */
+static void rebound(struct cv_gather *g, const struct cv_gather_source *news,
+                    cv_time now)
+{
+    memset(g->peer, 0, sizeof g->peer);
+    g->counted = (struct cv_addr){0};
+    for (unsigned i = 0; i < SOURCES; i++) {
+        struct cv_gather_source *src = source(g, i);
+
+        if (src == news || src->addr.family != news->addr.family ||
+            news->sent - src->sent < CV_GATHER_SETTLE ||
+            src->mapped.family == CV_FAMILY_NONE)
+            continue; /* who never answered is not bothered again */
+        src->open = false;
+        src->tries = 0;
+        src->next = now;
+        src->mapped = (struct cv_addr){0};
+    }
+}
+
+/* Later changes wait for more news, but for no longer than it takes. */
+static void all_spoke(struct cv_gather *g, cv_time now)
+{
+    for (unsigned i = 0; i < SOURCES; i++)
+        if (source(g, i)->open || source(g, i)->next <= now)
+            return;
+    if (g->told && g->tell_at != CV_NEVER)
+        g->tell_at = now;
 }
 
 static struct cv_gather_source *find_open(struct cv_gather *g,
@@ -292,6 +323,8 @@ bool cv_gather_input(struct cv_gather *g, const struct cv_path_addr *from,
     src->next = is_other(g, src) ? CV_NEVER : now + CV_GATHER_REFRESH;
     src->rtt = now - src->sent;
     if (!cv_addr_equal(&src->mapped, &m->mapped)) {
+        if (src->mapped.family != CV_FAMILY_NONE)
+            rebound(g, src, now);
         cv_debug(g->log, "gather: server sees us at %s",
                  cv_addr_log(g->log, &m->mapped, text));
         src->mapped = m->mapped;
@@ -299,6 +332,7 @@ bool cv_gather_input(struct cv_gather *g, const struct cv_path_addr *from,
         soon(g, now);
     }
     ask_other(g, src, &m->other, now);
+    all_spoke(g, now);
     return true;
 }
 

@@ -48,6 +48,8 @@
  * after this; later changes wait a little for more. */
 #define CV_GATHER_FIRST  (300 * CV_MILLISECOND)
 #define CV_GATHER_SETTLE (100 * CV_MILLISECOND)
+/* Nobody is asked more often, whatever happens. */
+#define CV_GATHER_AGAIN (1 * CV_SECOND)
 
 struct cv_gather_source { /* one address of one server */
     struct cv_addr addr;  /* family NONE: unused */

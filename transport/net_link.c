@@ -7,6 +7,9 @@
 #define LINKS_MAX      96 /* attempts and connections */
 #define LINKS_A_NODE   4  /* without a confirmed connection */
 #define ATTEMPTS_A_MIN 6  /* by one node key */
+/* While no path works, our STUN servers are asked where we are: every second,
+ * later less often. */
+#define LOOK_MAX (10 * CV_SECOND)
 /* Two attempts that began this close together are one wish of both sides. */
 #define AT_ONCE (15 * CV_SECOND)
 
@@ -106,13 +109,28 @@ struct cv_net_link *cv_net_connected(const struct cv_net *net,
     return NULL;
 }
 
+/* The connection that there is goes on where a later attempt has found a path:
+ * only that one makes guesses about hard NATs. */
+static void hand_over(struct cv_net_link *to, const struct cv_path *path,
+                      cv_time now)
+{
+    struct cv_sockets *sockets = &to->net->sockets;
+
+    cv_sockets_share(sockets, path->addr.socket);
+    if (!cv_attempt_adopt(to->attempt, path, now))
+        cv_sockets_close(sockets, path->addr.socket);
+}
+
 static void on_reached(void *user)
 {
     struct cv_net_link *l = user;
     struct cv_net_link *old = cv_net_connected(l->net, &l->contact);
+    const struct cv_path *best = cv_pathset_best(&l->attempt->paths);
     cv_time now = cv_loop_now(l->net->loop);
 
-    cv_net_mark(l, CV_MARK_PATH, NULL, cv_pathset_best(&l->attempt->paths));
+    cv_net_mark(l, CV_MARK_PATH, NULL, best);
+    if (old && old != l && best)
+        hand_over(old, best, now);
     if (l->conn)
         return; /* over a gate, until now */
     l->connect_at = now;
@@ -173,8 +191,8 @@ static void on_silent(void *user, bool silent)
     cv_time now = cv_loop_now(l->net->loop);
 
     l->silent = silent;
-    if (silent) /* was our own mapping lost? */
-        cv_gather_refresh(&l->net->gather, now);
+    l->silent_at = now;
+    l->look_at = silent ? now : CV_NEVER;
     cv_net_path_changed(l, cv_pathset_best(&l->attempt->paths));
 }
 
@@ -206,9 +224,16 @@ static bool on_may_burst(void *user, bool *gentle)
     struct cv_net_link *l = user;
     cv_time now = cv_loop_now(l->net->loop);
 
-    if (l->net->birthday == CV_NET_BIRTHDAY_OFF || now < l->net->burst_after)
+    struct cv_net *net = l->net;
+
+    if (net->birthday == CV_NET_BIRTHDAY_OFF)
         return false;
-    l->net->burst_after = now + CV_NET_BURST_PAUSE;
+    if (now >= net->burst_after)
+        net->burst_after = now + CV_NET_BURST_PAUSE;
+    else if (now >= net->rescue_after && cv_net_connected(net, &l->contact))
+        net->rescue_after = now + CV_NET_BURST_PAUSE;
+    else
+        return false;
     *gentle = l->net->birthday == CV_NET_BIRTHDAY_GENTLE;
     return true;
 }
@@ -247,8 +272,23 @@ void cv_net_link_free(struct cv_net_link *l)
     free(l);
 }
 
+/* Was our own mapping lost, or is it lost again? */
+static void look_for_ourselves(struct cv_net_link *l, cv_time now)
+{
+    cv_time wait = (now - l->silent_at) / 4;
+
+    if (wait < CV_GATHER_AGAIN)
+        wait = CV_GATHER_AGAIN;
+    if (wait > LOOK_MAX)
+        wait = LOOK_MAX;
+    l->look_at = now + wait;
+    cv_gather_refresh(&l->net->gather, now);
+}
+
 void cv_net_link_step(struct cv_net_link *l, cv_time now)
 {
+    if (l->look_at <= now)
+        look_for_ourselves(l, now);
     if (cv_attempt_deadline(l->attempt) <= now)
         cv_attempt_step(l->attempt, now);
     if (l->attempt->heard && !l->heard) {
@@ -290,6 +330,7 @@ cv_time cv_net_link_deadline(const struct cv_net_link *l)
         return 0;
     at = cv_time_min(at, l->handshake_by);
     at = cv_time_min(at, l->reopen_at);
+    at = cv_time_min(at, l->look_at);
     if (l->contact.knocked && !l->conn && (l->reached || l->relayed))
         at = cv_time_min(at, l->connect_at);
     if (l->conn)
@@ -412,7 +453,7 @@ int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
     l->net = net;
     l->contact = *contact;
     l->begun = now;
-    l->connect_at = l->handshake_by = l->reopen_at = CV_NEVER;
+    l->connect_at = l->handshake_by = l->reopen_at = l->look_at = CV_NEVER;
     cv_debug(net->log, "net: attempt, peer=%s role=%s candidates=%u",
              cv_net_link_name(l, name), contact->knocked ? "joiner" : "sharer",
              contact->peer.n);

@@ -50,12 +50,14 @@ struct cv_net_link {
     struct cv_path_addr channel[CV_NET_CHANNELS]; /* channel 0: none */
     cv_time reopen_at; /* another channel, CV_NEVER */
     bool confirmed;
-    bool handed;  /* the owner has the connection */
-    bool silent;  /* no path of it works just now */
-    bool dirty;   /* flush it */
-    bool blocked; /* the socket is full */
-    bool failed;  /* `reason` waits to be told; then it goes */
-    bool gone;    /* free it */
+    bool handed;       /* the owner has the connection */
+    bool silent;       /* no path of it works just now */
+    cv_time silent_at; /* since when */
+    cv_time look_at;   /* silent: where are we now? CV_NEVER: it is not */
+    bool dirty;        /* flush it */
+    bool blocked;      /* the socket is full */
+    bool failed;       /* `reason` waits to be told; then it goes */
+    bool gone;         /* free it */
     char reason[CV_ATTEMPT_REASON];
 };
 
@@ -85,6 +87,8 @@ struct cv_net {
     struct cv_sockets sockets; /* and further ones, for a while */
     enum cv_net_birthday birthday;
     cv_time burst_after; /* the next birthday */
+    /* One more meanwhile is for a connection that has lost its path. */
+    cv_time rescue_after;
     struct cv_gates *gates;
     uint8_t rooms[CV_NET_ROOMS][CV_ROOM_KEY];
     unsigned n_rooms;

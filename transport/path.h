@@ -70,6 +70,7 @@ struct cv_path {
     cv_time check_at;     /* of the next check; CV_NEVER: none planned */
     cv_time last_check;   /* when one was last sent; 0: never */
     cv_time heard;        /* when anything last came from it; 0: never */
+    cv_time spoke;        /* the same of packets of the connection */
     cv_time since;        /* when the state was entered */
 };
 

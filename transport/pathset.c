@@ -424,6 +424,16 @@ void cv_pathset_requested(struct cv_pathset *ps,
     cv_pathset_step(ps, now);
 }
 
+/* `fresh` was proved while the path in use is suspect: from now on packets go
+ * both ways, and what went before may be lost. */
+static void tell_doubled(struct cv_pathset *ps, const struct cv_path *fresh)
+{
+    const struct cv_path *sel = cv_pathset_best(ps);
+
+    if (sel && sel->state == CV_PATH_SUSPECT && fresh->state == CV_PATH_STANDBY)
+        tell_selected(ps);
+}
+
 static void measure(struct cv_path *p, cv_time rtt)
 {
     if (rtt < 1)
@@ -455,6 +465,25 @@ void cv_pathset_trust(struct cv_pathset *ps, const struct cv_path_addr *addr,
     cv_pathset_step(ps, now);
 }
 
+static void suspect(struct cv_pathset *ps, struct cv_path *p, cv_time now)
+{
+    set_state(ps, p, CV_PATH_SUSPECT, now);
+    p->unanswered = 0;
+    p->check_at = now;
+}
+
+/* `fresh` was proved: the peer may have moved, so ask whether the path in use
+ * is alive.  When its packets come on the fresh one, ours go there, too,
+ * meanwhile. */
+static void doubt(struct cv_pathset *ps, struct cv_path *sel,
+                  const struct cv_path *fresh, cv_time now)
+{
+    if (fresh->spoke > sel->spoke)
+        suspect(ps, sel, now);
+    else
+        sel->check_at = now;
+}
+
 void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,
                          cv_time rtt, cv_time now)
 {
@@ -475,9 +504,8 @@ void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,
         p->check_at = CV_NEVER;
         if (ps->events->proved)
             ps->events->proved(ps->user, p);
-        /* The peer may have moved: ask whether the path in use is alive. */
         if (sel && sel != p && is_good(sel))
-            sel->check_at = now;
+            doubt(ps, sel, p, now);
     } else {
         measure(p, rtt);
         if (p->state == CV_PATH_SUSPECT) {
@@ -487,6 +515,26 @@ void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,
         keep_alive(p, now);
     }
     choose(ps, now);
+    tell_doubled(ps, p);
+    cv_pathset_step(ps, now);
+}
+
+void cv_pathset_adopt(struct cv_pathset *ps, const struct cv_path *proved,
+                      cv_time now)
+{
+    struct cv_path *p = cv_pathset_candidate(ps, &proved->addr, now);
+
+    if (!p || is_alive(p))
+        return;
+    p->srtt = proved->srtt;
+    p->rttvar = proved->rttvar;
+    p->proved = true;
+    p->proved_at = now;
+    p->unanswered = 0;
+    set_state(ps, p, CV_PATH_VALID, now);
+    choose(ps, now);
+    p->check_at = now; /* is this connection known there, too? */
+    tell_doubled(ps, p);
     cv_pathset_step(ps, now);
 }
 
@@ -511,7 +559,7 @@ void cv_pathset_packet(struct cv_pathset *ps, const struct cv_path_addr *from,
     ps->heard = now;
     note_stream(ps, now);
     if (p) {
-        p->heard = now;
+        p->heard = p->spoke = now;
         if (!p->proved)
             p->bytes_in += len;
         if (p->state != CV_PATH_DEAD && p->state != CV_PATH_NEW)
@@ -531,6 +579,7 @@ void cv_pathset_packet(struct cv_pathset *ps, const struct cv_path_addr *from,
         if (!p)
             return;
         p->bytes_in += len;
+        p->spoke = now;
     }
     ps->strays++;
     if (p->state == CV_PATH_DEAD)
@@ -579,13 +628,6 @@ void cv_pathset_in_flight(struct cv_pathset *ps, bool in_flight, cv_time now)
     if (in_flight && !ps->in_flight)
         ps->in_flight_at = now;
     ps->in_flight = in_flight;
-}
-
-static void suspect(struct cv_pathset *ps, struct cv_path *p, cv_time now)
-{
-    set_state(ps, p, CV_PATH_SUSPECT, now);
-    p->unanswered = 0;
-    p->check_at = now;
 }
 
 void cv_pathset_network_changed(struct cv_pathset *ps, cv_time now)

@@ -54,7 +54,8 @@
 
 struct cv_pathset_events {
     /* The selected path changed; NULL: none works at the moment.  Also when
-     * the first one is found. */
+     * the first one is found, and when packets begin to go out on another one
+     * as well: what went before may be lost. */
     void (*selected)(void *user, const struct cv_path *path);
     /* A path was proved that was not (or is again). */
     void (*proved)(void *user, const struct cv_path *path);
@@ -137,6 +138,9 @@ void cv_pathset_requested(struct cv_pathset *ps,
 /* A check of ours was answered. */
 void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,
                          cv_time rtt, cv_time now);
+/* A path that another attempt with the same peer has proved. */
+void cv_pathset_adopt(struct cv_pathset *ps, const struct cv_path *proved,
+                      cv_time now);
 /* A packet of the connection came (its connection id is known; whether it is
  * authentic is not). */
 void cv_pathset_packet(struct cv_pathset *ps, const struct cv_path_addr *from,

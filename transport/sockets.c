@@ -70,6 +70,7 @@ int cv_sockets_open(struct cv_sockets *s)
             return err;
         s->next = one->number % CV_SOCKETS_MAX;
         s->n++;
+        one->owners = 1;
         return one->number;
     }
     return CV_ERR_LIMIT;
@@ -82,11 +83,19 @@ static struct cv_sockets_one *find(struct cv_sockets *s, uint16_t number)
     return &s->one[number - 1];
 }
 
+void cv_sockets_share(struct cv_sockets *s, uint16_t number)
+{
+    struct cv_sockets_one *one = find(s, number);
+
+    if (one)
+        one->owners++;
+}
+
 void cv_sockets_close(struct cv_sockets *s, uint16_t number)
 {
     struct cv_sockets_one *one = find(s, number);
 
-    if (!one)
+    if (!one || --one->owners > 0)
         return;
     cv_udp_free(one->udp);
     one->udp = NULL;

@@ -26,6 +26,7 @@ struct cv_sockets;
 struct cv_sockets_one {
     struct cv_sockets *all;
     uint16_t number;
+    unsigned owners;
     struct cv_udp *udp; /* NULL: free */
 };
 
@@ -48,6 +49,8 @@ void cv_sockets_fini(struct cv_sockets *s);
 /* An IPv4 socket on a port of the kernel's choice.  Returns its number, or
  * CV_ERR_LIMIT, CV_ERR_NONET, CV_ERR_NOMEM. */
 CV_MUST_USE int cv_sockets_open(struct cv_sockets *s);
+/* One more owner of an open one: it is closed with the last. */
+void cv_sockets_share(struct cv_sockets *s, uint16_t number);
 void cv_sockets_close(struct cv_sockets *s, uint16_t number);
 /* As cv_udp_send(); CV_ERR_NONET when it is closed. */
 int cv_sockets_send(struct cv_sockets *s, uint16_t number,

@@ -602,7 +602,46 @@ TEST(private_addresses_are_connected_to_near_by_and_with_friends)
     CHECK(!cv_local_may_connect(&local, &a, true));
 }
 
-RUN_TESTS(T(without_servers_the_interfaces_are_told_at_once),
+/* Answer what was sent from number `from` on. */
+static void answer_all(unsigned from, const char *mapped)
+{
+    for (unsigned i = from, n = n_sent; i < n; i++)
+        REQUIRE(answer(i, mapped));
+}
+
+TEST(a_nat_that_forgot_its_mappings_is_no_other_kind_of_nat)
+{
+    struct cv_addr mapped, peer = cv_addr_ipv4(0x05070707, 1000);
+    unsigned asked;
+
+    start(1);
+    run(now);
+    CHECK(answer_other(0, "9.9.9.9:4444", "5.0.0.9:3479"));
+    run(now + 10 * CV_MILLISECOND);
+    answer_all(1, "9.9.9.9:4444");
+    CHECK_EQ(cv_addr_parse(&mapped, "9.9.9.9:4444", 0), CV_OK);
+    cv_gather_reflexive(&g, &mapped, &peer, now);
+    run(now + 5 * CV_SECOND);
+    CHECK_EQ(told.nat & CV_NAT_MAPPING_MASK, CV_NAT_MAPPING_EIM);
+    asked = n_sent;
+    cv_gather_refresh(&g, now);
+    run(now);
+    CHECK_EQ(n_sent, asked + 1);
+    answer_all(asked, "9.9.9.9:5555");
+    asked = n_sent;
+    run(now);
+    CHECK_EQ(n_sent, asked + 2); /* its other addresses, again */
+    run(now + 50 * CV_MILLISECOND);
+    n_told = 0;
+    answer_all(asked, "9.9.9.9:5555");
+    run(now);
+    CHECK_EQ(n_told, 1); /* without waiting for more */
+    CHECK_EQ(told.nat & CV_NAT_MAPPING_MASK, CV_NAT_MAPPING_EIM);
+    CHECK(names(&told, CV_CANDIDATE_SRFLX, "9.9.9.9:5555"));
+}
+
+RUN_TESTS(T(a_nat_that_forgot_its_mappings_is_no_other_kind_of_nat),
+          T(without_servers_the_interfaces_are_told_at_once),
           T(a_server_is_asked_three_times_and_again_every_25_seconds),
           T(the_only_server_is_believed), T(of_two_servers_one_is_not_enough),
           T(two_that_agree_make_an_endpoint_independent_nat),

@@ -117,6 +117,41 @@ static void alive(const uint32_t *ip, unsigned n, cv_time rtt, cv_time time)
 
 static const uint8_t data[4800];
 
+TEST(where_a_moved_peer_speaks_from_packets_go_at_once)
+{
+    struct cv_path_addr moved = at(0x0a000002);
+
+    prove(0x0a000001, 20 * MS);
+    cv_pathset_packet(&ps, &ps.path[0].addr, 1000, now);
+    run(10 * MS);
+    cv_pathset_packet(&ps, &moved, 1000, now);
+    run(20 * MS);
+    n_selected = 0;
+    cv_pathset_answered(&ps, &moved, 20 * MS, now);
+    CHECK_EQ(n_selected, 1); /* what is in flight is sent again */
+    memset(bytes_to, 0, sizeof bytes_to);
+    CHECK_EQ(cv_pathset_send(&ps, now, data, 1000, 1000), CV_OK);
+    CHECK(bytes_to[1] >= 1000);
+    CHECK(bytes_to[2] >= 1000);
+    run(CV_SECOND); /* the old address does not answer */
+    CHECK_EQ(chosen->addr.remote.ip[3], 2);
+}
+
+TEST(a_path_of_another_attempt_is_used_and_asked)
+{
+    struct cv_path other = {.addr = at(0x0a000003), .srtt = 20 * MS};
+
+    prove(0x0a000001, 20 * MS);
+    run(3 * CV_SECOND);
+    memset(checks_to, 0, sizeof checks_to);
+    cv_pathset_adopt(&ps, &other, now);
+    run(MS);
+    CHECK_EQ(checks_to[3], 1);
+    CHECK_EQ(chosen->addr.remote.ip[3], 1); /* no better than what there is */
+    run(4 * CV_SECOND);                     /* nothing answers any more */
+    CHECK(chosen == NULL);
+}
+
 TEST(nothing_is_sent_before_a_path_is_proved_or_heard)
 {
     struct cv_path_addr a = at(0x05000001);
@@ -362,6 +397,8 @@ TEST(a_stream_that_stops_is_a_reason_to_ask)
 
 #define S(name) cmocka_unit_test_setup(name, setup)
 RUN_TESTS(S(nothing_is_sent_before_a_path_is_proved_or_heard),
+          S(where_a_moved_peer_speaks_from_packets_go_at_once),
+          S(a_path_of_another_attempt_is_used_and_asked),
           S(an_address_that_is_only_heard_gets_three_times_what_it_sent),
           S(the_first_proved_path_is_selected_at_once),
           S(a_better_tier_wins_after_a_second_and_a_little_better_path_never),
