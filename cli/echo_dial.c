@@ -24,7 +24,7 @@ struct dial {
     cv_time ready_at; /* warming: ready since, or CV_NEVER */
     cv_time give_up;
     cv_time until;               /* --for */
-    cv_time next;                /* echo */
+    cv_time next;                /* echo, or progress */
     struct cv_neighbour *server; /* NULL: not connected */
     struct cv_stream *stream;
     bool lost; /* the stream ended before it was done */
@@ -33,6 +33,7 @@ struct dial {
     char failure[CV_REASON_MAX_TEXT];
     uint64_t out, in; /* bytes of the stream, and those that came back */
     uint64_t want;    /* bulk: `in` at the end */
+    uint64_t told;    /* bulk: `in` of the last progress */
     cv_time bulk_from, bulk_to;
     bool garbled;
     cv_time sent_at; /* of the echo that is out; 0: none */
@@ -361,6 +362,8 @@ static void step_dialling(struct dial *d, cv_time now)
         d->state = BULK;
         d->want = d->in + o->bytes;
         d->bulk_from = d->bulk_to = now;
+        d->told = d->in;
+        d->next = now + o->interval_ms * CV_MILLISECOND;
         bulk_more(d);
     } else if (o->interval_ms > 0) {
         d->state = REPEATING;
@@ -372,8 +375,24 @@ static void step_dialling(struct dial *d, cv_time now)
     }
 }
 
+/* --interval beside --bytes: how far it is, and how much came since the last
+ * such line. */
+static void say_progress(struct dial *d, cv_time now)
+{
+    struct cv_echo_line l;
+
+    cv_echo_begin(&l, &d->e, now, "progress");
+    cv_json_put_uint(&l.json, "bytes", d->in);
+    cv_json_put_uint(&l.json, "new", d->in - d->told);
+    cv_echo_end(&l);
+    d->told = d->in;
+    d->next = now + d->e.options->interval_ms * CV_MILLISECOND;
+}
+
 static void step_bulk(struct dial *d, cv_time now)
 {
+    if (d->e.options->interval_ms > 0 && now >= d->next)
+        say_progress(d, now);
     if (d->garbled)
         finish(d, CV_ERR_PEER, "other bytes came back than were sent");
     else if (d->in >= d->want)
@@ -437,7 +456,8 @@ static void on_due(struct cv_echo *e, cv_time now)
     next = cv_time_min(d->give_up, d->until);
     if (d->state == WARMING)
         next = cv_time_min(next, now + WARM_EVERY);
-    if (d->state == REPEATING)
+    if (d->state == REPEATING ||
+        (d->state == BULK && e->options->interval_ms > 0))
         next = cv_time_min(next, d->next);
     cv_timer_set(e->timer, next);
 }

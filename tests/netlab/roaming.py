@@ -1,0 +1,105 @@
+"""What the lines of "covim echo" say about a connection whose network changed.
+
+roaming.py resumes CASE DIR   time from each event to the next echo
+roaming.py storm DIR          a transfer with many events
+roaming.py check DIR MS       resumes, for a test: all within MS, else exit 1
+"""
+import json
+import statistics
+import sys
+import time
+
+STALL = 0.1   # an echo every 20 ms, RTT 50 ms: longer is a gap
+WITHIN = 15.0
+
+
+def lines(path):
+    with open(path, encoding="utf-8", errors="replace") as text:
+        for line in text:
+            if line.startswith("{"):
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    pass # the end of it was not written
+
+
+def load(folder):
+    """Events and echoes on the machine's monotonic clock, seconds."""
+    zero, echoes, marks = 0.0, [], []
+    for line in lines(folder + "/dial"):
+        if line["event"] == "dial":
+            zero = (line["clock_ms"] - line["ms"]) / 1000
+        if line["event"] == "echo":
+            echoes.append(zero + line["ms"] / 1000)
+        marks.append((zero + line["ms"] / 1000, line))
+    ahead = time.time() - time.monotonic()
+    with open(folder + "/events", encoding="utf-8") as text:
+        events = [(float(line.split()[0]) - ahead, line.split()[1])
+                  for line in text]
+    return events, echoes, marks
+
+
+def resumes(events, echoes):
+    """(name, seconds or None) of each event: the end of the longest gap
+    between echoes that it falls into or that begins soon after it."""
+    out = []
+    for i, (at, name) in enumerate(events):
+        end = events[i + 1][0] if i + 1 < len(events) else at + WITHIN
+        gaps = [(b - a, b) for a, b in zip(echoes, echoes[1:])
+                if b > at and a < at + 0.5]
+        longest = max(gaps, default=None)
+        if longest is None or (longest[1] > end and end - at > 2):
+            out.append((name, None))
+        else:
+            out.append((name, longest[1] - at if longest[0] > STALL else 0.0))
+    return out
+
+
+def show(case, metric, value):
+    print(json.dumps({"bench": "roam", "case": case, "metric": metric,
+                      "value": value}))
+
+
+def closed(marks):
+    return [m for _, m in marks if m["event"] == "closed"]
+
+
+def main():
+    what = sys.argv[1]
+    folder = sys.argv[3] if what == "resumes" else sys.argv[2]
+    events, echoes, marks = load(folder)
+    result = [m for _, m in marks if m["event"] == "result"]
+    if what == "storm":
+        ok = bool(result) and result[0]["ok"] and not closed(marks)
+        beats = [at for at, m in marks if m["event"] == "progress"
+                 and m.get("new", 0) > 0]
+        gap = max((b - a for a, b in zip(beats, beats[1:])), default=0)
+        show("storm", "ok", int(ok))
+        show("storm", "events", len(events))
+        show("storm", "seconds", round(beats[-1] - beats[0], 1) if beats else 0)
+        show("storm", "longest_gap_ms", round(gap * 1000))
+        if result:
+            show("storm", "bytes", result[0].get("bytes", 0))
+        sys.exit(0 if ok else 1)
+    by_name = {}
+    for name, took in resumes(events, echoes):
+        by_name.setdefault(name, []).append(took)
+    bad = len(closed(marks)) + (0 if result and result[0]["ok"] else 1)
+    for name, took in by_name.items():
+        good = [1000 * t for t in took if t is not None]
+        if what == "resumes":
+            case = sys.argv[2] + ", " + name
+            show(case, "back_share", round(len(good) / len(took), 3))
+            if good:
+                show(case, "resume_ms", round(statistics.median(good)))
+                show(case, "resume_max_ms", round(max(good)))
+        else:
+            print(name, [None if t is None else round(1000 * t) for t in took],
+                  "ms")
+            bad += sum(t is None or 1000 * t > float(sys.argv[3])
+                       for t in took)
+    if what == "check":
+        sys.exit(1 if bad else 0)
+
+
+main()
