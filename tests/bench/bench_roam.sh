@@ -35,7 +35,7 @@ dhtnode, /dev/net/tun.
 TEXT
 }
 
-runs=5 bytes=268435456 events=100 seed=$RANDOM keep= cases=()
+runs=5 bytes=268435456 events=100 seed=$RANDOM keep='' cases=()
 while [ $# -gt 0 ]; do
     case $1 in
     --help | -h)
