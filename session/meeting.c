@@ -56,6 +56,7 @@ static void step_neighbours(struct cv_meeting *m, cv_time now)
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
         if (n->peer != NULL && now >= cv_peer_deadline(n->peer))
             cv_peer_step(n->peer);
+        cv_meeting_ask_over(n);
         if (n->was_here != cv_meeting_is_here(n)) {
             n->was_here = !n->was_here;
             cv_meeting_changed(m);
@@ -85,6 +86,8 @@ static cv_time next_deadline(const struct cv_meeting *m, cv_time now)
             at = cv_time_min(at, n->silent_at);
         if (n->peer != NULL)
             at = cv_time_min(at, n->recall_at);
+        if (n->early)
+            at = cv_time_min(at, n->knock_at + CV_ADMISSION_ASK_S * CV_SECOND);
         if (n->called_out || n->called_in)
             at = cv_time_min(at, n->give_up);
         else if (n->pointer && n->next_try > now)

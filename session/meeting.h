@@ -22,6 +22,8 @@
 /* Whom a person sent away may ask again after so long. */
 #define CV_MEETING_REJECTED_FOR (1 * CV_MINUTE)
 #define CV_MEETING_REJECTED     16 /* of them are remembered */
+/* Whom a person lets in before he is connected may take so long to come. */
+#define CV_MEETING_ACCEPTED_FOR (10 * CV_MINUTE)
 #define CV_MEETING_LEAVE        (1200 * CV_MILLISECOND)
 /* A connection that lived for less counts as a failed try. */
 #define CV_MEETING_LIVED (10 * CV_SECOND)
@@ -71,6 +73,7 @@ struct cv_neighbour {
     cv_time since;  /* the connection */
     uint32_t knock; /* our user is asked under this id; else 0 */
     cv_time knock_at;
+    bool early; /* asked for a knock; there is no connection yet */
     struct cv_path_info path;
     cv_time silent_at; /* lost from then on, CV_NEVER while a path works */
     cv_time recall_at; /* knock at it then, CV_NEVER while a path works */

@@ -27,7 +27,8 @@ struct cv_neighbour *cv_meeting_find(const struct cv_meeting *m,
 
 static bool is_idle(const struct cv_neighbour *n)
 {
-    return n->peer == NULL && !n->called_out && !n->called_in && !n->pointer;
+    return n->peer == NULL && !n->called_out && !n->called_in && !n->pointer &&
+           !n->early;
 }
 
 void cv_meeting_remove(struct cv_meeting *m, struct cv_neighbour *gone)
@@ -54,7 +55,7 @@ static bool evict(struct cv_meeting *m)
             pick = n;
     if (pick == NULL)
         for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
-            if (n->peer == NULL && !n->called_out && !n->called_in)
+            if (n->peer == NULL && !n->called_out && !n->called_in && !n->early)
                 pick = n; /* the list's last is the oldest */
     if (pick == NULL)
         return false;

@@ -39,6 +39,42 @@ static void close_knock(struct cv_neighbour *n)
         return;
     n->meeting->events->knock(n->meeting->user, n, true);
     n->knock = 0;
+    n->early = false;
+}
+
+static void open_knock(struct cv_neighbour *n)
+{
+    struct cv_meeting *m = n->meeting;
+
+    n->knock = cv_node_next_id(m->node);
+    n->knock_at = cv_meeting_now(m);
+    m->events->knock(m->user, n, false);
+}
+
+void cv_meeting_ask_early(struct cv_neighbour *n)
+{
+    if (n->knock != 0 || n->peer != NULL)
+        return;
+    n->early = true;
+    open_knock(n);
+}
+
+void cv_meeting_ask_over(struct cv_neighbour *n)
+{
+    if (n->early && n->peer == NULL &&
+        cv_meeting_now(n->meeting) - n->knock_at >=
+            CV_ADMISSION_ASK_S * CV_SECOND)
+        close_knock(n);
+}
+
+enum cv_role cv_meeting_was_accepted(const struct cv_meeting *m,
+                                     const struct cv_key *who)
+{
+    for (unsigned i = 0; i < CV_MEETING_REJECTED; i++)
+        if (m->accepted[i].until > cv_meeting_now(m) &&
+            cv_key_equal(&m->accepted[i].identity, who))
+            return m->accepted[i].role;
+    return CV_ROLE_NONE;
 }
 
 static void on_peer_admission(void *user, struct cv_peer *p)
@@ -46,6 +82,7 @@ static void on_peer_admission(void *user, struct cv_peer *p)
     struct cv_neighbour *n = user;
     struct cv_meeting *m = n->meeting;
     const struct cv_admitting *a = cv_peer_admission(p);
+    enum cv_role role;
 
     if (a->have_hello) {
         n->identity = a->hello.cert.identity;
@@ -61,13 +98,17 @@ static void on_peer_admission(void *user, struct cv_peer *p)
             cv_peer_close(p, CV_REFUSAL_PERSON, "");
         return;
     }
-    if (a->state == CV_ADMISSION_ASKED && n->knock == 0) {
-        n->knock = cv_node_next_id(m->node);
-        n->knock_at = cv_meeting_now(m);
-        m->events->knock(m->user, n, false);
-    } else if (a->state != CV_ADMISSION_ASKED) {
+    role = a->state == CV_ADMISSION_ASKED
+               ? cv_meeting_was_accepted(m, &n->identity)
+               : CV_ROLE_NONE;
+    if (role != CV_ROLE_NONE && cv_peer_accept(p, role) == CV_OK)
         close_knock(n);
-    }
+    else if (a->state == CV_ADMISSION_ASKED && n->knock == 0)
+        open_knock(n);
+    else if (a->state == CV_ADMISSION_ASKED)
+        n->early = false;
+    else if (!n->early || a->have_hello)
+        close_knock(n);
     cv_meeting_changed(m);
     cv_meeting_wake(m);
 }
@@ -407,11 +448,21 @@ int cv_meeting_accept(struct cv_meeting *m, uint32_t knock_id,
 {
     struct cv_neighbour *n = cv_meeting_knock(m, knock_id);
 
-    if (n == NULL || n->peer == NULL)
+    unsigned i;
+
+    if (n == NULL || (n->peer == NULL && !n->early))
         return CV_ERR_NOTFOUND;
     if (!cv_meeting_may_admit(m))
         return CV_ERR_DENIED;
-    return cv_peer_accept(n->peer, role);
+    if (n->peer != NULL)
+        return cv_peer_accept(n->peer, role);
+    /* His next knock is that of somebody who is trusted. */
+    i = m->next_accepted++ % CV_MEETING_REJECTED;
+    m->accepted[i].identity = n->identity;
+    m->accepted[i].role = role;
+    m->accepted[i].until = cv_meeting_now(m) + CV_MEETING_ACCEPTED_FOR;
+    close_knock(n);
+    return CV_OK;
 }
 
 int cv_meeting_reject(struct cv_meeting *m, uint32_t knock_id,
@@ -420,12 +471,15 @@ int cv_meeting_reject(struct cv_meeting *m, uint32_t knock_id,
     struct cv_neighbour *n = cv_meeting_knock(m, knock_id);
     unsigned i;
 
-    if (n == NULL || n->peer == NULL)
+    if (n == NULL || (n->peer == NULL && !n->early))
         return CV_ERR_NOTFOUND;
     i = m->next_rejected++ % CV_MEETING_REJECTED;
     m->rejected[i].identity = n->identity;
     m->rejected[i].until = cv_meeting_now(m) + CV_MEETING_REJECTED_FOR;
-    return cv_peer_reject(n->peer, reason);
+    if (n->peer != NULL)
+        return cv_peer_reject(n->peer, reason);
+    close_knock(n);
+    return CV_OK;
 }
 
 void cv_meeting_tell(struct cv_meeting *m, const struct cv_control *c)

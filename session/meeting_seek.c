@@ -1,4 +1,5 @@
 #include "session/meeting_struct.h"
+#include "transport/plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -243,11 +244,13 @@ static void on_knock(void *user, const struct cv_knock_info *k)
     struct cv_neighbour *n;
     enum cv_verdict verdict = CV_VERDICT_OK;
     bool ours = cv_key_equal(&k->contact.identity, &m->node->identity.pub);
+    bool welcome =
+        cv_meeting_was_accepted(m, &k->contact.identity) != CV_ROLE_NONE;
     struct cv_contact contact = k->contact;
     char key[9];
 
     contact.realm = m->realm;
-    contact.trusted = k->has_grant || ours || m->config.open;
+    contact.trusted = k->has_grant || ours || m->config.open || welcome;
 
     if (m->state != MEETING_OPEN || m->grants.n == 0 || m->node->net == NULL)
         return;
@@ -285,6 +288,11 @@ static void on_knock(void *user, const struct cv_knock_info *k)
         if (cv_net_connect(m->node->net, &contact) != CV_OK) {
             n->called_in = false;
             verdict = CV_VERDICT_BUSY;
+        } else if (verdict == CV_VERDICT_ASK && !welcome &&
+                   cv_plan_for(own.nat, contact.peer.nat).birthday) {
+            /* Between these two NATs only a plan works that strangers do not
+             * get (transport/plan.h): the person is asked first. */
+            cv_meeting_ask_early(n);
         }
     }
     (void)cv_rendezvous_answer(m->rv, k->contact.attempt, verdict, &own);

@@ -40,6 +40,12 @@ struct cv_meeting {
         cv_time until;
     } rejected[CV_MEETING_REJECTED];
     unsigned next_rejected;
+    struct { /* by a person, before there was a connection */
+        struct cv_key identity;
+        enum cv_role role;
+        cv_time until;
+    } accepted[CV_MEETING_REJECTED];
+    unsigned next_accepted;
     cv_time stagger;
     unsigned tokens_due; /* of a host */
     bool answer_due;     /* a guest's token, to be knocked with at… */
@@ -107,6 +113,14 @@ cv_time cv_meeting_tokens_deadline(const struct cv_meeting *m, cv_time now);
 
 /* --- meeting_peers.c --- */
 
+/* Ask the person about somebody whom we know by his knock only. */
+void cv_meeting_ask_early(struct cv_neighbour *n);
+/* Close the question of cv_meeting_ask_early() when nobody answers it. */
+void cv_meeting_ask_over(struct cv_neighbour *n);
+/* The role that a person gave to this identity before it was connected, or
+ * NONE. */
+enum cv_role cv_meeting_was_accepted(const struct cv_meeting *m,
+                                     const struct cv_key *who);
 /* Did a person send this identity away a moment ago? */
 bool cv_meeting_was_rejected(const struct cv_meeting *m,
                              const struct cv_key *who);

@@ -274,6 +274,31 @@ void fake_block(const struct cv_key *a, const struct cv_key *b)
     blocked[1] = *b;
 }
 
+static struct cv_key hard_node;
+static bool hard;
+
+void fake_hard_nat(const struct cv_key *node)
+{
+    hard = node != NULL;
+    if (hard)
+        hard_node = *node;
+}
+
+static bool is_hard(const struct cv_net *net)
+{
+    return hard && cv_key_equal(&net->config.node->pub, &hard_node);
+}
+
+static void lose(struct want *w)
+{
+    struct cv_net *net = w->net;
+    uint8_t id[8];
+
+    memcpy(id, w->contact.attempt, sizeof id);
+    cv_net_abandon(net, id);
+    net->events->attempt(net->user, id, CV_ATTEMPT_FAILED, "no direct path");
+}
+
 static bool is_blocked(const struct cv_key *a, const struct cv_key *b)
 {
     return (cv_key_equal(a, &blocked[0]) && cv_key_equal(b, &blocked[1])) ||
@@ -294,6 +319,11 @@ static bool step_wants(void)
                 is_blocked(&x->net->config.node->pub,
                            &y->net->config.node->pub))
                 continue;
+            if ((is_hard(x->net) || is_hard(y->net)) && !y->contact.trusted) {
+                lose(y);
+                lose(x);
+                return true;
+            }
             fake_connect(&x->net->config.node->pub, &y->net->config.node->pub,
                          &cx, &cy);
             cx->net = x->net;
@@ -569,8 +599,8 @@ void cv_net_free(struct cv_net *net)
 
 void cv_net_candidates(const struct cv_net *net, struct cv_candidates *out)
 {
-    (void)net;
     memset(out, 0, sizeof *out);
+    out->nat = is_hard(net) ? CV_NAT_MAPPING_RANDOM : CV_NAT_MAPPING_EIM;
     out->n = 1;
     out->c[0].type = CV_CANDIDATE_HOST;
     out->c[0].addr = cv_addr_ipv4(0x0a000001, 4000);
@@ -875,6 +905,7 @@ void fake_reset(void)
     }
     values = NULL;
     memset(blocked, 0, sizeof blocked);
+    hard = false;
     free(wire);
     wire = NULL;
     wire_len = 0;

@@ -24,6 +24,9 @@ void fake_cut(struct cv_conn *conn);
 void fake_unplug(const struct cv_key *node, bool up);
 /* Two nodes that cannot reach each other, though others reach both. */
 void fake_block(const struct cv_key *a, const struct cv_key *b);
+/* This node's NAT takes another port for every destination, at random: it is
+ * reached only by who trusts it (cv_contact.trusted).  NULL: nobody's. */
+void fake_hard_nat(const struct cv_key *node);
 /* No socket can be opened. */
 void fake_no_network(bool none);
 /* Streams and connections that live; for leaks. */

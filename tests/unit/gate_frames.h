@@ -76,7 +76,9 @@ static inline struct cv_gate_frame gate_frame(enum cv_gate_type type,
         f.u.data.packet = CV_BYTES(bytes, CV_GATE_PACKET_MAX);
         break;
     case CV_GATE_STORE:
-        f.u.store.ttl = CV_GATE_TTL_MAX; /* FALLTHROUGH */
+        f.u.store.ttl = CV_GATE_TTL_MAX;
+        f.u.store.sealed = CV_BYTES(bytes, CV_GATE_STORED_MAX);
+        break;
     case CV_GATE_FOUND:
         f.u.store.sealed = CV_BYTES(bytes, CV_GATE_STORED_MAX);
         break;

@@ -94,6 +94,45 @@ TEST(a_joiner_is_let_in_and_both_edit)
     end_all();
 }
 
+/* Between some NATs strangers get no path: Ann is asked for Bob's knock, and
+ * once is enough. */
+TEST(who_can_be_reached_only_when_trusted_is_asked_about_at_the_knock)
+{
+    struct cv_keytext key;
+
+    setup();
+    fake_hard_nat(&bob.node->key.pub);
+    key = person_share(&ann, "hello\n", CV_ADMIT_ASK, CV_ROLE_EDITOR);
+    CHECK_EQ(person_join(&bob, &key), CV_OK);
+    UNTIL(loop, 10, ann.knocks == 1);
+    CHECK_STR(ann.knock.name, "Bob");
+    CHECK(bob.document == NULL);
+    CHECK_EQ(cv_session_accept(ann.session, ann.knock.id, CV_ROLE_EDITOR),
+             CV_OK);
+    UNTIL(loop, 20, person_has(&bob, "hello\n"));
+    CHECK_EQ(bob.role, CV_ROLE_EDITOR);
+    CHECK_EQ(ann.knocks, 1);
+    CHECK_EQ(ann.gone, 1);
+    end_all();
+}
+
+TEST(who_is_sent_away_at_the_knock_is_not_asked_about_again)
+{
+    struct cv_keytext key;
+
+    setup();
+    fake_hard_nat(&bob.node->key.pub);
+    key = person_share(&ann, "hello\n", CV_ADMIT_ASK, CV_ROLE_EDITOR);
+    CHECK_EQ(person_join(&bob, &key), CV_OK);
+    UNTIL(loop, 10, ann.knocks == 1);
+    CHECK_EQ(cv_session_reject(ann.session, ann.knock.id, ""), CV_OK);
+    CHECK_EQ(ann.gone, 1);
+    UNTIL(loop, 10, bob.state == CV_SESSION_FINDING);
+    CHECK_EQ(ann.knocks, 1);
+    CHECK(bob.document == NULL);
+    end_all();
+}
+
 TEST(before_consent_nothing_of_the_session_travels)
 {
     struct cv_keytext key;
@@ -490,6 +529,8 @@ TEST(texts_that_cannot_be_shared_are_refused)
 }
 
 RUN_TESTS(T(a_joiner_is_let_in_and_both_edit),
+          T(who_can_be_reached_only_when_trusted_is_asked_about_at_the_knock),
+          T(who_is_sent_away_at_the_knock_is_not_asked_about_again),
           T(before_consent_nothing_of_the_session_travels),
           T(who_was_sent_away_cannot_ask_again_at_once),
           T(without_a_network_it_is_said_and_tried_again),
