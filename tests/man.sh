@@ -24,3 +24,28 @@ for command in $("$covim" --help | sed -n 's/^  covim \([a-z]*\).*/\1/p'); do
     done
 done
 "$covim" --version | grep -q '^covim [0-9]'
+
+# The gate: every option, and every limit with its default.
+gate=$COVIM_BUILD/gate/covim-gate
+page=$(mandoc -T ascii -O width=1000 docs/covim-gate.1 | sed 's/.\x08//g')
+for option in $("$gate" --help | grep -o -- '^  --[a-z][a-z-]*'); do
+    grep -q -- "$option\b" <<<"$page" || {
+        echo "docs/covim-gate.1 does not name $option"
+        exit 1
+    }
+done
+limits=$("$gate" --help | sed -n '/^Limits/,$p' | sed -n '
+    /^  --/ { s/^  --\([a-z-]*\) N$/\1/; h; d; }
+    s/^        .*(default \([0-9]*\))$/\1/; T; H; x; s/\n/ /p')
+[ "$(wc -l <<<"$limits")" -gt 15 ]
+while read -r name value; do
+    grep -q "^| .$name. | $value |" docs/gate.md || {
+        echo "docs/gate.md does not say that $name is $value"
+        exit 1
+    }
+    grep -A1 -w -- "--$name" <<<"$page" | grep -q "($value)" || {
+        echo "docs/covim-gate.1 does not say that $name is $value"
+        exit 1
+    }
+done <<<"$limits"
+"$gate" --version | grep -q '^covim-gate [0-9]'

@@ -293,7 +293,7 @@ CV_MUST_USE int cv_gate_ask_read(struct cv_gate_ask *out, bool answer,
                                  const uint8_t *data, size_t len,
                                  const uint8_t key[CV_GATE_TICKET_KEY]);
 
-/* HMAC-SHA256(secret, "covim cookie 1" || source || what || u64 minute)[0..16];
+/* HMAC-SHA256(secret, "covim cookie 1" || source || u64 minute || what)[0..16];
  * `what` is the channel or the ticket.  Good in the minute it names and the
  * next. */
 void cv_gate_cookie(uint8_t out[CV_GATE_COOKIE], const uint8_t secret[32],

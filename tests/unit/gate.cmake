@@ -11,3 +11,6 @@ covim_test(unit/gates SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gates.c
 covim_test(unit/gateabuse SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gateabuse.c
            LINK covim_gate)
 covim_test(unit/ws SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_ws.c LINK covim_gate)
+covim_test(unit/gate_vectors
+           SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gate_vectors.c
+           LINK covim_transport)
