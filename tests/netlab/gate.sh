@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# A gate joins whom nothing else joins, carries a connection until a direct
+# path is found, takes it back when that one dies, and may itself die.
+set -euo pipefail
+# shellcheck source=tests/netlab/lab.sh
+. "$(dirname "$0")/lab.sh"
+command -v dhtnode >/dev/null || lab_skip "no dhtnode"
+
+covim=$COVIM_BUILD/cli/covim
+gate=$COVIM_BUILD/gate/covim-gate
+
+show() {
+    for f in "$lab_dir"/*.log; do
+        echo "--- $f"
+        tail -n 25 "$f" | cut -c1-300
+    done
+}
+
+expect() { # WHAT, then a test that must hold
+    local what=$1
+    shift
+    if ! "$@"; then
+        echo "FAILED: $what"
+        show
+        exit 1
+    fi
+}
+
+start_gate() {
+    lab_spawn g "$lab_dir/gate.log" "$gate" --listen "${lab_ip[g]}:443" \
+        --key "$lab_dir/gate/key" --metrics off
+    gate_pid=$lab_pid
+}
+
+begin() { # TOPOLOGY: g is the gate, p the DHT and STUN
+    lab_begin delay=25
+    lab_net "public g; public p addresses=2; $1"
+    mkdir -m 700 "$lab_dir/gate"
+    start_gate
+    name=$(lab_in g "$gate" --key "$lab_dir/gate/key" --print-name \
+        --listen "${lab_ip[g]}:443" --name "${lab_ip[g]}")
+    lab_spawn p "$lab_dir/dht.log" dhtnode -p 4222 -s
+    lab_spawn p "$lab_dir/stun.log" "$covim" stun \
+        --listen "${lab_ip[p]}:3478" --listen 20.0.2.2:3478
+    common=(--bootstrap "${lab_ip[p]}:4222" --stun "${lab_ip[p]}:3478"
+        --gate "$name" --no-lan --no-port-mapping)
+    sleep 0.5
+}
+
+serve() { # NAME
+    mkdir -m 700 "$lab_dir/$1"
+    lab_spawn "$1" "$lab_dir/$1.log" "$covim" echo serve \
+        --data-dir "$lab_dir/$1" "${common[@]}"
+    expect "$1 serves" lab_wait 20 grep -q covim1 "$lab_dir/$1.log"
+    key=$(grep -o 'covim1[a-z0-9]*' "$lab_dir/$1.log" | head -n 1)
+    sleep 1 # its pointer is on its way
+}
+
+dial() { # NAME KEY SECONDS: in the background
+    mkdir -m 700 "$lab_dir/$1"
+    lab_spawn "$1" "$lab_dir/$1.log" "$covim" echo dial "$2" --warm \
+        --data-dir "$lab_dir/$1" "${common[@]}" --interval 100 --for "$3" \
+        --timeout 30
+}
+
+# Every echo that was asked for came, each once and in order.
+all_echoes() { # NAME AT-LEAST
+    python3 - "$lab_dir/$1.log" "$2" <<'PY'
+import json, sys
+lines = [json.loads(l) for l in open(sys.argv[1]) if l.startswith('{')]
+n = [l['n'] for l in lines if l['event'] == 'echo']
+result = [l for l in lines if l['event'] == 'result']
+ok = n == list(range(1, len(n) + 1)) and len(n) >= int(sys.argv[2])
+ok = ok and result and result[-1]['ok']
+if not ok:
+    print(n, result)
+sys.exit(0 if ok else 1)
+PY
+}
+
+path_is() { # NAME PATH: the last that was told
+    [ "$(grep -o '"path":"[a-z0-9-]*"' "$lab_dir/$1.log" | tail -n 1)" = \
+        "\"path\":\"$2\"" ]
+}
+
+hopeless_pairs_are_connected() {
+    begin "side a tcp443only; side b tcp443only
+           side c symmetric; side d symmetric"
+    serve b
+    dial a "$key" 2
+    local first=$lab_pid
+    serve d
+    dial c "$key" 2
+    wait "$first" "$lab_pid" || :
+    expect "only TCP 443 on both sides: echoes" all_echoes a 5
+    expect "symmetric on both sides: echoes" all_echoes c 5
+    expect "a gate carries the one" path_is a gate-tls
+    expect "a gate carries the other" path_is c gate-tls
+    echo "hopeless: $(grep -h '"n":1,' "$lab_dir/a.log" "$lab_dir/c.log" |
+        grep -o '"ms":[0-9.]*' | tr '\n' ' ')"
+    lab_end
+}
+
+a_direct_path_outlives_the_gate_and_the_other_way_round() {
+    begin "side a portrestricted; side b portrestricted"
+    serve b
+    dial a "$key" 16
+    local dialler=$lab_pid
+    expect "it becomes direct" lab_wait 15 path_is a ipv4
+    kill -9 "$gate_pid"
+    sleep 2
+    expect "it stays direct without the gate" path_is a ipv4
+    start_gate
+    sleep 4 # both are back at the gate, and have a channel again
+    lab_wan cut a-nat b-nat
+    expect "the gate takes over" lab_wait 4 path_is a gate-tls
+    wait "$dialler" || :
+    expect "not one echo was lost" all_echoes a 60
+    lab_end
+}
+
+who_has_only_the_gate_comes_back_with_it() {
+    begin "side a symmetric; side b symmetric"
+    serve b
+    dial a "$key" 12
+    local dialler=$lab_pid
+    expect "they are connected" lab_wait 15 grep -q '"n":5,' "$lab_dir/a.log"
+    kill -9 "$gate_pid"
+    sleep 2
+    start_gate
+    wait "$dialler" || :
+    expect "it goes on, and not one echo was lost" all_echoes a 40
+    lab_end
+}
+
+(hopeless_pairs_are_connected)
+(a_direct_path_outlives_the_gate_and_the_other_way_round)
+(who_has_only_the_gate_comes_back_with_it)
