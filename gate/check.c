@@ -51,8 +51,8 @@ static void say_policy(const struct cv_gate_config *c)
     static const char *const means[] = {
         [CV_GATE_OPEN_TO_ALL] = "open: it serves everybody, within the limits",
         [CV_GATE_KEYS] = "keys: it serves the identities that are listed",
-        [CV_GATE_HOSTS] = "hosts: identities that are listed may share, "
-                          "anybody may join them",
+        [CV_GATE_HOSTS] = ("hosts: identities that are listed may share, "
+                           "anybody may join them"),
         [CV_GATE_TOKEN] = "token: it serves who knows the token",
     };
     char text[256];
