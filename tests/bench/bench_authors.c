@@ -44,7 +44,7 @@ static bool count(void *user, uint64_t client, size_t bytes)
 /* The first one's text, and `n` characters of the second in it. */
 static struct cv_doc *make(size_t n)
 {
-    struct cv_doc *mine, *theirs;
+    struct cv_doc *mine = NULL, *theirs = NULL;
     struct cv_writer w;
     char *text = malloc(n * EVERY);
 
@@ -80,7 +80,7 @@ static void run(size_t n)
     size_t total = cv_doc_text_bytes(doc), stretches = 0, screen = 0;
     struct cv_change change = {0};
     struct cv_taken taken;
-    struct cv_revert *revert;
+    struct cv_revert *revert = NULL;
     struct cv_undo *undo;
     const uint64_t second = 2;
     double t[5];
