@@ -51,7 +51,7 @@ int cv_servers_add(struct cv_servers *s, const char *list)
     }
     while (*list) {
         size_t len = strcspn(list, ", ");
-        char *item, *at;
+        char *item;
 
         if (len) {
             if (s->n == CV_SERVERS_MAX)
@@ -60,9 +60,8 @@ int cv_servers_add(struct cv_servers *s, const char *list)
             if (!item)
                 return CV_ERR_NOMEM;
             /* A gate's name has its key before the @; the node looks at it. */
-            at = strrchr(item, '@');
-            if (cv_host_port_parse(at ? at + 1 : item, at ? 443 : 0, host,
-                                   &port) != CV_OK) {
+            if (!strchr(item, '@') &&
+                cv_host_port_parse(item, 0, host, &port) != CV_OK) {
                 free(item);
                 return CV_ERR_FORMAT;
             }

@@ -1,89 +1,29 @@
 #include "gate/ws.h"
-#include "base/crypto.h"
+#include "transport/http.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/types.h>
 #include <wslay/wslay.h>
 
-/* RFC 6455, 1.3 */
-#define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-
 /* ---- the upgrade -------------------------------------------------------- */
-
-/* The value of header `name` in head[len], trimmed, cut to `out`.  The last
- * one of several.  False: none. */
-static bool header(const char *head, size_t len, const char *name, char *out,
-                   size_t out_len)
-{
-    size_t name_len = strlen(name);
-    const char *end = head + len, *line = head;
-    bool found = false;
-
-    while (line < end) {
-        const char *eol = memchr(line, '\n', (size_t)(end - line));
-        const char *v = line + name_len, *last;
-
-        if (!eol)
-            eol = end;
-        if ((size_t)(eol - line) > name_len && v[0] == ':' &&
-            strncasecmp(line, name, name_len) == 0) {
-            for (v++; v < eol && (*v == ' ' || *v == '\t'); v++)
-                ;
-            for (last = eol; last > v && (last[-1] == '\r' || last[-1] == ' ' ||
-                                          last[-1] == '\t');
-                 last--)
-                ;
-            if ((size_t)(last - v) >= out_len)
-                return false;
-            memcpy(out, v, (size_t)(last - v));
-            out[last - v] = '\0';
-            found = true;
-        }
-        line = eol + 1;
-    }
-    return found;
-}
-
-/* Is `word` one of the comma-separated words of `list`? */
-static bool has_word(const char *list, const char *word)
-{
-    size_t n = strlen(word);
-
-    while (*list) {
-        size_t len;
-
-        list += strspn(list, " \t,");
-        len = strcspn(list, ",");
-        if (len >= n && strncasecmp(list, word, n) == 0 &&
-            (list[n] == '\0' || strchr(" \t,", list[n])))
-            return true;
-        list += len;
-    }
-    return false;
-}
 
 static void check_upgrade(struct cv_gate_http *out, const char *head,
                           size_t len)
 {
-    char value[256], key[64], joined[64 + sizeof GUID];
-    uint8_t hash[20];
-    struct cv_bytes part;
+    char value[256], key[64];
 
-    if (!header(head, len, "Upgrade", value, sizeof value) ||
-        !has_word(value, "websocket") ||
-        !header(head, len, "Connection", value, sizeof value) ||
-        !has_word(value, "upgrade") ||
-        !header(head, len, "Sec-WebSocket-Version", value, sizeof value) ||
+    if (!cv_http_header(head, len, "Upgrade", value, sizeof value) ||
+        !cv_http_has_word(value, "websocket") ||
+        !cv_http_header(head, len, "Connection", value, sizeof value) ||
+        !cv_http_has_word(value, "upgrade") ||
+        !cv_http_header(head, len, "Sec-WebSocket-Version", value,
+                        sizeof value) ||
         strcmp(value, "13") != 0 ||
-        !header(head, len, "Sec-WebSocket-Key", key, sizeof key) ||
+        !cv_http_header(head, len, "Sec-WebSocket-Key", key, sizeof key) ||
         strlen(key) != 24)
         return;
-    snprintf(joined, sizeof joined, "%s%s", key, GUID);
-    part = CV_BYTES(joined, strlen(joined));
-    cv_sha1(hash, &part, 1);
-    cv_base64(out->accept, hash, sizeof hash);
+    cv_http_accept(out->accept, key);
     out->upgrade = true;
 }
 
@@ -110,8 +50,8 @@ int cv_gate_http_parse(struct cv_gate_http *out, const uint8_t *data,
         return CV_ERR_FORMAT;
     memcpy(out->path, path, path_len);
     check_upgrade(out, eol + 2, (size_t)(end - eol));
-    if (!header(eol + 2, (size_t)(end - eol), "X-Forwarded-For", out->forwarded,
-                sizeof out->forwarded))
+    if (!cv_http_header(eol + 2, (size_t)(end - eol), "X-Forwarded-For",
+                        out->forwarded, sizeof out->forwarded))
         out->forwarded[0] = '\0';
     /* The last hop is the one that our own proxy saw. */
     if (strrchr(out->forwarded, ','))

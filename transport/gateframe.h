@@ -302,16 +302,20 @@ void cv_gate_cookie(uint8_t out[CV_GATE_COOKIE], const uint8_t secret[32],
 
 /* ---- names -------------------------------------------------------------- */
 
-/* "covimgate1…@HOST:PORT", port 443 unless said. */
+/* "covimgate1…@HOST:PORT", port 443 unless said; or, of a gate behind a
+ * reverse proxy, "covimgate1…@wss://HOST:PORT/PATH", where HOST has a
+ * certificate of its own and speaks WebSocket at PATH (/covim unless said). */
+#define CV_GATE_PATH "/covim"
 struct cv_gate_name {
     struct cv_key key;
     char host[256];
     uint16_t port;
+    char path[128]; /* "": the gate itself answers there */
 };
 /* On CV_ERR_FORMAT `why` says what is wrong, for a person. */
 CV_MUST_USE int cv_gate_name_parse(struct cv_gate_name *out, const char *text,
                                    char *why, size_t why_len);
-#define CV_GATE_NAME_TEXT 384
+#define CV_GATE_NAME_TEXT 544
 char *cv_gate_name_format(const struct cv_gate_name *name,
                           char out[CV_GATE_NAME_TEXT]);
 #endif

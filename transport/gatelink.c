@@ -1,12 +1,7 @@
 #include "transport/gatelink.h"
-#include "transport/tls.h"
-#include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #define READ_MAX 65536
 
@@ -17,11 +12,9 @@ static const cv_time backoff[] = {250 * CV_MILLISECOND, 1 * CV_SECOND,
                                   15 * CV_SECOND,       30 * CV_SECOND};
 
 enum step {
-    WAITING,    /* for the next try */
-    RESOLVING,  /* the name */
-    CONNECTING, /* TCP */
-    SHAKING,    /* TLS */
-    PROVING,    /* CHALLENGE, AUTH, WELCOME */
+    WAITING, /* for the next try */
+    DIALLING,
+    PROVING, /* CHALLENGE, AUTH, WELCOME */
     UP,
 };
 
@@ -30,14 +23,12 @@ struct cv_gatelink {
     const struct cv_gatelink_events *events;
     void *user;
     enum step step;
-    struct cv_tls_ctx *ctx;
+    struct cv_tls_ctx *ctx; /* for the gate's key, or for its host's name */
     struct cv_timer *timer;
-    struct cv_resolve *resolve;
-    struct cv_addr addr[CV_GATELINK_ADDRS];
-    unsigned n_addr, at_addr;
-    int fd;
+    struct cv_gatedial *dial;
+    struct cv_gatedial_memory memory;
+    struct cv_gatestream stream;
     struct cv_watch *watch;
-    struct cv_tls *tls;
     struct cv_gate_handshake handshake;
     struct cv_gate_auth auth;
     unsigned tries;
@@ -64,15 +55,11 @@ static cv_time now_of(const struct cv_gatelink *l)
 
 static void disconnect(struct cv_gatelink *l)
 {
-    cv_resolve_cancel(l->resolve);
-    l->resolve = NULL;
+    cv_gatedial_free(l->dial);
+    l->dial = NULL;
     cv_watch_free(l->watch);
     l->watch = NULL;
-    cv_tls_free(l->tls);
-    l->tls = NULL;
-    if (l->fd >= 0)
-        close(l->fd);
-    l->fd = -1;
+    cv_gatestream_fini(&l->stream);
     free(l->queue);
     l->queue = NULL;
     l->queued = l->sent = l->room = 0;
@@ -89,14 +76,29 @@ static void fail(struct cv_gatelink *l, const char *why)
     cv_time wait =
         base / 2 + (cv_time)(cv_random_u64(l->config.rng) % (uint64_t)base);
 
+    /* It may be the dial's, which goes with the rest. */
+    if (why != l->why)
+        snprintf(l->why, sizeof l->why, "%s", why);
     disconnect(l);
     l->step = WAITING;
     l->tries++;
-    if (why != l->why)
-        snprintf(l->why, sizeof l->why, "%s", why);
     cv_debug(l->config.log, "gatelink: down, tries=%u: %s", l->tries, l->why);
     cv_timer_set(l->timer, now_of(l) + wait);
     l->events->down(l->user, l->why);
+}
+
+/* It will not change its mind soon. */
+static void give_up(struct cv_gatelink *l, const char *why)
+{
+    l->tries = sizeof backoff / sizeof backoff[0];
+    fail(l, why);
+}
+
+/* It connects, and leads nowhere: another way comes first next time. */
+static void leads_nowhere(struct cv_gatelink *l, const char *why)
+{
+    cv_gatedial_bad(&l->memory, l->stream.way);
+    fail(l, why);
 }
 
 /* ---- writing ------------------------------------------------------------ */
@@ -111,8 +113,8 @@ static void watch_for(struct cv_gatelink *l)
 static bool flush(struct cv_gatelink *l)
 {
     while (l->sent < l->queued) {
-        ptrdiff_t n =
-            cv_tls_write(l->tls, l->queue + l->sent, l->queued - l->sent);
+        ptrdiff_t n = cv_tls_write(l->stream.tls, l->queue + l->sent,
+                                   l->queued - l->sent);
 
         if (n == CV_ERR_AGAIN) {
             watch_for(l);
@@ -168,12 +170,19 @@ static int enqueue(struct cv_gatelink *l, const uint8_t *data, size_t len)
 static int put(struct cv_gatelink *l, const struct cv_gate_frame *f)
 {
     uint8_t out[CV_GATE_FRAME_MAX + 2];
-    struct cv_writer w;
+    uint8_t message[sizeof out + CV_GATEWS_HEADER];
+    struct cv_writer w, m;
     int err;
 
     cv_writer_init(&w, out, sizeof out);
     err = cv_gate_put(&w, f);
-    return err == CV_OK ? enqueue(l, out, w.len) : err;
+    if (err != CV_OK)
+        return err;
+    if (!l->stream.ws)
+        return enqueue(l, out, w.len);
+    cv_writer_init(&m, message, sizeof message);
+    err = cv_gatews_encode(l->stream.ws, &m, out, w.len);
+    return err == CV_OK ? enqueue(l, message, m.len) : err;
 }
 
 int cv_gatelink_send(struct cv_gatelink *l, const struct cv_gate_frame *f)
@@ -201,11 +210,11 @@ static void on_challenge(struct cv_gatelink *l, const struct cv_gate_frame *f)
     }
     l->handshake.gate = l->config.name.key;
     memcpy(l->handshake.gate_nonce, f->u.challenge.nonce, 32);
-    l->handshake.bound = true;
+    l->handshake.bound = l->stream.bound;
     memset(&l->auth, 0, sizeof l->auth);
     cv_random(l->config.rng, l->auth.nonce, sizeof l->auth.nonce);
-    if (cv_tls_export(l->tls, CV_GATE_EXPORTER, l->handshake.exporter) !=
-            CV_OK ||
+    if ((l->stream.bound && cv_tls_export(l->stream.tls, CV_GATE_EXPORTER,
+                                          l->handshake.exporter) != CV_OK) ||
         cv_gate_auth_sign(&l->auth, &l->handshake, l->config.node) != CV_OK) {
         fail(l, "internal error while proving our key to the gate");
         return;
@@ -229,9 +238,10 @@ static void on_welcome(struct cv_gatelink *l, const struct cv_gate_frame *f)
 {
     if (cv_gate_welcome_verify(&f->u.welcome, &l->handshake, &l->auth) !=
         CV_OK) {
-        fail(l, "the gate did not prove its key");
+        give_up(l, "the gate did not prove its key");
         return;
     }
+    cv_gatedial_good(&l->memory, l->stream.way);
     l->step = UP;
     l->tries = 0;
     l->why[0] = '\0';
@@ -242,9 +252,13 @@ static void on_welcome(struct cv_gatelink *l, const struct cv_gate_frame *f)
 
 static void on_refused(struct cv_gatelink *l, const struct cv_gate_frame *f)
 {
-    /* It will not change its mind soon. */
-    l->tries = sizeof backoff / sizeof backoff[0];
-    fail(l, cv_gate_refusal_text((enum cv_gate_refusal)f->u.refused.why));
+    if (f->u.refused.why == CV_GATE_REFUSAL_AUTH && !l->stream.bound)
+        give_up(l, "the gate is not set up for a reverse proxy "
+                   "(listen-proxied), or there is none before it: then its "
+                   "name has no wss://");
+    else
+        give_up(l,
+                cv_gate_refusal_text((enum cv_gate_refusal)f->u.refused.why));
 }
 
 /* ---- frames ------------------------------------------------------------- */
@@ -300,7 +314,7 @@ static bool parse(struct cv_gatelink *l)
         at += used;
         if (err == CV_OK)
             on_frame(l, &f);
-        if (l->fd < 0)
+        if (l->stream.fd < 0)
             return false;
     }
     memmove(l->in, l->in + at, l->have - at);
@@ -311,15 +325,23 @@ static bool parse(struct cv_gatelink *l)
 static void read_all(struct cv_gatelink *l)
 {
     for (;;) {
-        ptrdiff_t n = cv_tls_read(l->tls, l->in + l->have, READ_MAX - l->have);
+        struct cv_bytes answers;
+        ptrdiff_t n = cv_gatestream_read(&l->stream, l->in + l->have,
+                                         READ_MAX - l->have, &answers);
 
         if (n == CV_ERR_AGAIN)
             return;
-        if (n < 0) {
-            fail(l, l->step == UP ? "the gate has closed the link"
-                                  : "the gate broke off the handshake");
+        if (n < 0 && l->step == UP) {
+            fail(l, "the gate has closed the link");
             return;
         }
+        if (n < 0) {
+            leads_nowhere(l, "the gate broke off the handshake");
+            return;
+        }
+        /* Without room for it a pong is left out. */
+        if (answers.len > 0)
+            (void)enqueue(l, answers.data, answers.len);
         l->have += (size_t)n;
         if (!parse(l))
             return;
@@ -328,157 +350,76 @@ static void read_all(struct cv_gatelink *l)
 
 /* ---- connecting --------------------------------------------------------- */
 
-static void next_addr(struct cv_gatelink *l);
-
-static void try_next_addr(struct cv_gatelink *l, const char *why)
-{
-    snprintf(l->why, sizeof l->why, "%s", why);
-    cv_watch_free(l->watch);
-    l->watch = NULL;
-    cv_tls_free(l->tls);
-    l->tls = NULL;
-    if (l->fd >= 0)
-        close(l->fd);
-    l->fd = -1;
-    l->at_addr++;
-    next_addr(l);
-}
-
-static void shake(struct cv_gatelink *l)
-{
-    int err = cv_tls_handshake(l->tls);
-
-    if (err == CV_ERR_AGAIN) {
-        cv_watch_set(l->watch, cv_tls_wants_write(l->tls) ? CV_WATCH_WRITE
-                                                          : CV_WATCH_READ);
-        return;
-    }
-    if (err == CV_ERR_AUTH) {
-        l->tries = sizeof backoff / sizeof backoff[0];
-        fail(l, "whoever answers at the gate's address has another key than "
-                "the gate's name says; nothing was sent to it");
-        return;
-    }
-    if (err != CV_OK) {
-        try_next_addr(l, "the gate's address answers, but not as a gate");
-        return;
-    }
-    l->step = PROVING;
-    cv_watch_set(l->watch, CV_WATCH_READ);
-    read_all(l);
-}
-
-static void connected(struct cv_gatelink *l)
-{
-    struct cv_tls_config config = {.ctx = l->ctx,
-                                   .fd = l->fd,
-                                   .pinned = &l->config.name.key,
-                                   .protocol = CV_TLS_GATE,
-                                   .host = l->config.name.host};
-    int error = 0;
-    socklen_t len = sizeof error;
-
-    if (getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
-        error != 0) {
-        try_next_addr(l, strerror(error));
-        return;
-    }
-    if (cv_tls_new(&l->tls, &config) != CV_OK) {
-        fail(l, cv_strerror(CV_ERR_NOMEM));
-        return;
-    }
-    l->step = SHAKING;
-    cv_timer_set(l->timer, now_of(l) + CV_GATELINK_PROVE);
-    shake(l);
-}
-
 static void on_ready(void *user, unsigned ready)
 {
     struct cv_gatelink *l = user;
 
-    switch (l->step) {
-    case CONNECTING:
-        connected(l);
+    if ((ready & CV_WATCH_WRITE) && !flush(l))
         return;
-    case SHAKING:
-        shake(l);
-        return;
-    case PROVING:
-    case UP:
-        if ((ready & CV_WATCH_WRITE) && !flush(l))
-            return;
-        if (ready & CV_WATCH_READ)
-            read_all(l);
-        return;
-    case WAITING:
-    case RESOLVING:
-        return;
-    }
+    if (ready & CV_WATCH_READ)
+        read_all(l);
 }
 
-static int dial(struct cv_gatelink *l, const struct cv_addr *to)
-{
-    struct sockaddr_storage ss;
-    socklen_t len = cv_addr_to_sockaddr(to, &ss);
-    int one = 1;
-
-    l->fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (l->fd < 0)
-        return CV_ERR_NONET;
-    (void)setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (connect(l->fd, (struct sockaddr *)&ss, len) < 0 &&
-        errno != EINPROGRESS) {
-        int err = cv_err_from_errno(errno);
-
-        close(l->fd);
-        l->fd = -1;
-        return err;
-    }
-    return CV_OK;
-}
-
-static void next_addr(struct cv_gatelink *l)
-{
-    for (; l->at_addr < l->n_addr; l->at_addr++) {
-        if (dial(l, &l->addr[l->at_addr]) != CV_OK)
-            continue;
-        if (cv_watch_new(&l->watch, l->config.loop, l->fd, CV_WATCH_WRITE,
-                         on_ready, l) != CV_OK)
-            break;
-        l->step = CONNECTING;
-        cv_timer_set(l->timer, now_of(l) + CV_GATELINK_CONNECT);
-        return;
-    }
-    fail(l, l->why[0] ? l->why : "the gate's address cannot be reached");
-}
-
-static void on_resolved(void *user, int err, const struct cv_addr *addrs,
-                        unsigned n)
+static void on_dialled(void *user, struct cv_gatestream *stream, int err,
+                       const char *why)
 {
     struct cv_gatelink *l = user;
 
-    l->resolve = NULL;
-    l->why[0] = '\0';
-    if (err != CV_OK || n == 0) {
-        snprintf(l->why, sizeof l->why, "the gate's name %.100s: %s",
-                 l->config.name.host,
-                 cv_strerror(err == CV_OK ? CV_ERR_NOTFOUND : err));
-        fail(l, l->why);
+    if (err == CV_ERR_AUTH) {
+        give_up(l, why);
         return;
     }
-    l->n_addr = n < CV_GATELINK_ADDRS ? n : CV_GATELINK_ADDRS;
-    memcpy(l->addr, addrs, l->n_addr * sizeof addrs[0]);
-    l->at_addr = 0;
-    next_addr(l);
+    if (!stream) {
+        fail(l, why);
+        return;
+    }
+    cv_gatedial_free(l->dial);
+    l->dial = NULL;
+    l->stream = *stream;
+    l->why[0] = '\0';
+    if (cv_watch_new(&l->watch, l->config.loop, l->stream.fd, CV_WATCH_READ,
+                     on_ready, l) != CV_OK) {
+        fail(l, cv_strerror(CV_ERR_NOMEM));
+        return;
+    }
+    l->step = PROVING;
+    cv_timer_set(l->timer, now_of(l) + CV_GATELINK_PROVE);
+    read_all(l);
+}
+
+/* Reading whom this machine trusts takes time and memory: only for names that
+ * need it, and not before. */
+static int context(struct cv_gatelink *l)
+{
+    if (l->ctx)
+        return CV_OK;
+    return l->config.name.path[0]
+               ? cv_tls_client_public(&l->ctx, l->config.ca_file)
+               : cv_tls_client(&l->ctx);
 }
 
 static void begin(struct cv_gatelink *l)
 {
-    l->step = RESOLVING;
-    cv_timer_set(l->timer, CV_NEVER); /* resolving bounds itself */
-    if (cv_resolve_new(&l->resolve, l->config.loop, l->config.name.host,
-                       l->config.name.port, on_resolved, l) != CV_OK)
-        fail(l, cv_strerror(CV_ERR_NOMEM));
+    struct cv_gatetry_config config = {.loop = l->config.loop,
+                                       .log = l->config.log,
+                                       .rng = l->config.rng,
+                                       .name = &l->config.name,
+                                       .proxy = l->config.proxy};
+    int err = context(l);
+
+    if (err == CV_ERR_FORMAT) {
+        give_up(l, "this machine trusts no certificate authority (on Debian "
+                   "install ca-certificates), so the reverse proxy before the "
+                   "gate cannot be known");
+        return;
+    }
+    l->step = DIALLING;
+    cv_timer_set(l->timer, CV_NEVER); /* dialling bounds itself */
+    config.ctx = l->ctx;
+    if (err == CV_OK)
+        err = cv_gatedial_new(&l->dial, &config, &l->memory, on_dialled, l);
+    if (err != CV_OK)
+        fail(l, cv_strerror(err));
 }
 
 /* ---- time --------------------------------------------------------------- */
@@ -504,13 +445,7 @@ static void on_timer(void *user)
     case WAITING:
         begin(l);
         return;
-    case RESOLVING:
-        return;
-    case CONNECTING:
-        try_next_addr(l, "the gate's address does not answer");
-        return;
-    case SHAKING:
-        fail(l, "the gate does not go on with the handshake");
+    case DIALLING:
         return;
     case PROVING:
         if (l->dirty) {
@@ -519,7 +454,7 @@ static void on_timer(void *user)
                 cv_timer_set(l->timer, now + CV_GATELINK_PROVE);
             return;
         }
-        fail(l, "the gate does not go on with the handshake");
+        leads_nowhere(l, "the gate does not go on with the handshake");
         return;
     case UP:
         break;
@@ -558,12 +493,11 @@ int cv_gatelink_new(struct cv_gatelink **out,
     l->config = *config;
     l->events = events;
     l->user = user;
-    l->fd = -1;
+    l->stream.fd = -1;
     l->ping_at = l->pong_by = CV_NEVER;
+    cv_gatedial_memory_init(&l->memory);
     l->in = malloc(READ_MAX);
     if (l->in)
-        err = cv_tls_client(&l->ctx);
-    if (err == CV_OK)
         err = cv_timer_new(&l->timer, config->loop, on_timer, l);
     if (err != CV_OK) {
         cv_gatelink_free(l);
@@ -579,8 +513,8 @@ void cv_gatelink_free(struct cv_gatelink *l)
 {
     if (!l)
         return;
-    if (l->tls && l->step == UP)
-        cv_tls_bye(l->tls);
+    if (l->stream.tls && l->step == UP)
+        cv_tls_bye(l->stream.tls);
     disconnect(l);
     cv_timer_free(l->timer);
     cv_tls_ctx_free(l->ctx);
@@ -603,8 +537,12 @@ const char *cv_gatelink_trouble(const struct cv_gatelink *l)
 
 struct cv_addr cv_gatelink_remote(const struct cv_gatelink *l)
 {
-    return l->fd >= 0 && l->at_addr < l->n_addr ? l->addr[l->at_addr]
-                                                : (struct cv_addr){0};
+    return l->stream.remote; /* zeros without a stream */
+}
+
+unsigned cv_gatelink_way(const struct cv_gatelink *l)
+{
+    return l->step == UP ? l->stream.way : 0;
 }
 
 cv_time cv_gatelink_rtt(const struct cv_gatelink *l)

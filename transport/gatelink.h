@@ -1,21 +1,17 @@
-/* transport/gatelink.h - one link to one gate: TCP and TLS to its pinned key,
- * the proof of ours, then frames both ways; made anew when it breaks.
+/* transport/gatelink.h - one link to one gate: a stream to it, its proof and
+ * ours, then frames both ways; made anew when it breaks.
  *
  * Knows frames, not what they are for: transport/gates.h does. */
 #ifndef CV_TRANSPORT_GATELINK_H
 #define CV_TRANSPORT_GATELINK_H
-#include "base/log.h"
-#include "base/loop.h"
-#include "transport/gateframe.h"
+#include "transport/gatedial.h"
 
 struct cv_gatelink;
 
-#define CV_GATELINK_QUEUE   (256 * 1024)     /* bytes that wait to be written */
-#define CV_GATELINK_CONNECT (3 * CV_SECOND)  /* for each address of the name */
-#define CV_GATELINK_PROVE   (5 * CV_SECOND)  /* for TLS and both proofs */
-#define CV_GATELINK_PING    (60 * CV_SECOND) /* NATs forget idle TCP later */
-#define CV_GATELINK_PONG    (10 * CV_SECOND)
-#define CV_GATELINK_ADDRS   4 /* of a name that are tried */
+#define CV_GATELINK_QUEUE (256 * 1024)     /* bytes that wait to be written */
+#define CV_GATELINK_PROVE (5 * CV_SECOND)  /* for both proofs */
+#define CV_GATELINK_PING  (60 * CV_SECOND) /* NATs forget idle TCP later */
+#define CV_GATELINK_PONG  (10 * CV_SECOND)
 
 enum cv_gatelink_state {
     CV_GATELINK_DOWN,       /* waits to try again */
@@ -32,6 +28,9 @@ struct cv_gatelink_config {
                                       identities */
     struct cv_gate_name name;      /* copied */
     char token[256];               /* copied; "": none */
+    const struct cv_proxy *proxy;  /* kept, may be NULL */
+    const char *ca_file; /* kept; who vouches for hosts of gates behind a
+                            reverse proxy (PEM), NULL: as this machine says */
 };
 
 struct cv_gatelink_events {
@@ -55,8 +54,11 @@ void cv_gatelink_free(struct cv_gatelink *l);
 enum cv_gatelink_state cv_gatelink_state(const struct cv_gatelink *l);
 /* The sentence of the last `down`, "" before. */
 const char *cv_gatelink_trouble(const struct cv_gatelink *l);
-/* Where it is connected to, family NONE while it is not. */
+/* The gate's address; family NONE while it is not up, and where only a proxy
+ * knows it. */
 struct cv_addr cv_gatelink_remote(const struct cv_gatelink *l);
+/* Which way it is up by, CV_GATE_WAY_*; 0 while it is not. */
+unsigned cv_gatelink_way(const struct cv_gatelink *l);
 /* The smoothed round trip of PINGs, 0 until measured. */
 cv_time cv_gatelink_rtt(const struct cv_gatelink *l);
 /* Queue a frame; it is written at the end of this turn of the loop.

@@ -62,6 +62,7 @@ struct cv_gates {
     unsigned next_look;
     uint32_t next_number;
     struct cv_timer *timer;
+    struct cv_proxy proxy; /* to be used for links, if there is one */
 };
 
 static cv_time now_of(const struct cv_gates *g)
@@ -471,6 +472,9 @@ static void on_up(void *user, const struct cv_gate_welcome *welcome)
     struct cv_gates *g = gate->all;
 
     gate->welcome = *welcome;
+    /* Nobody told us where UDP for it would have to go. */
+    if (cv_gatelink_remote(gate->link).family == CV_FAMILY_NONE)
+        gate->welcome.udp_port = 0;
     gate->idle_since = now_of(g);
     send_rooms(gate);
     fetch_all(gate);
@@ -610,7 +614,8 @@ static int open_gate(struct cv_gates *g, const struct cv_gate_name *name,
                                         .rng = g->config.rng,
                                         .node = g->config.node,
                                         .cert = g->config.cert,
-                                        .name = *name};
+                                        .name = *name,
+                                        .proxy = &g->proxy};
     struct gate *gate = NULL;
     int err;
 
@@ -830,6 +835,7 @@ int cv_gates_new(struct cv_gates **out, const struct cv_gates_config *config,
                  const struct cv_gates_events *events, void *user)
 {
     struct cv_gates *g = calloc(1, sizeof *g);
+    char why[300];
     int err;
 
     if (!g)
@@ -837,6 +843,9 @@ int cv_gates_new(struct cv_gates **out, const struct cv_gates_config *config,
     g->config = *config;
     g->events = events;
     g->user = user;
+    /* Without it there is still the direct way. */
+    if (cv_proxy_environment(&g->proxy, why, sizeof why) != CV_OK)
+        cv_warn(config->log, "gates: %s", why);
     err = cv_timer_new(&g->timer, config->loop, on_timer, g);
     if (err != CV_OK) {
         free(g);
@@ -857,6 +866,7 @@ void cv_gates_free(struct cv_gates *g)
         if (g->gate[i].used)
             cv_gatelink_free(g->gate[i].link);
     cv_timer_free(g->timer);
+    cv_wipe(&g->proxy, sizeof g->proxy);
     free(g);
 }
 

@@ -13,7 +13,9 @@
 
 struct cv_gates;
 
-/* Of struct cv_gate_ref: how the gate can be spoken to. */
+/* Of struct cv_gate_ref: how the gate can be spoken to.  Without BY_TLS only
+ * those can who have it in their own settings: the address leads to a reverse
+ * proxy, whose name is not in the reference, or is not known (0.0.0.0). */
 #define CV_GATE_BY_TLS 0x01
 #define CV_GATE_BY_UDP 0x02
 #define CV_GATE_BY_WS  0x04
@@ -64,7 +66,7 @@ struct cv_gates_events {
                size_t len, size_t segment);
 };
 
-/* `events` is kept. */
+/* `events` is kept.  https_proxy and no_proxy are read. */
 CV_MUST_USE int cv_gates_new(struct cv_gates **out,
                              const struct cv_gates_config *config,
                              const struct cv_gates_events *events, void *user);
@@ -124,7 +126,7 @@ void cv_gates_recheck(struct cv_gates *g);
 
 struct cv_gates_info {
     struct cv_gate_name name;
-    struct cv_addr remote; /* family NONE while it is not linked */
+    struct cv_addr remote; /* family NONE: not linked, or only a proxy knows */
     enum cv_gatelink_state state;
     cv_time rtt;
     bool own;

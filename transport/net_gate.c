@@ -44,7 +44,8 @@ static bool is_ours(const struct cv_net *net, const struct cv_key *key)
 /* Whoever may write a record must not make us dial into our own network. */
 static bool may_dial(const struct cv_net *net, const struct cv_gate_ref *ref)
 {
-    return cv_addr_kind(&ref->addr) == CV_ADDR_GLOBAL ||
+    return ((ref->transports & CV_GATE_BY_TLS) &&
+            cv_addr_kind(&ref->addr) == CV_ADDR_GLOBAL) ||
            is_ours(net, &ref->key);
 }
 
@@ -296,10 +297,16 @@ void cv_net_gate_refs(const struct cv_net *net, struct cv_gate_refs *out)
         if (!info[i].own || info[i].state != CV_GATELINK_UP)
             continue;
         *ref = (struct cv_gate_ref){.key = info[i].name.key,
+                                    .transports = CV_GATE_BY_WS,
                                     .addr = info[i].remote,
                                     .udp = info[i].udp_port,
-                                    .tcp = info[i].remote.port};
-        ref->transports = CV_GATE_BY_TLS | (ref->udp ? CV_GATE_BY_UDP : 0);
+                                    .tcp = info[i].name.port};
+        if (ref->addr.family == CV_FAMILY_NONE)
+            ref->addr = cv_addr_ipv4(0, 0);
+        else if (info[i].name.path[0] == '\0')
+            ref->transports |= CV_GATE_BY_TLS;
+        if (ref->udp != 0)
+            ref->transports |= CV_GATE_BY_UDP;
         ref->addr.port = 0;
         out->n++;
     }

@@ -16,6 +16,9 @@
 #define PRIORITY_BOTH                                                          \
     PRIORITY_COMMON ":-CTYPE-ALL:+CTYPE-SRV-RAWPK:+CTYPE-SRV-X509"
 
+/* To whatever a certificate authority vouches for. */
+#define PRIORITY_PUBLIC "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+
 static const char *const names[] = {
     [CV_TLS_NONE] = "",
     [CV_TLS_GATE] = "covim-gate/1",
@@ -23,7 +26,7 @@ static const char *const names[] = {
 };
 
 struct cv_tls_ctx {
-    bool server;
+    bool server, by_name; /* a certificate for the host is asked for */
     gnutls_certificate_credentials_t cred;
     gnutls_priority_t priority; /* shared: one of its own costs 8 KiB */
 };
@@ -75,6 +78,23 @@ int cv_tls_server(struct cv_tls_ctx **out, const struct cv_keypair *key,
 int cv_tls_client(struct cv_tls_ctx **out)
 {
     return ctx_new(out, false, PRIORITY_RAW);
+}
+
+int cv_tls_client_public(struct cv_tls_ctx **out, const char *ca_file)
+{
+    int err = ctx_new(out, false, PRIORITY_PUBLIC), n;
+
+    if (err != CV_OK)
+        return err;
+    (*out)->by_name = true;
+    n = ca_file ? gnutls_certificate_set_x509_trust_file((*out)->cred, ca_file,
+                                                         GNUTLS_X509_FMT_PEM)
+                : gnutls_certificate_set_x509_system_trust((*out)->cred);
+    if (n > 0)
+        return CV_OK;
+    cv_tls_ctx_free(*out);
+    *out = NULL;
+    return CV_ERR_FORMAT;
 }
 
 void cv_tls_ctx_free(struct cv_tls_ctx *ctx)
@@ -154,8 +174,10 @@ int cv_tls_new(struct cv_tls **out, const struct cv_tls_config *config)
         cv_tls_free(tls);
         return CV_ERR_INTERNAL;
     }
-    if (!tls->server)
+    if (!tls->server && !config->ctx->by_name)
         gnutls_session_set_verify_function(tls->session, verify_server);
+    if (config->ctx->by_name)
+        gnutls_session_set_verify_cert(tls->session, config->host, 0);
     gnutls_transport_set_int(tls->session, config->fd);
     *out = tls;
     return CV_OK;
@@ -180,7 +202,9 @@ int cv_tls_handshake(struct cv_tls *tls)
         return CV_OK;
     if (rv == GNUTLS_E_AGAIN)
         return CV_ERR_AGAIN;
-    return tls->refused ? CV_ERR_AUTH : CV_ERR_PEER;
+    return tls->refused || rv == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR
+               ? CV_ERR_AUTH
+               : CV_ERR_PEER;
 }
 
 bool cv_tls_wants_write(const struct cv_tls *tls)

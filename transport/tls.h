@@ -29,17 +29,25 @@ enum cv_tls_protocol {
 CV_MUST_USE int cv_tls_server(struct cv_tls_ctx **out,
                               const struct cv_keypair *key,
                               const char *cert_file, const char *key_file);
-/* A client without a key of its own. */
+/* A client without a key of its own, for servers with a pinned key. */
 CV_MUST_USE int cv_tls_client(struct cv_tls_ctx **out);
+/* A client for servers with a certificate for their host (a reverse proxy
+ * before a gate), issued by somebody in `ca_file` (PEM), or by somebody whom
+ * this machine trusts (NULL).  TLS 1.2 will do: such a link proves nothing
+ * about the gate.  CV_ERR_FORMAT: nobody is trusted. */
+CV_MUST_USE int cv_tls_client_public(struct cv_tls_ctx **out,
+                                     const char *ca_file);
 void cv_tls_ctx_free(struct cv_tls_ctx *ctx);
 
 struct cv_tls_config {
     struct cv_tls_ctx *ctx; /* kept */
     int fd;                 /* connected; for a client maybe not quite */
     /* Of a client: */
-    const struct cv_key *pinned; /* copied; the gate's key */
+    const struct cv_key *pinned; /* copied; the gate's key.  Not for
+                                    cv_tls_client_public() */
     enum cv_tls_protocol protocol;
-    const char *host; /* the name, for SNI; NULL or a number: none */
+    const char *host; /* the name, for SNI (NULL or a number: none) and for
+                         the certificate */
 };
 CV_MUST_USE int cv_tls_new(struct cv_tls **out,
                            const struct cv_tls_config *config);
@@ -49,8 +57,9 @@ void cv_tls_free(struct cv_tls *tls);
 /* Go on with the handshake.
  *   CV_OK         done
  *   CV_ERR_AGAIN  wait until the socket is as cv_tls_wants_write() says
- *   CV_ERR_AUTH   the server has another key than the pinned one
- *   CV_ERR_PEER   the other side broke it off or speaks no TLS 1.3 */
+ *   CV_ERR_AUTH   the server has another key than the pinned one, or a
+ *                 certificate that is not to be trusted for its host
+ *   CV_ERR_PEER   the other side broke it off or speaks no TLS of ours */
 CV_MUST_USE int cv_tls_handshake(struct cv_tls *tls);
 bool cv_tls_wants_write(const struct cv_tls *tls);
 enum cv_tls_protocol cv_tls_protocol(const struct cv_tls *tls);

@@ -14,3 +14,7 @@ covim_test(unit/ws SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_ws.c LINK covim_gate)
 covim_test(unit/gate_vectors
            SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gate_vectors.c
            LINK covim_transport)
+covim_test(unit/gateways SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gateways.c
+           LINK covim_gate PkgConfig::GNUTLS)
+covim_test(unit/gatehttp SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gatehttp.c
+           LINK covim_gate)
