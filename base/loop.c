@@ -188,7 +188,7 @@ static void drop_libevent_log(int severity, const char *text)
     (void)text;
 }
 
-static struct event_base *new_base(void)
+static struct event_base *new_base(bool precise)
 {
     struct event_config *config = event_config_new();
     struct event_base *base;
@@ -198,9 +198,11 @@ static struct event_base *new_base(void)
     event_set_log_callback(drop_libevent_log);
     /* The coarse clock is 4 ms off, and a cached time is as late as the
      * callbacks before were long. */
-    if (event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER |
-                                          EVENT_BASE_FLAG_NO_CACHE_TIME |
-                                          EVENT_BASE_FLAG_NOLOCK) < 0) {
+    if (event_config_set_flag(config,
+                              (precise ? EVENT_BASE_FLAG_PRECISE_TIMER |
+                                             EVENT_BASE_FLAG_NO_CACHE_TIME
+                                       : 0) |
+                                  EVENT_BASE_FLAG_NOLOCK) < 0) {
         event_config_free(config);
         return NULL;
     }
@@ -209,7 +211,7 @@ static struct event_base *new_base(void)
     return base;
 }
 
-int cv_loop_new(struct cv_loop **out)
+static int new_loop(struct cv_loop **out, bool precise)
 {
     struct cv_loop *loop = calloc(1, sizeof(*loop));
     int err = CV_ERR_NOMEM;
@@ -227,7 +229,7 @@ int cv_loop_new(struct cv_loop **out)
         err = cv_err_from_errno(errno);
         goto fail;
     }
-    loop->base = new_base();
+    loop->base = new_base(precise);
     if (!loop->base)
         goto fail;
     loop->wake = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST,
@@ -243,6 +245,16 @@ int cv_loop_new(struct cv_loop **out)
 fail:
     cv_loop_free(loop);
     return err;
+}
+
+int cv_loop_new(struct cv_loop **out)
+{
+    return new_loop(out, true);
+}
+
+int cv_loop_new_coarse(struct cv_loop **out)
+{
+    return new_loop(out, false);
 }
 
 static void free_event(struct event *ev)

@@ -11,6 +11,9 @@
 struct cv_loop;
 
 CV_MUST_USE int cv_loop_new(struct cv_loop **out);
+/* Timers may be some milliseconds late, which saves a system call at every
+ * turn: for servers. */
+CV_MUST_USE int cv_loop_new_coarse(struct cv_loop **out);
 /* Runs what was posted and not yet run, and first all work that was given, so
  * that nothing leaks.  Timers, watches and signals are freed by their owners
  * before; a name that is still being resolved is forgotten without a call. */

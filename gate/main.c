@@ -218,7 +218,7 @@ static void raise_file_limit(struct gate *g)
 
 static int run(struct gate *g)
 {
-    int err = cv_loop_new(&g->loop);
+    int err = cv_loop_new_coarse(&g->loop);
 
     raise_file_limit(g);
 
