@@ -58,7 +58,7 @@ stayer=$!
 wait_for 5 "one is in" grep -q in "$dir/stay"
 kill -TERM "$pid"
 wait_for 5 "it says goodbye" grep -q 'bye 3000' "$dir/stay"
-says "503 draining" sh -c "$(declare -f get); page=$page; get /health | head -1"
+[[ $(get /health) == "503 draining"* ]] || fail "its page does not say so"
 says refused "$probe" "$name" try
 kill "$stayer"
 code=0

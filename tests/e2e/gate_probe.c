@@ -18,6 +18,12 @@
 
 static struct gc_gate gate;
 
+static void close_pair(struct gc_link *a, struct gc_link *b)
+{
+    gc_link_close(a);
+    gc_link_close(b);
+}
+
 static int try_it(enum gc_carriage carriage)
 {
     struct gc_link l;
@@ -45,6 +51,7 @@ static int stay(void)
         fflush(stdout);
     }
     printf("closed\n");
+    gc_link_close(&l);
     return 0;
 }
 
@@ -113,6 +120,9 @@ static int send_some(unsigned n)
         by_udp += recv(udp_b, in, sizeof in, 0) == (ssize_t)sizeof out;
     }
     printf("links %u udp %u\n", by_link, by_udp);
+    close(udp_a);
+    close(udp_b);
+    close_pair(&a, &b);
     return 0;
 }
 
@@ -133,6 +143,7 @@ static int slow(unsigned mib)
     gc_send(&a, &f);
     f = gc_want(&a, CV_GATE_PONG);
     printf("pong %u\n", (unsigned)f.u.ping);
+    close_pair(&a, &b);
     return 0;
 }
 
@@ -155,18 +166,10 @@ static int junk(void)
     return 0;
 }
 
-int main(int argc, char *argv[])
+static int run(int argc, char *argv[])
 {
-    struct cv_gate_name name;
-    char why[256];
     unsigned n = argc > 3 ? (unsigned)atoi(argv[3]) : 1;
 
-    GC_NEED(argc > 2);
-    GC_NEED(cv_gate_name_parse(&name, argv[1], why, sizeof why) == CV_OK);
-    gate.key = name.key;
-    GC_NEED(cv_addr_parse(&gate.tcp, name.host, name.port) == CV_OK);
-    gate.plain = gate.tcp;
-    GC_NEED(cv_tls_client(&gate.ctx) == CV_OK);
     if (argc > 4)
         gate.plain.port = (uint16_t)atoi(argv[4]);
     if (strcmp(argv[2], "try") == 0)
@@ -182,4 +185,21 @@ int main(int argc, char *argv[])
     if (strcmp(argv[2], "slow") == 0)
         return slow(n);
     return junk();
+}
+
+int main(int argc, char *argv[])
+{
+    struct cv_gate_name name;
+    char why[256];
+    int code;
+
+    GC_NEED(argc > 2);
+    GC_NEED(cv_gate_name_parse(&name, argv[1], why, sizeof why) == CV_OK);
+    gate.key = name.key;
+    GC_NEED(cv_addr_parse(&gate.tcp, name.host, name.port) == CV_OK);
+    gate.plain = gate.tcp;
+    GC_NEED(cv_tls_client(&gate.ctx) == CV_OK);
+    code = run(argc, argv);
+    cv_tls_ctx_free(gate.ctx);
+    return code;
 }
