@@ -1,2 +1,4 @@
-covim_script_test(netlab/roam SCRIPT ${CMAKE_CURRENT_LIST_DIR}/roam.sh
-                  TIMEOUT 240)
+foreach(name roam odd)
+    covim_script_test(netlab/${name} SCRIPT ${CMAKE_CURRENT_LIST_DIR}/${name}.sh
+                      TIMEOUT 240)
+endforeach()
