@@ -65,6 +65,33 @@ static bool dht_works(const struct cv_facts *f)
 
 #define SAY(out, size, ...) ((void)snprintf((out), (size), __VA_ARGS__))
 
+/* There is no sign of the peer. */
+static void tell_nobody(const struct cv_facts *f, char *hint)
+{
+    const char *still = f->elapsed < CV_FINDING_NOBODY_STILL
+                            ? ""
+                            : "nothing for a minute and more: ";
+
+    if (f->elapsed < CV_FINDING_NOBODY)
+        return;
+    if (f->elapsed < CV_FINDING_NOBODY_ADVICE)
+        SAY(hint, CV_HINT_TEXT,
+            "no pointer found yet; is the other side sharing? DHT: %s; here is "
+            "%s",
+            f->dht, name_or(f->here, "a NAT of unknown kind"));
+    else if (!dht_works(f))
+        SAY(hint, CV_HINT_TEXT,
+            "%sthe DHT is %s: check the network, that UDP is allowed out, and "
+            "the bootstrap nodes; it is tried until you leave",
+            still, f->dht);
+    else
+        SAY(hint, CV_HINT_TEXT,
+            "%sno pointer found; check that the other side is sharing now, "
+            "that the key is whole, that both use the same bootstrap nodes, "
+            "and that the clocks are right; it is tried until you leave",
+            still);
+}
+
 static void tell_finding(const struct cv_facts *f, char *stage, char *hint)
 {
     bool nobody = f->pointers == 0;
@@ -94,19 +121,7 @@ static void tell_finding(const struct cv_facts *f, char *stage, char *hint)
                   "networks may not allow direct connections");
         return;
     }
-    if (f->elapsed < CV_FINDING_ADVICE)
-        SAY(hint, CV_HINT_TEXT,
-            "no pointer found yet; is the other side sharing? DHT: %s", f->dht);
-    else if (!dht_works(f))
-        SAY(hint, CV_HINT_TEXT,
-            "the DHT is %s: check the network, that UDP is allowed out, and "
-            "the bootstrap nodes; it is tried until you leave",
-            f->dht);
-    else
-        SAY(hint, CV_HINT_TEXT,
-            "no pointer found; check that the other side is sharing now, that "
-            "the key is whole, that both use the same bootstrap nodes, and "
-            "that the clocks are right; it is tried until you leave");
+    tell_nobody(f, hint);
 }
 
 static void tell_alone(const struct cv_facts *f, char *stage, char *hint)
@@ -236,10 +251,13 @@ void cv_finding_tell(const struct cv_facts *f, char stage[CV_STAGE_TEXT],
 
 cv_time cv_finding_next(cv_time elapsed)
 {
-    if (elapsed < CV_FINDING_HINT)
-        return CV_FINDING_HINT;
-    if (elapsed < CV_FINDING_ADVICE)
-        return CV_FINDING_ADVICE;
+    static const cv_time at[] = {CV_FINDING_HINT, CV_FINDING_NOBODY,
+                                 CV_FINDING_ADVICE, CV_FINDING_NOBODY_ADVICE,
+                                 CV_FINDING_NOBODY_STILL};
+
+    for (size_t i = 0; i < sizeof at / sizeof at[0]; i++)
+        if (elapsed < at[i])
+            return at[i];
     return CV_NEVER;
 }
 

@@ -12,6 +12,10 @@
 /* After so long a stage gets a hint, and then a fuller one. */
 #define CV_FINDING_HINT   (5 * CV_SECOND)
 #define CV_FINDING_ADVICE (15 * CV_SECOND)
+/* Of a peer that there is no sign of: a first word, advice, and more of it. */
+#define CV_FINDING_NOBODY        (10 * CV_SECOND)
+#define CV_FINDING_NOBODY_ADVICE (20 * CV_SECOND)
+#define CV_FINDING_NOBODY_STILL  (60 * CV_SECOND)
 
 /* How far a node has come towards us; best of all nodes counts. */
 enum cv_reach {
@@ -34,6 +38,7 @@ struct cv_facts {
     bool all_left;      /* the last one said goodbye */
     bool published;     /* our pointer was read back from the DHT */
     bool unpublished;   /* putting it failed; it is tried again */
+    const char *here;   /* our own NAT: "a NAT that …" */
     const char *dht;    /* "connected", "connecting", "disconnected" */
     unsigned pointers;  /* living pointers of others */
     unsigned admitting; /* of them: may let newcomers in */

@@ -3,6 +3,7 @@
  * Everything that happens only notes its effect and wakes the timer, so that
  * no module is stepped from within its own callback. */
 #include "session/meeting_struct.h"
+#include "transport/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,6 +259,13 @@ void cv_meeting_facts(const struct cv_meeting *m, struct cv_facts *out)
                                       cv_net_has_gate(m->node->net));
     out->unpublished = m->unpublished && !out->published;
     out->dht = cv_node_dht_state(m->node);
+    out->here = "";
+    if (m->node->net != NULL) {
+        struct cv_candidates own;
+
+        cv_net_candidates(m->node->net, &own);
+        out->here = cv_plan_nat_words(own.nat);
+    }
     out->failure = m->failure;
     out->host = m->host;
     out->who = "";

@@ -225,6 +225,10 @@ static void on_pointer(void *user, const struct cv_pointer_info *p)
     if (fresh && n->called_out && p->candidates.gates.n > n->gates)
         knock(n);
     n->gates = p->candidates.gates.n;
+    if (fresh && n->recall_at != CV_NEVER) { /* it has moved: go there */
+        n->recalls = 0;
+        n->recall_at = cv_meeting_now(m);
+    }
     if (fresh && n->peer == NULL) {
         n->tries = 0;
         n->next_try = cv_meeting_now(m);

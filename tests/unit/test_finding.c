@@ -5,6 +5,7 @@
 static struct cv_facts facts(void)
 {
     return (struct cv_facts){.network = true,
+                             .here = "",
                              .dht = "connected",
                              .who = "",
                              .failure = "",
@@ -48,7 +49,7 @@ TEST(a_sharer_is_alone_until_somebody_comes)
     CHECK_EQ(cv_finding_state(&f), CV_SESSION_ALONE);
 }
 
-TEST(hints_come_after_five_and_fifteen_seconds)
+TEST(nobody_is_told_of_after_ten_twenty_and_sixty_seconds)
 {
     char stage[CV_STAGE_TEXT], hint[CV_HINT_TEXT];
     struct cv_facts f = facts();
@@ -57,14 +58,23 @@ TEST(hints_come_after_five_and_fifteen_seconds)
     CHECK_STR(stage, "Looking for the session");
     CHECK_STR(hint, "");
     CHECK_EQ(cv_finding_next(0), CV_FINDING_HINT);
-    f.elapsed = CV_FINDING_HINT;
+    CHECK_EQ(cv_finding_next(CV_FINDING_HINT), CV_FINDING_NOBODY);
+    f.here = "a NAT that counts";
+    f.elapsed = CV_FINDING_NOBODY;
     cv_finding_tell(&f, stage, hint);
     CHECK(strstr(hint, "is the other side sharing?") != NULL);
-    CHECK(strstr(hint, "DHT: connected") != NULL);
+    CHECK(strstr(hint, "DHT: connected; here is a NAT that counts") != NULL);
     CHECK_EQ(cv_finding_next(f.elapsed), CV_FINDING_ADVICE);
-    f.elapsed = CV_FINDING_ADVICE;
+    CHECK_EQ(cv_finding_next(CV_FINDING_ADVICE), CV_FINDING_NOBODY_ADVICE);
+    f.elapsed = CV_FINDING_NOBODY_ADVICE;
     cv_finding_tell(&f, stage, hint);
     CHECK(strstr(hint, "bootstrap") != NULL);
+    CHECK(strstr(hint, "minute") == NULL);
+    CHECK_EQ(cv_finding_next(f.elapsed), CV_FINDING_NOBODY_STILL);
+    f.elapsed = CV_FINDING_NOBODY_STILL;
+    cv_finding_tell(&f, stage, hint);
+    CHECK(strstr(hint, "nothing for a minute and more: no pointer") != NULL);
+    CHECK(strstr(hint, "until you leave") != NULL);
     CHECK_EQ(cv_finding_next(f.elapsed), CV_NEVER);
     f.dht = "disconnected";
     cv_finding_tell(&f, stage, hint);
@@ -158,7 +168,7 @@ TEST(a_failure_that_is_known_is_not_guessed_at)
 }
 
 RUN_TESTS(T(states_follow_the_facts), T(a_sharer_is_alone_until_somebody_comes),
-          T(hints_come_after_five_and_fifteen_seconds),
+          T(nobody_is_told_of_after_ten_twenty_and_sixty_seconds),
           T(no_network_is_said_as_such),
           T(a_sharer_that_cannot_be_found_is_told),
           T(every_combination_of_facts_makes_a_sentence),
