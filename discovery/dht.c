@@ -69,6 +69,7 @@
 #define NO_BOOT       UINT64_MAX       /* a ping of a neighbour */
 #define SWAP_AFTER    (30 * CV_SECOND) /* without an answer */
 #define SWAP_MAX      (2 * CV_MINUTE)
+#define SWAP_MOVED    (4 * CV_SECOND) /* between two because of a new network */
 
 enum kind { PUT, GET, LISTEN, PING, PROBE };
 
@@ -179,6 +180,7 @@ struct dht {
     struct swap *swap;
     cv_time runner_since;
     cv_time swap_interval;
+    bool moved; /* the network has changed since this runner began */
     struct call *calls;
     unsigned n_calls;
     struct want *wants;
@@ -924,6 +926,7 @@ static void swap_begin(struct dht *d, cv_time now)
     d->swap = s;
     d->runner = NULL;
     d->probe = NULL;
+    d->moved = false;
     d->swap_interval =
         d->swap_interval * 2 < SWAP_MAX ? d->swap_interval * 2 : SWAP_MAX;
     d->runner_since = now;
@@ -1183,7 +1186,7 @@ static bool get_expire(struct dht *d, cv_time now)
 
 static cv_time next_time(const struct dht *d)
 {
-    cv_time t = d->runner_since + CV_HOUR;
+    cv_time t = d->runner_since + (d->moved ? SWAP_MOVED : CV_HOUR);
 
     for (const struct want *w = d->wants; w != NULL; w = w->next) {
         if (w->kind == GET) {
@@ -1246,8 +1249,10 @@ static void tick(void *user)
     }
     if (d->probe == NULL && now >= d->probe_at)
         probe_start(d, now);
-    if (d->n_calls >= CALLS_MAX || (d->state == CV_DHT_DISCONNECTED &&
-                                    now - d->runner_since >= d->swap_interval))
+    if (d->n_calls >= CALLS_MAX ||
+        (d->moved && now - d->runner_since >= SWAP_MOVED) ||
+        (d->state == CV_DHT_DISCONNECTED &&
+         now - d->runner_since >= d->swap_interval))
         swap_begin(d, now);
     while (box->dht != NULL && get_expire(d, now))
         continue;
@@ -1417,8 +1422,10 @@ void cv_dht_network_changed(struct cv_dht *dht)
     d->probe_at = now;
     d->started = now;
     /* The nodes that we listen at would go on talking to where we were. */
-    if (d->state == CV_DHT_DISCONNECTED || now - d->runner_since >= SWAP_AFTER)
+    if (d->state == CV_DHT_DISCONNECTED)
         swap_begin(d, now);
+    else
+        d->moved = true;
     schedule(d);
 }
 

@@ -353,8 +353,9 @@ static void ask(struct cv_gather *g, struct cv_gather_source *s, cv_time now)
      * sends more than it got can answer. */
     cv_stun_begin(&w, CV_STUN_REQUEST, s->txid);
     cv_stun_put(&w, CV_STUN_FILL, fill, sizeof fill);
-    if (cv_stun_put_fingerprint(&w) == CV_OK)
-        (void)g->send(g->user, &to, 0, buf, w.len, w.len);
+    if (cv_stun_put_fingerprint(&w) == CV_OK &&
+        g->send(g->user, &to, 0, buf, w.len, w.len) != CV_OK)
+        s->sent = 0; /* without a route: as soon as there is one */
     s->next = now + (CV_GATHER_RTO << s->tries);
     s->tries++;
 }
