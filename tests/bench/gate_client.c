@@ -243,9 +243,14 @@ struct cv_gate_frame gc_want(struct gc_link *l, enum cv_gate_type type)
 {
     struct cv_gate_frame f;
 
-    do
+    do {
         GC_NEED(gc_recv(l, &f));
-    while (f.type != type);
+        if (f.type == CV_GATE_REFUSED)
+            fprintf(
+                stderr, "refused: %s\n",
+                cv_gate_refusal_text((enum cv_gate_refusal)f.u.refused.why));
+        GC_NEED(f.type != CV_GATE_REFUSED);
+    } while (f.type != type);
     return f;
 }
 

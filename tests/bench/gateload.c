@@ -626,6 +626,8 @@ static void come_and_go(struct gc_link *a, struct gc_link *b)
         f[i].type = CV_GATE_OPEN;
         memcpy(f[i].u.open.room, got.u.room, CV_GATE_ROOM);
         memset(f[i].u.open.tag, 0, CV_GATE_TAG);
+    }
+    for (unsigned i = 0; i < SOAK; i++) {
         gc_send(a, &f[i]);
         f[i].type = CV_GATE_UNREGISTER; /* the room is in its place */
     }
