@@ -55,6 +55,8 @@ else
         # All cells take an hour; they are asked for by name.
         if [ "$name" = natmatrix ]; then
             run_one natmatrix --quick
+        elif [ "$name" = roam ]; then
+            run_one roam --runs 1
         else
             run_one "$name"
         fi
