@@ -132,6 +132,6 @@ int cv_http_answer_parse(struct cv_http_answer *out, const uint8_t *data,
     eol = memchr(head, '\r', *used);
     if (!status_line(out, head, (size_t)(eol - head)))
         return CV_ERR_FORMAT;
-    check_upgrade(out, eol + 2, eol < end ? (size_t)(end - eol - 2) : 0);
+    check_upgrade(out, eol + 2, end - eol > 2 ? (size_t)(end - eol - 2) : 0);
     return CV_OK;
 }

@@ -4,3 +4,5 @@ foreach(name gatecore gatews gateconfig)
     covim_fuzzer(${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/fuzz_${name}.c
                  LINK covim_gate)
 endforeach()
+covim_fuzzer(gateclient SOURCE ${CMAKE_CURRENT_LIST_DIR}/fuzz_gateclient.c
+             LINK covim_transport)

@@ -133,6 +133,28 @@ who_has_only_the_gate_comes_back_with_it() {
     lab_end
 }
 
+# All that leaves the network of a is TCP to port 443 of a proxy.
+a_proxy_is_way_enough() {
+    begin "public x; side a tcp443only; side b symmetric"
+    lab_in a-nat nft insert rule ip lab through \
+        iifname lan0 ip daddr != "${lab_ip[x]}" drop
+    expect "without the proxy there is no way" lab_in a bash -c \
+        "! timeout 2 bash -c 'exec 3<>/dev/tcp/${lab_ip[g]}/443' 2>/dev/null"
+    serve b
+    lab_spawn x "$lab_dir/proxy.log" "$(dirname "$0")/connectproxy.py" \
+        "${lab_ip[x]}" 443 me:secret
+    sleep 0.5
+    export https_proxy="http://me:secret@${lab_ip[x]}:443"
+    dial a "$key" 3
+    wait "$lab_pid" || :
+    expect "through the proxy: echoes" all_echoes a 10
+    expect "a gate carries it" path_is a gate-tls
+    expect "the proxy was asked for the gate and for nothing else" \
+        [ "$(sort -u "$lab_dir/proxy.log")" = "${lab_ip[g]}:443 200" ]
+    lab_end
+}
+
 (hopeless_pairs_are_connected)
 (a_direct_path_outlives_the_gate_and_the_other_way_round)
 (who_has_only_the_gate_comes_back_with_it)
+(a_proxy_is_way_enough)

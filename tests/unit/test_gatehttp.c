@@ -79,6 +79,7 @@ TEST(only_the_answer_to_our_key_is_an_upgrade)
          "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
          false},
         {"HTTP/1.1 101 x\r\n\r\n", false},
+        {"HTTP/1.1 101 x\r\r\n\r\n", false},
     };
     struct cv_http_answer a;
     size_t used;
