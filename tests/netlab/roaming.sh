@@ -92,7 +92,9 @@ roam_rebind() { # NAME a|b
 roam_move() { # NAME a|b
     local to=${roam_away[$2]}
     [ "${lab_host_router[$2]}" != "$to" ] || to=${roam_home[$2]}
-    # Who comes back has the address it had there, as DHCP gives it.
+    # Who comes back has the address it had there, as DHCP gives it, but the
+    # NAT remembers nothing.
+    lab_rebind "$to"
     lab_move "$2" "$to" "${lab_lan[$to]}.2"
     roam_at[$2]=$to
     roam_note "$1"
