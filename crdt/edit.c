@@ -183,19 +183,13 @@ struct gap {
 };
 
 /* Find the gap that open_gap() would open, if that is simple: in the middle of
- * the text, and not before the first item of a leaf. */
-static bool find_gap(struct cv_doc *doc, uint32_t at, struct gap *gap)
+ * the text, and not before the first item of a leaf.  `p` holds what ends at
+ * `at`. */
+static bool find_gap(struct cv_doc *doc, uint32_t at, struct cv_place p,
+                     struct gap *gap)
 {
-    struct cv_place p;
-    const struct cv_item *x;
-    uint32_t into;
-
-    if (at == 0)
-        return false;
-    p = cv_hot_find(doc, at, true);
-    x = &doc->items[p.item];
-    into = at - p.start;
-    *gap = (struct gap){p.leaf, p.pos + 1, x->bytes - into};
+    *gap = (struct gap){p.leaf, p.pos + 1,
+                        doc->items[p.item].bytes - (at - p.start)};
     if (gap->rest > 0)
         return true;
     if (!cv_place_next_live(doc, &p) || (p.leaf != gap->leaf && p.pos == 0))
@@ -207,7 +201,8 @@ static bool find_gap(struct cv_doc *doc, uint32_t at, struct gap *gap)
 
 /* Insert one short piece into a gap of a leaf that has room, and whatever is
  * cut off.  False: nothing was changed, it has to go the long way. */
-static bool insert_here(struct cv_doc *doc, const struct insertion *in)
+static bool insert_here(struct cv_doc *doc, const struct insertion *in,
+                        struct cv_place p)
 {
     uint32_t self = doc->self, len = (uint32_t)in->text.len, item, rest, k;
     struct cv_item *x, *y, *z;
@@ -216,7 +211,7 @@ static bool insert_here(struct cv_doc *doc, const struct insertion *in)
     struct cv_client *c;
     struct gap gap;
 
-    if (in->text.len > CV_RUN_BYTES || !find_gap(doc, in->at, &gap))
+    if (in->text.len > CV_RUN_BYTES || !find_gap(doc, in->at, p, &gap))
         return false;
     k = gap.rest > 0 ? 2 : 1;
     l = &doc->leaves[gap.leaf];
@@ -311,9 +306,9 @@ static CV_APART int insert(struct cv_doc *doc, size_t at, const void *text,
         p = cv_hot_find(doc, in.at, true);
         if (!on_border(doc, &p, at))
             return CV_ERR_INVALID;
+        if (insert_here(doc, &in, p))
+            return CV_OK;
     }
-    if (insert_here(doc, &in))
-        return CV_OK;
     return insert_long(doc, &in);
 }
 
@@ -513,11 +508,19 @@ static int delete_piece(struct cv_doc *doc, const struct cv_place *p,
 static bool deletable(struct cv_doc *doc, size_t at, size_t len,
                       struct cv_place *p)
 {
-    *p = cv_hot_find(doc, (uint32_t)at, false);
+    const struct cv_leaf *l;
+    struct cv_place q;
+
+    *p = q = cv_hot_find(doc, (uint32_t)at, false);
     if (!on_border(doc, p, at))
         return false;
-    if (at + len <= p->start + doc->items[p->item].bytes)
-        return on_border(doc, p, at + len);
+    /* Most end in the same leaf. */
+    l = &doc->leaves[p->leaf];
+    for (; q.pos < l->n; q.start += l->vis[q.pos++]) {
+        q.item = l->item[q.pos];
+        if (at + len <= (size_t)q.start + l->vis[q.pos])
+            return on_border(doc, &q, at + len);
+    }
     *p = cv_hot_find(doc, (uint32_t)(at + len), true);
     if (!on_border(doc, p, at + len))
         return false;

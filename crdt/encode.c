@@ -406,8 +406,9 @@ static int by_unit(const void *a, const void *b, void *clients)
     return x->clock < y->clock ? -1 : x->clock > y->clock ? 1 : 0;
 }
 
-/* Few enough to be sorted without a function for each comparison. */
-#define FEW_DELETED 12
+/* Few enough to be sorted without a function for each comparison: what one
+ * long deletion mostly meets. */
+#define FEW_DELETED 64
 
 static void sort_deleted(const struct cv_doc *doc, struct cv_deleted *d,
                          uint32_t n)
@@ -420,7 +421,11 @@ static void sort_deleted(const struct cv_doc *doc, struct cv_deleted *d,
         struct cv_deleted x = d[i];
         uint32_t k = i;
 
-        for (; k > 0 && by_unit(&d[k - 1], &x, doc->clients) > 0; k--)
+        for (; k > 0 &&
+               (d[k - 1].client == x.client
+                    ? d[k - 1].clock > x.clock
+                    : by_client(&d[k - 1].client, &x.client, doc->clients) > 0);
+             k--)
             d[k] = d[k - 1];
         d[k] = x;
     }
@@ -445,6 +450,14 @@ static void tidy_deleted(struct cv_doc *doc)
     doc->txn.deleted.n = kept + 1;
 }
 
+static inline void put_number(struct cv_writer *w, uint32_t v)
+{
+    if (pen_fits(w))
+        w->len = (size_t)(pen_uint(w->data + w->len, v) - w->data);
+    else
+        cv_put_varuint(w, v);
+}
+
 static void put_range(struct cv_writer *w, uint32_t clock, uint32_t len)
 {
     uint8_t *p;
@@ -465,12 +478,12 @@ static void put_txn_deleted(struct cv_doc *doc, struct cv_writer *w)
 
     for (uint32_t i = 0; i < n; i++)
         clients += i == 0 || d[i].client != d[i - 1].client;
-    cv_put_varuint(w, clients);
+    put_number(w, clients);
     for (uint32_t i = 0; i < n; i = end) {
         for (end = i + 1; end < n && d[end].client == d[i].client;)
             end++;
         cv_put_varuint(w, doc->clients[d[i].client].id);
-        cv_put_varuint(w, end - i);
+        put_number(w, end - i);
         for (uint32_t k = i; k < end; k++)
             put_range(w, d[k].clock, d[k].len);
     }

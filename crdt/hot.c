@@ -143,7 +143,12 @@ static inline bool is_near(struct cv_doc *doc, uint32_t at, bool ending)
         start = hot->start - beside->sum[CV_BYTES];
         if (!holds(beside, start, at, ending))
             return false;
+        /* Behind its last item: from there one goes back. */
         hot->leaf = l->prev;
+        hot->at = hot->start;
+        hot->start = start;
+        hot->pos = beside->n;
+        return true;
     } else {
         return false;
     }
@@ -167,14 +172,16 @@ struct cv_place cv_hot_find(struct cv_doc *doc, uint32_t at, bool ending)
         return p;
     }
     l = &doc->leaves[hot->leaf];
-    /* From the item of the last edit on, or from the first one. */
+    /* From the item of the last edit on, or back. */
     i = hot->pos;
     left = at - hot->at;
-    if (at < hot->at || (ending && left == 0)) {
-        i = 0;
-        left = at - hot->start;
+    if (at < hot->at) {
+        while ((int32_t)left < 0)
+            left += l->vis[--i];
     }
     if (ending) {
+        while (left == 0)
+            left += l->vis[--i];
         while (left > l->vis[i])
             left -= l->vis[i++];
     } else {

@@ -284,10 +284,16 @@ struct cv_slot cv_store_slot_of(const struct cv_doc *doc, uint32_t item)
     const struct cv_item *x = &doc->items[item];
     struct cv_client *c = &cv_doc_mutable(doc)->clients[x->client];
     struct cv_slot s = {c->hint, c->hint_pos};
+    uint32_t near = s.pos + 3; /* what was cut off there follows it */
 
-    if (s.chunk < c->chunks_n && s.pos < c->chunks[s.chunk].n &&
-        c->chunks[s.chunk].entry[s.pos].item == item)
-        return s;
+    if (s.chunk < c->chunks_n) {
+        const struct cv_chunk *k = &c->chunks[s.chunk];
+
+        for (; s.pos < near && s.pos < k->n; s.pos++) {
+            if (k->entry[s.pos].item == item)
+                return s;
+        }
+    }
     if (cv_store_last(c) == item) {
         s.chunk = c->chunks_n - 1;
         s.pos = c->chunks[s.chunk].n - 1u;
@@ -455,10 +461,13 @@ void cv_store_leave(struct cv_doc *doc, uint32_t item)
 {
     const struct cv_item *x = &doc->items[item];
     struct cv_client *c = &doc->clients[x->client];
-    struct cv_slot s = cv_store_slot(doc, x->client, x->clock);
+    struct cv_slot s = cv_store_slot_of(doc, item);
     struct cv_chunk *k = &c->chunks[s.chunk];
 
     assert(k->entry[s.pos].item == item);
+    /* The next one to leave mostly follows it. */
+    c->hint = s.chunk;
+    c->hint_pos = s.pos;
     k->n--;
     memmove(&k->entry[s.pos], &k->entry[s.pos + 1],
             (k->n - s.pos) * sizeof(*k->entry));

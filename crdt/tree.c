@@ -221,7 +221,8 @@ bool cv_place_live(const struct cv_doc *doc, struct cv_place *p)
 
     for (;;) {
         while (p->pos < l->n) {
-            if (!cv_item_deleted(&doc->items[l->item[p->pos]])) {
+            if (l->vis[p->pos] > 0 ||
+                !cv_item_deleted(&doc->items[l->item[p->pos]])) {
                 p->item = l->item[p->pos];
                 return true;
             }

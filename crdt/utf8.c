@@ -15,6 +15,31 @@ static uint64_t load64(const uint8_t *p)
     return v;
 }
 
+/* Up to 7 bytes, and zeros: without a loop, whose end is hard to foresee. */
+static uint64_t load_short(const uint8_t *p, size_t len)
+{
+    uint32_t low, high;
+
+    if (len >= 4) {
+        memcpy(&low, p, sizeof(low));
+        memcpy(&high, p + len - 4, sizeof(high));
+        return low | (uint64_t)high << (8 * (len - 4));
+    }
+    if (len == 0)
+        return 0;
+    return p[0] | (uint64_t)p[len / 2] << (8 * (len / 2)) |
+           (uint64_t)p[len - 1] << (8 * (len - 1));
+}
+
+/* How many of eight bytes are newlines. */
+static size_t newlines_of(uint64_t v)
+{
+    /* The high bit of each byte that is not one; then of each that is. */
+    v ^= NEWLINES;
+    v = ((v & ~HIGH_BITS) + ~HIGH_BITS) | v;
+    return (size_t)(((~v & HIGH_BITS) >> 7) * LOW_BITS >> 56);
+}
+
 /* Length of the character at text[0], 0 if it is malformed (RFC 3629, 4). */
 static size_t check_char(const uint8_t *text, size_t len)
 {
@@ -117,16 +142,9 @@ size_t cv_utf8_newlines_long(const uint8_t *text, size_t len)
             some = (uint8_t)(some + (text[i + k] == '\n'));
         n += some;
     }
-    for (; len - i >= 8; i += 8) {
-        uint64_t v = load64(text + i) ^ NEWLINES;
-
-        /* The high bit of each byte that is not zero; then of each that is. */
-        v = ((v & ~HIGH_BITS) + ~HIGH_BITS) | v;
-        n += (size_t)(((~v & HIGH_BITS) >> 7) * LOW_BITS >> 56);
-    }
-    for (; i < len; i++)
-        n += (size_t)(text[i] == '\n');
-    return n;
+    for (; len - i >= 8; i += 8)
+        n += newlines_of(load64(text + i));
+    return n + newlines_of(load_short(text + i, len - i));
 }
 
 size_t cv_utf8_after_newline(const uint8_t *text, size_t len, size_t n)
