@@ -623,6 +623,7 @@ void cv_attempt_relay_up(struct cv_attempt *at, const struct cv_path_addr *path,
                          cv_time rtt, cv_time now)
 {
     at->relays++;
+    at->carried = true;
     cv_pathset_trust(&at->paths, path, rtt, now);
 }
 
@@ -692,8 +693,7 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
         first->next = next_check(at, first, now);
         at->paced_until = now + CV_ATTEMPT_PACE;
     }
-    if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at) &&
-        at->relays > 0) {
+    if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at) && at->carried) {
         rest(at, now);
     } else if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at)) {
         cv_attempt_explain(at, reason, sizeof reason);

@@ -534,9 +534,9 @@ static void on_opened(struct gate *gate, const struct cv_gate_frame *f)
         for (unsigned i = 0; i < ch->n_waiting; i++)
             (void)send_by_link(ch, ch->waiting[i].data, ch->waiting[i].len);
         ch->n_waiting = 0;
-    } else if (!ch->claimed) {
-        g->events->opened(g->user, ch->tag);
     }
+    if (!ch->claimed || (caller && ch->knock_len == 0))
+        g->events->opened(g->user, ch->tag);
     wake(g);
 }
 

@@ -45,7 +45,8 @@ struct cv_gates_events {
      * held until cv_gates_claim(). */
     void (*rung)(void *user, const uint8_t room[CV_GATE_ROOM],
                  const uint8_t tag[CV_GATE_TAG], struct cv_bytes knock);
-    /* Somebody opened a channel with this tag; it may be claimed. */
+    /* Somebody opened a channel with this tag, which may be claimed; or one of
+     * ours without a knock is open now. */
     void (*opened)(void *user, const uint8_t tag[CV_GATE_TAG]);
     /* A packet of a claimed channel. */
     void (*packet)(void *user, const struct cv_path_addr *via,

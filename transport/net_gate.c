@@ -85,7 +85,13 @@ static void ring_at(struct cv_net_link *l, const struct cv_gate_ref *ref,
         return;
     err = cv_gates_ring(l->net->gates, &name, &l->contact.node,
                         l->contact.room_key, l->contact.attempt, ring, &path);
-    if (err == CV_OK && !add_channel(l, &path))
+    if (err != CV_OK)
+        return;
+    /* With the knock goes the first packet; later a channel is a path only
+     * when it is there. */
+    if (ring.len == 0 && l->reopening.channel == 0)
+        l->reopening = path;
+    else if (ring.len == 0 || !add_channel(l, &path))
         cv_gates_close(l->net->gates, &path);
 }
 
@@ -143,6 +149,8 @@ void cv_net_gate_end(struct cv_net_link *l)
     for (unsigned i = 0; i < CV_NET_CHANNELS; i++)
         if (l->channel[i].channel != 0 && l->net->gates)
             cv_gates_close(l->net->gates, &l->channel[i]);
+    if (l->reopening.channel != 0)
+        cv_gates_close(l->net->gates, &l->reopening);
 }
 
 void cv_net_gate_step(struct cv_net_link *l, cv_time now)
@@ -151,9 +159,10 @@ void cv_net_gate_step(struct cv_net_link *l, cv_time now)
         return;
     l->reopen_at = CV_NEVER;
     /* The knock is used up; the tag says which attempt it is. */
-    if (!has_channel(l))
-        ring_all(l, (struct cv_bytes){0});
-    if (!has_channel(l))
+    if (has_channel(l) || l->reopening.channel != 0)
+        return;
+    ring_all(l, (struct cv_bytes){0});
+    if (l->reopening.channel == 0)
         l->reopen_at = now + OPEN_AGAIN;
 }
 
@@ -181,8 +190,16 @@ static void on_opened(void *user, const uint8_t tag[CV_GATE_TAG])
     struct cv_net *net = user;
     struct cv_net_link *l = cv_net_find_link(net, tag);
 
+    struct cv_path_addr path;
+
     if (l && !l->contact.knocked)
         cv_net_gate_begin(l);
+    if (!l || !l->contact.knocked || l->reopening.channel == 0)
+        return;
+    path = l->reopening;
+    l->reopening = (struct cv_path_addr){0};
+    if (!add_channel(l, &path))
+        cv_gates_close(net->gates, &path);
 }
 
 static void on_packet(void *user, const struct cv_path_addr *via,
@@ -204,7 +221,10 @@ static void on_gone(void *user, const uint8_t tag[CV_GATE_TAG],
     for (unsigned i = 0; i < CV_NET_CHANNELS; i++)
         if (l->channel[i].channel == path->channel)
             l->channel[i] = (struct cv_path_addr){0};
-    cv_attempt_relay_down(l->attempt, path, now);
+    if (l->reopening.channel == path->channel)
+        l->reopening = (struct cv_path_addr){0};
+    else
+        cv_attempt_relay_down(l->attempt, path, now);
     if (l->contact.knocked && l->conn && !has_channel(l))
         l->reopen_at = now + OPEN_AGAIN;
     cv_timer_set(net->timer, now);

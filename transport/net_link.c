@@ -30,7 +30,8 @@ struct cv_net_link *cv_net_find_link(const struct cv_net *net,
 
 void cv_net_fail(struct cv_net_link *l, const char *reason)
 {
-    if (l->failed || l->gone)
+    /* The owner has the connection, which has an end of its own. */
+    if (l->failed || l->gone || l->handed)
         return;
     l->failed = true;
     snprintf(l->reason, sizeof l->reason, "%s", reason);

@@ -48,7 +48,8 @@ struct cv_net_link {
     bool reached;         /* the owner was told */
     bool relayed;         /* a gate carries it, or did */
     struct cv_path_addr channel[CV_NET_CHANNELS]; /* channel 0: none */
-    cv_time reopen_at; /* another channel, CV_NEVER */
+    cv_time reopen_at;             /* another channel, CV_NEVER */
+    struct cv_path_addr reopening; /* asked for, not open yet; or channel 0 */
     bool confirmed;
     bool handed;       /* the owner has the connection */
     bool silent;       /* no path of it works just now */

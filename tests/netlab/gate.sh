@@ -115,7 +115,7 @@ a_direct_path_outlives_the_gate_and_the_other_way_round() {
     lab_wan cut a-nat b-nat
     expect "the gate takes over" lab_wait 4 path_is a gate-tls
     wait "$dialler" || :
-    expect "not one echo was lost" all_echoes a 60
+    expect "not one echo was lost" all_echoes a 40
     lab_end
 }
 
@@ -129,7 +129,7 @@ who_has_only_the_gate_comes_back_with_it() {
     sleep 2
     start_gate
     wait "$dialler" || :
-    expect "it goes on, and not one echo was lost" all_echoes a 40
+    expect "it goes on, and not one echo was lost" all_echoes a 25
     lab_end
 }
 
