@@ -32,7 +32,7 @@ for name in only bare; do
     vim_keys $name Escape
     vim_wait $name 5 "getline(3) ==# 'and still'" || fail "$name hangs"
 done
-join alone bare "$(vim_key only)" "$work/never.txt" --timeout 8
+join alone bare "$(vim_key only)" "$work/never.txt" --timeout 14
 [ $status = 3 ] || [ $status = 5 ] || fail "exit code $status, not 3 or 5"
 grep -q 'check the network\|no usable network\|DHT: \|the DHT is' \
     "$work/alone.err" || fail "covim join does not say why"

@@ -52,7 +52,7 @@ function! Test_every_setting_and_event_is_in_the_help() abort
     let l:tags = s:tags()
     let l:names = map(s:found('g:covim_\zs\w\+'), '"g:covim_" . v:val')
                 \ + map(s:found('get(g:, ''covim_\zs\w\+'), '"g:covim_" . v:val')
-                \ + ['g:covim_bootstrap', 'g:covim_stun', 'b:covim', 'covim#statusline()']
+                \ + ['g:covim_bootstrap', 'g:covim_stun', 'g:covim_gate', 'b:covim', 'covim#statusline()']
                 \ + s:found('<Plug>([a-z-]\+)')
     call filter(l:names, 'v:val !~# "^g:covim_\\%(nvim_\\w*\\)\\=$"')
     let l:events = s:found('event(''\zs\w\+') + ['CoVimLeft', 'CoVimJoined', 'CoVimPeer']
@@ -64,7 +64,7 @@ function! Test_every_setting_and_event_is_in_the_help() abort
     let l:code = join(s:code(), "\n")
     for l:tag in filter(copy(l:tags), 'v:val =~# "^g:covim_"')
         call assert_true(l:code =~# matchstr(l:tag, 'covim_\w*')
-                    \ || l:tag =~# 'bootstrap\|stun', l:tag)
+                    \ || l:tag =~# 'bootstrap\|stun\|gate', l:tag)
     endfor
 endfunction
 
