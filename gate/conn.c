@@ -1,4 +1,5 @@
 #include "gate/conn.h"
+#include "base/outbuf.h"
 #include "gate/ws.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,8 +34,7 @@ struct cv_gate_conn {
     uint8_t *part;
     size_t part_len;
     /* What waits to be written. */
-    uint8_t *queue;
-    size_t queued, sent, room;
+    struct cv_outbuf out;
 };
 
 /* ---- life --------------------------------------------------------------- */
@@ -57,12 +57,10 @@ static void set_state(struct cv_gate_conn *c, enum conn_state to)
     c->state = to;
 }
 
-static void free_queue(struct cv_gate_conn *c)
+/* The memory of all queues is counted. */
+static void count_queue(struct cv_gate_conn *c, size_t before)
 {
-    free(c->queue);
-    c->all->waiting -= c->room;
-    c->queue = NULL;
-    c->queued = c->sent = c->room = 0;
+    c->all->waiting += c->out.room - before;
 }
 
 static void conn_free(struct cv_gate_conn *c)
@@ -84,7 +82,8 @@ static void conn_free(struct cv_gate_conn *c)
     cv_tls_free(c->tls);
     close(c->fd);
     free(c->part);
-    free_queue(c);
+    c->all->waiting -= c->out.room;
+    cv_outbuf_fini(&c->out);
     set_state(c, LEAVING);
     free(c);
 }
@@ -135,30 +134,13 @@ static size_t queue_max(const struct cv_gate_conns *all)
 
 static int enqueue(struct cv_gate_conn *c, const uint8_t *data, size_t len)
 {
-    size_t waiting = c->queued - c->sent, room = c->room;
-    uint8_t *more;
+    size_t before = c->out.room;
+    int err = cv_outbuf_add(&c->out, data, len, queue_max(c->all));
 
-    if (waiting + len > queue_max(c->all))
-        return CV_ERR_AGAIN;
-    if (c->sent > 0 && c->queued + len > room) {
-        memmove(c->queue, c->queue + c->sent, waiting);
-        c->queued = waiting;
-        c->sent = 0;
-    }
-    while (c->queued + len > room)
-        room = room ? 2 * room : 2048;
-    if (room > c->room) {
-        more = realloc(c->queue, room);
-        if (!more)
-            return CV_ERR_AGAIN;
-        c->all->waiting += room - c->room;
-        c->queue = more;
-        c->room = room;
-    }
-    memcpy(c->queue + c->queued, data, len);
-    c->queued += len;
-    mark_dirty(c);
-    return CV_OK;
+    count_queue(c, before);
+    if (err == CV_OK)
+        mark_dirty(c);
+    return err;
 }
 
 int cv_gate_conn_send(struct cv_gate_conn *c, const uint8_t *data, size_t len)
@@ -166,6 +148,11 @@ int cv_gate_conn_send(struct cv_gate_conn *c, const uint8_t *data, size_t len)
     if (c->state == MESSAGES)
         return cv_gate_ws_say(c->ws, data, len);
     return enqueue(c, data, len);
+}
+
+static bool has_queue(const struct cv_gate_conn *c)
+{
+    return cv_outbuf_waiting(&c->out).len > 0;
 }
 
 static void watch_for(struct cv_gate_conn *c, bool write)
@@ -192,8 +179,10 @@ static ptrdiff_t write_some(struct cv_gate_conn *c, const uint8_t *data,
 /* False: the connection is gone. */
 static bool flush(struct cv_gate_conn *c)
 {
-    while (c->sent < c->queued) {
-        ptrdiff_t n = write_some(c, c->queue + c->sent, c->queued - c->sent);
+    while (has_queue(c)) {
+        struct cv_bytes out = cv_outbuf_waiting(&c->out);
+        ptrdiff_t n = write_some(c, out.data, out.len);
+        size_t before = c->out.room;
 
         if (n == CV_ERR_AGAIN) {
             watch_for(c, true);
@@ -203,7 +192,8 @@ static bool flush(struct cv_gate_conn *c)
             lose(c);
             return false;
         }
-        c->sent += (size_t)n;
+        cv_outbuf_sent(&c->out, (size_t)n);
+        count_queue(c, before);
     }
     if (c->state == LEAVING) {
         if (c->tls)
@@ -211,7 +201,6 @@ static bool flush(struct cv_gate_conn *c)
         conn_free(c);
         return false;
     }
-    free_queue(c); /* idle links, and most are, keep none */
     watch_for(c, false);
     return true;
 }
@@ -365,7 +354,7 @@ static void on_again(void *user)
     struct cv_gate_conns *all = c->all;
 
     c->paused = false;
-    watch_for(c, c->sent < c->queued);
+    watch_for(c, has_queue(c));
     if (c->state != LEAVING)
         (void)read_turn(c);
     cv_gate_conns_flush(all);
@@ -391,7 +380,7 @@ static void pause_if_fast(struct cv_gate_conn *c)
         return;
     c->paused = true;
     read_again(c, until);
-    watch_for(c, c->sent < c->queued);
+    watch_for(c, has_queue(c));
 }
 
 /* Bytes came, in clear.  False: the connection is to be lost. */
@@ -501,7 +490,7 @@ static void on_ready(void *user, unsigned ready)
     if (c->state == SHAKING)
         alive = shake(c);
     if (alive && c->state != SHAKING && (ready & CV_WATCH_WRITE) &&
-        c->sent < c->queued)
+        has_queue(c))
         alive = flush(c);
     if (alive && c->state != SHAKING && c->state != LEAVING && !c->paused)
         (void)read_turn(c);

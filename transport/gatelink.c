@@ -1,4 +1,5 @@
 #include "transport/gatelink.h"
+#include "base/outbuf.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +38,7 @@ struct cv_gatelink {
     cv_time ping_at, pong_by; /* CV_NEVER */
     uint64_t pinged;
     cv_time pinged_at, rtt;
-    uint8_t *queue;
-    size_t queued, sent, room;
+    struct cv_outbuf out;
     uint8_t *in; /* [READ_MAX], what is not a whole frame yet comes first */
     size_t have;
     char why[256];
@@ -60,9 +60,7 @@ static void disconnect(struct cv_gatelink *l)
     cv_watch_free(l->watch);
     l->watch = NULL;
     cv_gatestream_fini(&l->stream);
-    free(l->queue);
-    l->queue = NULL;
-    l->queued = l->sent = l->room = 0;
+    cv_outbuf_fini(&l->out);
     l->have = 0;
     l->ping_at = l->pong_by = CV_NEVER;
     l->blocked = false;
@@ -103,18 +101,23 @@ static void leads_nowhere(struct cv_gatelink *l, const char *why)
 
 /* ---- writing ------------------------------------------------------------ */
 
+static bool has_queue(const struct cv_gatelink *l)
+{
+    return cv_outbuf_waiting(&l->out).len > 0;
+}
+
 static void watch_for(struct cv_gatelink *l)
 {
     cv_watch_set(l->watch,
-                 CV_WATCH_READ | (l->sent < l->queued ? CV_WATCH_WRITE : 0u));
+                 CV_WATCH_READ | (has_queue(l) ? CV_WATCH_WRITE : 0u));
 }
 
 /* False: it is down. */
 static bool flush(struct cv_gatelink *l)
 {
-    while (l->sent < l->queued) {
-        ptrdiff_t n = cv_tls_write(l->stream.tls, l->queue + l->sent,
-                                   l->queued - l->sent);
+    while (has_queue(l)) {
+        struct cv_bytes out = cv_outbuf_waiting(&l->out);
+        ptrdiff_t n = cv_tls_write(l->stream.tls, out.data, out.len);
 
         if (n == CV_ERR_AGAIN) {
             watch_for(l);
@@ -124,11 +127,8 @@ static bool flush(struct cv_gatelink *l)
             fail(l, "the link to the gate broke");
             return false;
         }
-        l->sent += (size_t)n;
+        cv_outbuf_sent(&l->out, (size_t)n);
     }
-    free(l->queue);
-    l->queue = NULL;
-    l->queued = l->sent = l->room = 0;
     watch_for(l);
     if (l->blocked) {
         l->blocked = false;
@@ -139,32 +139,13 @@ static bool flush(struct cv_gatelink *l)
 
 static int enqueue(struct cv_gatelink *l, const uint8_t *data, size_t len)
 {
-    size_t waiting = l->queued - l->sent, room = l->room;
-    uint8_t *more;
+    int err = cv_outbuf_add(&l->out, data, len, CV_GATELINK_QUEUE);
 
-    if (waiting + len > CV_GATELINK_QUEUE)
-        return CV_ERR_AGAIN;
-    if (l->sent > 0 && l->queued + len > room) {
-        memmove(l->queue, l->queue + l->sent, waiting);
-        l->queued = waiting;
-        l->sent = 0;
-    }
-    while (l->queued + len > room)
-        room = room ? 2 * room : 2048;
-    if (room > l->room) {
-        more = realloc(l->queue, room);
-        if (!more)
-            return CV_ERR_AGAIN;
-        l->queue = more;
-        l->room = room;
-    }
-    memcpy(l->queue + l->queued, data, len);
-    l->queued += len;
-    if (!l->dirty) {
+    if (err == CV_OK && !l->dirty) {
         l->dirty = true;
         cv_timer_set(l->timer, 0);
     }
-    return CV_OK;
+    return err;
 }
 
 static int put(struct cv_gatelink *l, const struct cv_gate_frame *f)

@@ -1,4 +1,4 @@
-foreach(name bytes addr log crypto key identity keytext bech32m cert loop
+foreach(name bytes outbuf addr log crypto key identity keytext bech32m cert loop
         base_alloc)
     covim_test(unit/${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c
                LINK covim_base)
