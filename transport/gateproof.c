@@ -8,18 +8,28 @@
 
 /* ---- the link ----------------------------------------------------------- */
 
+/* What AUTH signs; `b` holds its byte. */
+static void auth_parts(struct cv_bytes part[AUTH_PARTS], uint8_t *b,
+                       const struct cv_gate_auth *auth,
+                       const struct cv_gate_handshake *h)
+{
+    *b = h->bound;
+    part[0] = CV_LITERAL("covim gate 1");
+    part[1] = CV_BYTES(h->gate.b, 32);
+    part[2] = CV_BYTES(h->gate_nonce, 32);
+    part[3] = CV_BYTES(auth->nonce, 32);
+    part[4] = CV_BYTES(b, 1);
+    part[5] = CV_BYTES(h->exporter, 32);
+}
+
 int cv_gate_auth_sign(struct cv_gate_auth *auth,
                       const struct cv_gate_handshake *h,
                       const struct cv_keypair *node)
 {
-    uint8_t b = h->bound;
-    struct cv_bytes part[AUTH_PARTS] = {CV_LITERAL("covim gate 1"),
-                                        CV_BYTES(h->gate.b, 32),
-                                        CV_BYTES(h->gate_nonce, 32),
-                                        CV_BYTES(auth->nonce, 32),
-                                        CV_BYTES(&b, 1),
-                                        CV_BYTES(h->exporter, 32)};
+    struct cv_bytes part[AUTH_PARTS];
+    uint8_t b;
 
+    auth_parts(part, &b, auth, h);
     auth->node = node->pub;
     auth->bound = h->bound;
     return cv_sign(auth->sig, node, part, AUTH_PARTS);
@@ -28,14 +38,10 @@ int cv_gate_auth_sign(struct cv_gate_auth *auth,
 int cv_gate_auth_verify(const struct cv_gate_auth *auth,
                         const struct cv_gate_handshake *h)
 {
-    uint8_t b = h->bound;
-    struct cv_bytes part[AUTH_PARTS] = {CV_LITERAL("covim gate 1"),
-                                        CV_BYTES(h->gate.b, 32),
-                                        CV_BYTES(h->gate_nonce, 32),
-                                        CV_BYTES(auth->nonce, 32),
-                                        CV_BYTES(&b, 1),
-                                        CV_BYTES(h->exporter, 32)};
+    struct cv_bytes part[AUTH_PARTS];
+    uint8_t b;
 
+    auth_parts(part, &b, auth, h);
     if (auth->bound != h->bound)
         return CV_ERR_AUTH;
     return cv_verify(&auth->node, auth->sig, part, AUTH_PARTS);
@@ -52,19 +58,30 @@ void cv_gate_auth_token(uint8_t out[32], struct cv_bytes token,
     cv_hmac_sha256(out, token.data, token.len, part, 3);
 }
 
-static void welcome_parts(struct cv_bytes part[WELCOME_PARTS], uint8_t *b,
-                          struct cv_bytes body,
-                          const struct cv_gate_handshake *h,
-                          const struct cv_gate_auth *auth)
+/* What WELCOME signs, and where its pieces are. */
+struct welcome_text {
+    struct cv_bytes part[WELCOME_PARTS];
+    uint8_t body[256], b;
+};
+
+static int welcome_text(struct welcome_text *t,
+                        const struct cv_gate_welcome *welcome,
+                        const struct cv_gate_handshake *h,
+                        const struct cv_gate_auth *auth)
 {
-    *b = h->bound;
-    part[0] = CV_LITERAL("covim welcome 1");
-    part[1] = CV_BYTES(auth->node.b, 32);
-    part[2] = CV_BYTES(h->gate_nonce, 32);
-    part[3] = CV_BYTES(auth->nonce, 32);
-    part[4] = CV_BYTES(b, 1);
-    part[5] = CV_BYTES(h->exporter, 32);
-    part[6] = body;
+    struct cv_writer w;
+
+    cv_writer_init(&w, t->body, sizeof t->body);
+    cv_gate_put_welcome_body(&w, welcome);
+    t->b = h->bound;
+    t->part[0] = CV_LITERAL("covim welcome 1");
+    t->part[1] = CV_BYTES(auth->node.b, 32);
+    t->part[2] = CV_BYTES(h->gate_nonce, 32);
+    t->part[3] = CV_BYTES(auth->nonce, 32);
+    t->part[4] = CV_BYTES(&t->b, 1);
+    t->part[5] = CV_BYTES(h->exporter, 32);
+    t->part[6] = cv_writer_bytes(&w);
+    return w.err;
 }
 
 int cv_gate_welcome_sign(struct cv_gate_welcome *welcome,
@@ -72,32 +89,23 @@ int cv_gate_welcome_sign(struct cv_gate_welcome *welcome,
                          const struct cv_gate_auth *auth,
                          const struct cv_keypair *gate)
 {
-    uint8_t body[256], b;
-    struct cv_bytes part[WELCOME_PARTS];
-    struct cv_writer w;
+    struct welcome_text t;
+    int err = welcome_text(&t, welcome, h, auth);
 
-    cv_writer_init(&w, body, sizeof body);
-    cv_gate_put_welcome_body(&w, welcome);
-    if (w.err != CV_OK)
-        return w.err;
-    welcome_parts(part, &b, cv_writer_bytes(&w), h, auth);
-    return cv_sign(welcome->sig, gate, part, WELCOME_PARTS);
+    return err == CV_OK ? cv_sign(welcome->sig, gate, t.part, WELCOME_PARTS)
+                        : err;
 }
 
 int cv_gate_welcome_verify(const struct cv_gate_welcome *welcome,
                            const struct cv_gate_handshake *h,
                            const struct cv_gate_auth *auth)
 {
-    uint8_t body[256], b;
-    struct cv_bytes part[WELCOME_PARTS];
-    struct cv_writer w;
+    struct welcome_text t;
+    int err = welcome_text(&t, welcome, h, auth);
 
-    cv_writer_init(&w, body, sizeof body);
-    cv_gate_put_welcome_body(&w, welcome);
-    if (w.err != CV_OK)
-        return w.err;
-    welcome_parts(part, &b, cv_writer_bytes(&w), h, auth);
-    return cv_verify(&h->gate, welcome->sig, part, WELCOME_PARTS);
+    return err == CV_OK
+               ? cv_verify(&h->gate, welcome->sig, t.part, WELCOME_PARTS)
+               : err;
 }
 
 static struct cv_bytes vouch_body(uint8_t body[96], const struct cv_key *asker,
