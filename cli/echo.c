@@ -75,7 +75,8 @@ int cv_echo_meet(struct cv_echo *e, const struct cv_key *session,
     return cv_meeting_new(&e->meeting, &config, e->events, e);
 }
 
-void cv_echo_token(void *user, int err, const struct cv_token *t)
+void cv_echo_token(void *user, int err, const char *why,
+                   const struct cv_token *t)
 {
     struct cv_echo *e = user;
     char text[CV_TOKEN_TEXT];
@@ -85,7 +86,7 @@ void cv_echo_token(void *user, int err, const struct cv_token *t)
     if (err == CV_OK)
         cv_json_put_text(&l.json, "token", cv_token_format(t, text));
     else
-        cv_json_put_text(&l.json, "why", cv_strerror(err));
+        cv_json_put_text(&l.json, "why", why);
     cv_echo_put_clock(&l, e);
     cv_echo_end(&l);
 }

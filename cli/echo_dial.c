@@ -30,7 +30,7 @@ struct dial {
     bool lost; /* the stream ended before it was done */
     const char *refused;
     bool failed; /* an attempt */
-    char failure[CV_REASON_MAX_TEXT];
+    char failure[CV_MEETING_FAILURE];
     uint64_t out, in; /* bytes of the stream, and those that came back */
     uint64_t want;    /* bulk: `in` at the end */
     uint64_t told;    /* bulk: `in` of the last progress */

@@ -41,7 +41,8 @@ CV_MUST_USE int cv_echo_meet(struct cv_echo *e, const struct cv_key *session,
 /* Make a token, and take the one that comes back: "add TOKEN" on stdin. */
 CV_MUST_USE int cv_echo_invite(struct cv_echo *e);
 /* struct cv_echo: the event `token` of a meeting. */
-void cv_echo_token(void *user, int err, const struct cv_token *t);
+void cv_echo_token(void *user, int err, const char *why,
+                   const struct cv_token *t);
 /* Say goodbye, then end the loop; `err` becomes the exit code. */
 void cv_echo_leave(struct cv_echo *e, int err);
 /* Until it was left; frees everything. */

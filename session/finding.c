@@ -189,6 +189,31 @@ static void tell_punching(const struct cv_facts *f, char *stage, char *hint)
             "connections");
 }
 
+/* Our token is on its way to the host. */
+static void tell_by_hand(const struct cv_facts *f, char *stage, char *hint)
+{
+    const char *here = name_or(f->here, "a NAT of unknown kind");
+
+    SAY(stage, CV_STAGE_TEXT, "Waiting for the host to add your token");
+    if (f->failure[0] != '\0')
+        SAY(hint, CV_HINT_TEXT, "%s", f->failure);
+    else if (f->elapsed >= CV_FINDING_NOBODY_STILL)
+        SAY(hint, CV_HINT_TEXT,
+            "nothing for a minute and more: if the host has added the token, "
+            "both begin again with a new one, for this one serves once; here "
+            "is %s",
+            here);
+    else if (f->elapsed >= CV_FINDING_NOBODY_ADVICE)
+        SAY(hint, CV_HINT_TEXT,
+            "no sign of the host yet; give the token to the host, for :CoVim "
+            "add; it is good for 15 minutes");
+    else if (f->elapsed >= CV_FINDING_NOBODY)
+        SAY(hint, CV_HINT_TEXT,
+            "no sign of the host yet; give the token to the host, for :CoVim "
+            "add; here is %s",
+            here);
+}
+
 void cv_finding_tell(const struct cv_facts *f, char stage[CV_STAGE_TEXT],
                      char hint[CV_HINT_TEXT])
 {
@@ -205,11 +230,7 @@ void cv_finding_tell(const struct cv_facts *f, char stage[CV_STAGE_TEXT],
         break;
     case CV_SESSION_CONTACTING:
         if (f->by_hand) {
-            SAY(stage, CV_STAGE_TEXT, "Waiting for the host to add your token");
-            if (f->elapsed >= CV_FINDING_ADVICE)
-                SAY(hint, CV_HINT_TEXT,
-                    "give the token to the host, for :CoVim add; it is good "
-                    "for 15 minutes");
+            tell_by_hand(f, stage, hint);
             break;
         }
         SAY(stage, CV_STAGE_TEXT, "Knocking at %s",

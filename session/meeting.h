@@ -41,6 +41,9 @@
  * with the larger node key waits for so long. */
 #define CV_MEETING_YIELD (2 * CV_SECOND)
 
+/* Why a try failed: both kinds of NAT, and what to do. */
+#define CV_MEETING_FAILURE 321
+
 struct cv_meeting;
 
 /* Another node of the session, as far as we know it. */
@@ -67,7 +70,7 @@ struct cv_neighbour {
     cv_time give_up;
     unsigned tries;
     cv_time next_try;
-    char failure[CV_REASON_MAX_TEXT];
+    char failure[CV_MEETING_FAILURE];
 
     struct cv_peer *peer;
     cv_time since;  /* the connection */
@@ -97,9 +100,10 @@ struct cv_meeting_events {
     /* The node is forgotten: `n->user` is to be freed. */
     void (*forget)(void *user, struct cv_neighbour *n);
     void (*renamed)(void *user); /* we have another name */
-    /* The token that was asked for, or an error; CV_ERR_NOPATH: the guest
-     * whose token was added was not reached. */
-    void (*token)(void *user, int err, const struct cv_token *t);
+    /* The token that was asked for, or an error and why; CV_ERR_NOPATH: the
+     * guest whose token was added was not reached. */
+    void (*token)(void *user, int err, const char *why,
+                  const struct cv_token *t);
     /* A person would not let us in; nobody is asked again. */
     void (*refused)(void *user, const char *text);
     /* A milestone on the way to somebody; see transport/mark.h. */

@@ -254,7 +254,9 @@ static void on_knock(void *user, const struct cv_knock_info *k)
     char key[9];
 
     contact.realm = m->realm;
-    contact.trusted = k->has_grant || ours || m->config.open || welcome;
+    /* A token was added by a person. */
+    contact.trusted =
+        k->has_grant || ours || m->config.open || welcome || contact.by_hand;
 
     if (m->state != MEETING_OPEN || m->grants.n == 0 || m->node->net == NULL)
         return;
@@ -292,7 +294,7 @@ static void on_knock(void *user, const struct cv_knock_info *k)
         if (cv_net_connect(m->node->net, &contact) != CV_OK) {
             n->called_in = false;
             verdict = CV_VERDICT_BUSY;
-        } else if (verdict == CV_VERDICT_ASK && !welcome &&
+        } else if (verdict == CV_VERDICT_ASK && !contact.trusted &&
                    cv_plan_for(own.nat, contact.peer.nat).birthday) {
             /* Between these two NATs only a plan works that strangers do not
              * get (transport/plan.h): the person is asked first. */
@@ -419,12 +421,14 @@ bool cv_meeting_attempt(struct cv_meeting *m, const uint8_t attempt[8],
             cv_meeting_changed(m);
         }
         break;
+    case CV_ATTEMPT_DOUBTED:
+        cv_meeting_token_doubted(n, reason);
+        break;
     case CV_ATTEMPT_FAILED:
         if (!out) {
             n->called_in = false;
-            if (n->added && n->peer == NULL && m->events->token != NULL)
-                m->events->token(m->user, CV_ERR_NOPATH, NULL);
-            n->added = false;
+            if (n->added)
+                cv_meeting_token_doubted(n, reason);
             break;
         }
         n->called_out = false;

@@ -54,7 +54,7 @@ struct cv_meeting {
     cv_time leave_by;
     bool withdrawn;
     char host[CV_NAME_MAX_TEXT];      /* who may let us in, as a member said */
-    char failure[CV_REASON_MAX_TEXT]; /* of the last try */
+    char failure[CV_MEETING_FAILURE]; /* of the last try */
 };
 
 cv_time cv_meeting_now(const struct cv_meeting *m);
@@ -109,6 +109,8 @@ void cv_neighbour_fail(struct cv_neighbour *n, const char *reason);
 CV_MUST_USE int cv_meeting_take_token(struct cv_meeting *m);
 /* Make the tokens that are due, once our addresses are known. */
 void cv_meeting_make_tokens(struct cv_meeting *m, cv_time now);
+/* Of a token that was carried to the other side: there seems to be no way. */
+void cv_meeting_token_doubted(struct cv_neighbour *n, const char *why);
 cv_time cv_meeting_tokens_deadline(const struct cv_meeting *m, cv_time now);
 
 /* --- meeting_peers.c --- */

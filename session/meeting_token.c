@@ -66,6 +66,7 @@ static int answer(struct cv_meeting *m, struct cv_token *t, cv_time now)
     memcpy(n->out, contact.attempt, sizeof n->out);
     n->give_up = now + (cv_time)CV_TOKEN_LIFETIME_S * CV_SECOND;
     contact.realm = m->realm;
+    contact.trusted = true; /* its grant is in its pointer */
     err = cv_net_connect(m->node->net, &contact);
     if (err != CV_OK) {
         cv_neighbour_fail(n, cv_strerror(err));
@@ -90,14 +91,31 @@ void cv_meeting_make_tokens(struct cv_meeting *m, cv_time now)
 
         m->answer_due = false;
         if (m->events->token != NULL)
-            m->events->token(m->user, err, &t);
+            m->events->token(m->user, err, cv_strerror(err), &t);
     }
     for (; m->tokens_due > 0; m->tokens_due--) {
         int err;
 
         cv_meeting_own_candidates(m, &own);
         err = cv_rendezvous_invite(m->rv, &m->grants, &own, &t);
-        m->events->token(m->user, err, &t);
+        m->events->token(m->user, err, cv_strerror(err), &t);
+    }
+}
+
+void cv_meeting_token_doubted(struct cv_neighbour *n, const char *why)
+{
+    struct cv_meeting *m = n->meeting;
+
+    if (n->peer != NULL)
+        return;
+    if (n->added) {
+        n->added = false; /* told */
+        if (m->events->token != NULL)
+            m->events->token(m->user, CV_ERR_NOPATH, why, NULL);
+    } else if (n->by_hand) {
+        cv_text_clean(n->failure, sizeof n->failure, why, strlen(why));
+        memcpy(m->failure, n->failure, sizeof m->failure);
+        cv_meeting_changed(m);
     }
 }
 

@@ -243,25 +243,27 @@ static void on_refused(void *user, const char *text)
     cv_session_wake(s);
 }
 
-static void on_token(void *user, int err, const struct cv_token *t)
+static void on_token(void *user, int err, const char *why,
+                     const struct cv_token *t)
 {
     struct cv_session *s = user;
-    char text[CV_TOKEN_TEXT];
+    char text[CV_TOKEN_TEXT], unreached[512];
 
     if (s->events->token == NULL)
         return;
+    (void)snprintf(
+        unreached, sizeof unreached,
+        "the guest whose token was added was not reached: %s. To try "
+        "again both begin with a new token",
+        why);
     if (err == CV_OK)
         s->events->token(s->user, cv_token_format(t, text), "");
     else
         s->events->token(s->user, NULL,
                          err == CV_ERR_EXPIRED
                              ? "the host's token is over; ask for a new one"
-                         : err == CV_ERR_NOPATH
-                             ? "the guest whose token was added was not "
-                               "reached; both begin again with a new token, "
-                               "or look under \"No direct path\" in the "
-                               "documentation"
-                             : cv_strerror(err));
+                         : err == CV_ERR_NOPATH ? unreached
+                                                : why);
     cv_wipe(text, sizeof text);
 }
 

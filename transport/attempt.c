@@ -278,6 +278,10 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
                          : at->by_hand ? CV_ATTEMPT_BY_HAND_LEAD
                          : at->joiner  ? CV_ATTEMPT_TIME
                                        : CV_ATTEMPT_DECIDE);
+    at->doubt_at = CV_NEVER;
+    at->hold_at = at->holds ? now : CV_NEVER;
+    if (at->by_hand && !at->joiner)
+        at->doubt_at = now + CV_ATTEMPT_DECIDE;
     at->prune_at = CV_NEVER;
     cv_checks_init(&at->checks, rng, contact->attempt, contact->shared,
                    contact->knocked);
@@ -549,14 +553,38 @@ void cv_attempt_network_changed(struct cv_attempt *at, cv_time now)
         spend_rest(at, now);
 }
 
+static bool is_hopeless(const struct cv_attempt *at)
+{
+    return !at->heard && cv_plan_for(at->local->nat, at->peer_nat).hopeless &&
+           (at->tcp.n == 0 || maps_by_destination(at->local->tcp_mapping));
+}
+
 /* Two NATs that nothing joins are not waited for so long. */
 static cv_time fail_at(const struct cv_attempt *at)
 {
-    if (at->peer_at != CV_NEVER && !at->heard && !at->by_hand &&
-        cv_plan_for(at->local->nat, at->peer_nat).hopeless &&
-        (at->tcp.n == 0 || maps_by_destination(at->local->tcp_mapping)))
+    if (at->peer_at != CV_NEVER && !at->by_hand && is_hopeless(at))
         return cv_time_min(at->fail_at, at->peer_at + CV_ATTEMPT_HOPELESS);
     return at->fail_at;
+}
+
+/* By hand either side knows the other's kind from the beginning. */
+static cv_time doubt_at(const struct cv_attempt *at)
+{
+    if (at->phase != CV_ATTEMPT_LOOKING || at->carried || !at->by_hand ||
+        at->doubted)
+        return CV_NEVER;
+    return is_hopeless(at) ? at->begun + CV_ATTEMPT_HOPELESS : at->doubt_at;
+}
+
+static void say_doubt(struct cv_attempt *at)
+{
+    char reason[CV_ATTEMPT_REASON];
+
+    at->doubted = true;
+    cv_attempt_explain(at, reason, sizeof reason);
+    cv_debug(at->log, "attempt: no way yet");
+    if (at->events->doubt)
+        at->events->doubt(at->user, reason);
 }
 
 /* ---- while a gate carries the connection -------------------------------- */
@@ -643,6 +671,7 @@ cv_time cv_attempt_deadline(const struct cv_attempt *at)
         return CV_NEVER;
     if (at->phase == CV_ATTEMPT_LOOKING)
         due = cv_time_min(due, fail_at(at));
+    due = cv_time_min(due, doubt_at(at));
     due = cv_time_min(due, at->again_at);
     due = cv_time_min(due, cv_attempt_hard_deadline(at));
     due = cv_time_min(due, cv_tcpplan_deadline(&at->tcp));
@@ -693,6 +722,8 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
         first->next = next_check(at, first, now);
         at->paced_until = now + CV_ATTEMPT_PACE;
     }
+    if (now >= doubt_at(at))
+        say_doubt(at);
     if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at) && at->carried) {
         rest(at, now);
     } else if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at)) {

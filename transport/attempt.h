@@ -33,6 +33,9 @@
  * the budget: every 15 s for two minutes, then every minute.  For where our own
  * NAT maps by destination, nobody but us can begin.
  *
+ * Where one of the two NATs is hard, the joiner holds its half of a birthday
+ * open meanwhile (transport/hold.h).
+ *
  * Owns the path set below the connection that comes of it, and goes on
  * answering the peer's checks as long as the connection lives; and the sockets
  * that it opened, of which only those with a path stay.
@@ -44,6 +47,7 @@
 #include "base/contact.h"
 #include "transport/birthday.h"
 #include "transport/checks.h"
+#include "transport/hold.h"
 #include "transport/local.h"
 #include "transport/pathset.h"
 #include "transport/predict.h"
@@ -81,7 +85,8 @@
 /* By hand: as long as a token is good; NATs forget in 30 s (RFC 4787, 4.3). */
 #define CV_ATTEMPT_BY_HAND       (15 * CV_MINUTE)
 #define CV_ATTEMPT_BY_HAND_EVERY (15 * CV_SECOND)
-/* … and so long the sharer waits for a joiner that has to lead. */
+/* … and so long the sharer waits for a joiner that has to lead, after it has
+ * said that there seems to be no way. */
 #define CV_ATTEMPT_BY_HAND_LEAD (75 * CV_SECOND)
 
 enum cv_attempt_phase {
@@ -113,6 +118,9 @@ struct cv_attempt_events {
     void (*reached)(void *user);
     /* The time is up.  The caller may free the attempt. */
     void (*lost)(void *user, const char *reason);
+    /* By hand: there is no way, as it seems; it goes on for a while.  Once; may
+     * be NULL. */
+    void (*doubt)(void *user, const char *reason);
     /* The path that packets take changed; NULL: none works just now. */
     void (*path)(void *user, const struct cv_path *path);
     /* As cv_pathset_events. */
@@ -149,6 +157,8 @@ struct cv_attempt {
 
     cv_time upgrade_at; /* look for a path of a better kind, rarely */
     cv_time started, fail_at, paced_until, reached_at;
+    cv_time doubt_at; /* by hand, of the sharer; CV_NEVER */
+    bool doubted;
     unsigned renewed;
     uint16_t peer_nat; /* CV_NAT_* of its record */
     unsigned skipped;  /* candidates that the rules forbid */
@@ -168,6 +178,8 @@ struct cv_attempt {
     int peer_step;
     struct cv_predict predict;
     struct cv_birthday birthday;
+    struct cv_hold hold;   /* by hand, of the joiner */
+    cv_time hold_at;       /* it is asked for then; CV_NEVER */
     bool birthday_refused; /* there was no leave for it */
     struct cv_addr heard_from;
     uint16_t socket[CV_ATTEMPT_SOCKETS]; /* 0: not open */

@@ -29,18 +29,57 @@ static struct cv_plan plan_of(const struct cv_attempt *at)
     return plan;
 }
 
+/* By hand, until the peer is heard of: the half of a birthday that we keep. */
+static bool wants_hold(const struct cv_attempt *at, struct cv_addr *to)
+{
+    struct cv_plan plan = cv_plan_for(at->local->nat, at->peer_nat);
+
+    *to = at->peer_outside;
+    /* Nobody translates the other side: its address is open to us. */
+    for (unsigned i = 0; i < at->n && to->family == CV_FAMILY_NONE; i++)
+        if (plan.hard && at->target[i].open &&
+            at->target[i].path->kind == CV_PATH_IPV4)
+            *to = at->target[i].path->addr.remote;
+    if (!at->holds || !plan.birthday || !at->trusted ||
+        !at->events->may_burst || !at->local->ipv4 ||
+        (plan.hard && !at->events->open))
+        return false;
+    return cv_local_may_send(at->local, to, false) &&
+           !cv_addr_same_ip(to, &at->local->reflexive);
+}
+
+static void start_hold(struct cv_attempt *at, const struct cv_addr *to,
+                       cv_time now)
+{
+    bool hard = cv_plan_for(at->local->nat, at->peer_nat).hard, gentle = false;
+    bool counts = !hard && at->peer_last.family != CV_FAMILY_NONE;
+    char text[CV_ADDR_TEXT];
+
+    if (!at->events->may_burst(at->user, &gentle)) {
+        cv_debug(at->log, "attempt: no leave to hold ports yet");
+        at->hold_at = now + CV_HOLD_EVERY;
+        return;
+    }
+    cv_debug(at->log, "attempt: hold, side=%s gentle=%d addr=%s",
+             hard ? "hard" : "easy", gentle, cv_addr_log(at->log, to, text));
+    at->hold_at = CV_NEVER;
+    cv_hold_start(&at->hold, hard, gentle, counts ? &at->peer_last : to,
+                  counts ? at->peer_step : 0, cv_random_u64(at->checks.rng),
+                  now);
+}
+
 /* ---- when they begin ---------------------------------------------------- */
 
 static cv_time predict_at(const struct cv_attempt *at, struct cv_plan plan)
 {
-    if (!plan.predict || at->predict.on)
+    /* By hand the hard side's mappings are not what they were: the joiner holds
+     * the next ones, and the sharer meets what is held. */
+    if (!plan.predict || at->predict.on || (at->by_hand && plan.hard))
         return CV_NEVER;
     /* Our own sockets can be open before the other side begins, if that is
      * soon. */
-    if (plan.hard && !at->holds)
-        return at->started;
     if (plan.hard)
-        return at->peer_at;
+        return at->started;
     return at->peer_last.family == CV_FAMILY_NONE ? CV_NEVER : at->peer_at;
 }
 
@@ -49,14 +88,15 @@ static cv_time birthday_at(const struct cv_attempt *at, struct cv_plan plan)
     cv_time when;
 
     if (!plan.birthday || at->birthday.on || at->birthday_refused ||
-        at->peer_at == CV_NEVER || !at->events->may_burst)
+        at->peer_at == CV_NEVER || !at->events->may_burst || at->hold.total > 0)
         return CV_NEVER;
     /* Whom we do not know may have named somebody else's address. */
     if (!at->trusted && !cv_addr_same_ip(&at->heard_from, &at->peer_outside))
         return CV_NEVER;
     when = at->peer_at + (at->joiner ? CV_ATTEMPT_BIRTHDAY_ANSWER
                                      : CV_ATTEMPT_BIRTHDAY_KNOCK);
-    return plan.predict ? when + CV_PREDICT_TIME : when;
+    return plan.predict && !(at->by_hand && plan.hard) ? when + CV_PREDICT_TIME
+                                                       : when;
 }
 
 static void start_birthday(struct cv_attempt *at, bool hard, cv_time now)
@@ -72,8 +112,11 @@ static void start_birthday(struct cv_attempt *at, bool hard, cv_time now)
     cv_debug(at->log, "attempt: birthday, side=%s gentle=%d addr=%s",
              hard ? "hard" : "easy", gentle,
              cv_addr_log(at->log, &at->peer_outside, text));
-    cv_birthday_start(&at->birthday, hard, gentle, &at->peer_outside,
-                      cv_random_u64(at->checks.rng), now);
+    if (hard && at->by_hand)
+        cv_birthday_start_rounds(&at->birthday, gentle, &at->peer_outside, now);
+    else
+        cv_birthday_start(&at->birthday, hard, gentle, &at->peer_outside,
+                          cv_random_u64(at->checks.rng), now);
 }
 
 static void start(struct cv_attempt *at, cv_time now)
@@ -93,6 +136,20 @@ static void start(struct cv_attempt *at, cv_time now)
         start_birthday(at, plan.hard, now);
 }
 
+static void keep_holding(struct cv_attempt *at, cv_time now)
+{
+    struct cv_addr to;
+
+    if (!at->holds) {
+        at->hold.on = false;
+        at->hold_at = CV_NEVER;
+    } else if (now >= at->hold_at) {
+        at->hold_at = CV_NEVER;
+        if (wants_hold(at, &to))
+            start_hold(at, &to, now);
+    }
+}
+
 /* ---- what they send ----------------------------------------------------- */
 
 /* Counts for the target at that address, if there is one: what it may be sent
@@ -110,66 +167,6 @@ static bool within_budget(struct cv_attempt *at, const struct cv_addr *to)
     }
     return cv_attempt_spend(at, CV_CHECK_MAX);
 }
-
-/* `first`: where the plan's sockets begin in at->socket. */
-static void fire(struct cv_attempt *at, const struct cv_shot *shot,
-                 unsigned first, cv_time now)
-{
-    struct cv_path_addr to = {.carrier = CV_CARRIER_UDP, .remote = shot->to};
-    uint8_t buf[CV_CHECK_MAX];
-    struct cv_writer w;
-
-    if (shot->socket > 0) {
-        uint16_t *number = &at->socket[first + shot->socket - 1];
-
-        if (*number == 0) {
-            int got = at->events->open(at->user);
-
-            if (got <= 0)
-                return; /* fewer will have to do */
-            *number = (uint16_t)got;
-            at->n_sockets++;
-        }
-        to.socket = *number;
-    }
-    cv_writer_init(&w, buf, sizeof buf);
-    if (cv_checks_request(&at->checks, now, &to, 0, &w) == CV_OK)
-        (void)at->send(at->user, &to, at->low_ttl ? shot->ttl : 0, buf, w.len,
-                       w.len);
-}
-
-cv_time cv_attempt_hard_deadline(const struct cv_attempt *at)
-{
-    struct cv_plan plan = plan_of(at);
-    cv_time due = at->prune_at;
-
-    if (at->phase != CV_ATTEMPT_LOOKING)
-        return due;
-    due = cv_time_min(due, predict_at(at, plan));
-    due = cv_time_min(due, birthday_at(at, plan));
-    due = cv_time_min(due, cv_predict_deadline(&at->predict));
-    return cv_time_min(due, cv_birthday_deadline(&at->birthday));
-}
-
-static void prune(struct cv_attempt *at, cv_time now);
-
-void cv_attempt_hard_step(struct cv_attempt *at, cv_time now)
-{
-    struct cv_shot shot;
-
-    if (now >= at->prune_at)
-        prune(at, now);
-    if (at->phase != CV_ATTEMPT_LOOKING)
-        return;
-    start(at, now);
-    while (cv_predict_shot(&at->predict, now, &shot))
-        if (within_budget(at, &shot.to))
-            fire(at, &shot, 0, now);
-    while (cv_birthday_shot(&at->birthday, now, &shot))
-        fire(at, &shot, CV_PREDICT_SOCKETS, now);
-}
-
-/* ---- their sockets ------------------------------------------------------ */
 
 static bool is_on(const struct cv_path *p, uint16_t number)
 {
@@ -195,6 +192,84 @@ static void forget_paths(struct cv_attempt *at, uint16_t number)
             (void)cv_pathset_forget(&at->paths, &at->paths.path[i]);
 }
 
+/* Another mapping: the socket before it found nothing. */
+static void renew_socket(struct cv_attempt *at, uint16_t *number)
+{
+    if (*number == 0 || has_path(at, *number))
+        return;
+    at->events->close(at->user, *number);
+    forget_paths(at, *number);
+    *number = 0;
+    at->n_sockets--;
+}
+
+/* `first`: where the plan's sockets begin in at->socket. */
+static void fire(struct cv_attempt *at, const struct cv_shot *shot,
+                 unsigned first, cv_time now)
+{
+    struct cv_path_addr to = {.carrier = CV_CARRIER_UDP, .remote = shot->to};
+    uint8_t buf[CV_CHECK_MAX];
+    struct cv_writer w;
+
+    if (shot->socket > 0) {
+        uint16_t *number = &at->socket[first + shot->socket - 1];
+
+        if (shot->anew)
+            renew_socket(at, number);
+        if (*number == 0) {
+            int got = at->events->open(at->user);
+
+            if (got <= 0)
+                return; /* fewer will have to do */
+            *number = (uint16_t)got;
+            at->n_sockets++;
+        }
+        to.socket = *number;
+    }
+    cv_writer_init(&w, buf, sizeof buf);
+    if (cv_checks_request(&at->checks, now, &to, 0, &w) == CV_OK)
+        (void)at->send(at->user, &to, at->low_ttl ? shot->ttl : 0, buf, w.len,
+                       w.len);
+}
+
+cv_time cv_attempt_hard_deadline(const struct cv_attempt *at)
+{
+    struct cv_plan plan = plan_of(at);
+    cv_time due = at->prune_at;
+
+    if (at->phase != CV_ATTEMPT_LOOKING)
+        return due;
+    due = cv_time_min(due, predict_at(at, plan));
+    due = cv_time_min(due, birthday_at(at, plan));
+    due = cv_time_min(due, at->hold_at);
+    due = cv_time_min(due, cv_hold_deadline(&at->hold));
+    due = cv_time_min(due, cv_predict_deadline(&at->predict));
+    return cv_time_min(due, cv_birthday_deadline(&at->birthday));
+}
+
+static void prune(struct cv_attempt *at, cv_time now);
+
+void cv_attempt_hard_step(struct cv_attempt *at, cv_time now)
+{
+    struct cv_shot shot;
+
+    if (now >= at->prune_at)
+        prune(at, now);
+    if (at->phase != CV_ATTEMPT_LOOKING)
+        return;
+    keep_holding(at, now);
+    start(at, now);
+    while (cv_hold_shot(&at->hold, now, &shot))
+        fire(at, &shot, CV_PREDICT_SOCKETS, now);
+    while (cv_predict_shot(&at->predict, now, &shot))
+        if (within_budget(at, &shot.to))
+            fire(at, &shot, 0, now);
+    while (cv_birthday_shot(&at->birthday, now, &shot))
+        fire(at, &shot, CV_PREDICT_SOCKETS, now);
+}
+
+/* ---- their sockets ------------------------------------------------------ */
+
 static void close_unused(struct cv_attempt *at, bool all)
 {
     for (unsigned i = 0; i < CV_ATTEMPT_SOCKETS && at->n_sockets > 0; i++) {
@@ -215,7 +290,7 @@ static void prune(struct cv_attempt *at, cv_time now)
 
 void cv_attempt_hard_reached(struct cv_attempt *at, cv_time now)
 {
-    at->predict.on = at->birthday.on = false;
+    at->predict.on = at->birthday.on = at->hold.on = false;
     prune(at, now);
 }
 

@@ -11,6 +11,13 @@ void cv_birthday_start(struct cv_birthday *b, bool hard, bool gentle,
         b->total = gentle ? CV_BIRTHDAY_GENTLE_GUESSES : CV_BIRTHDAY_GUESSES;
 }
 
+void cv_birthday_start_rounds(struct cv_birthday *b, bool gentle,
+                              const struct cv_addr *to, cv_time now)
+{
+    cv_birthday_start(b, true, gentle, to, 0, now);
+    b->rounds = true;
+}
+
 /* One round of a Feistel network over 16 bits. */
 static uint16_t mix(uint64_t seed, unsigned round, uint16_t v)
 {
@@ -42,15 +49,24 @@ static cv_time due(const struct cv_birthday *b)
 
     if (!b->hard)
         return at + (cv_time)b->sent * CV_BIRTHDAY_GUESS_GAP;
-    if (b->sent >= b->total)
+    if (b->rounds)
+        at += b->sent / b->total * CV_BIRTHDAY_ROUND;
+    else if (b->sent >= b->total)
         at += CV_BIRTHDAY_AGAIN;
     return at +
            (cv_time)(b->sent % b->total) * CV_BIRTHDAY_OPEN / (cv_time)b->total;
 }
 
+static unsigned shots(const struct cv_birthday *b)
+{
+    if (!b->hard)
+        return b->total;
+    return b->rounds ? CV_BIRTHDAY_ROUNDS * b->total : 2 * b->total;
+}
+
 cv_time cv_birthday_deadline(const struct cv_birthday *b)
 {
-    if (!b->on || b->sent >= (b->hard ? 2 * b->total : b->total))
+    if (!b->on || b->sent >= shots(b))
         return CV_NEVER;
     return due(b);
 }
@@ -62,7 +78,8 @@ bool cv_birthday_shot(struct cv_birthday *b, cv_time now, struct cv_shot *out)
     *out = (struct cv_shot){.to = b->to};
     if (b->hard) {
         out->socket = 1 + b->sent % b->total;
-        out->ttl = b->sent < b->total ? CV_BIRTHDAY_TTL : 0;
+        out->ttl = !b->rounds && b->sent < b->total ? CV_BIRTHDAY_TTL : 0;
+        out->anew = b->rounds;
     } else {
         out->to.port = cv_birthday_port(b->seed, b->sent);
     }

@@ -11,6 +11,9 @@
  * has half the sockets and a quarter of the guesses (64 %), for routers that
  * fall over.
  *
+ * Against a peer that holds ports open (transport/hold.h) the hard side makes
+ * four rounds of full-TTL checks, 500 ms apart, each from sockets of its own.
+ *
  * Who may be sent this much, and how often, is for the caller to say.
  *
  * Pure. */
@@ -30,8 +33,12 @@
 #define CV_BIRTHDAY_GUESS_GAP      (1 * CV_MILLISECOND)
 #define CV_BIRTHDAY_TIME           (4 * CV_SECOND) /* then it has failed */
 
+#define CV_BIRTHDAY_ROUNDS 4
+#define CV_BIRTHDAY_ROUND  (500 * CV_MILLISECOND)
+
 struct cv_birthday {
     bool on, hard;
+    bool rounds;       /* hard, against a peer that holds ports */
     struct cv_addr to; /* hard: the peer's port; easy: its address */
     unsigned total;    /* sockets, or guesses */
     unsigned sent;
@@ -42,6 +49,9 @@ struct cv_birthday {
 /* `seed` is random. */
 void cv_birthday_start(struct cv_birthday *b, bool hard, bool gentle,
                        const struct cv_addr *to, uint64_t seed, cv_time now);
+/* The hard side, against a peer that holds ports open. */
+void cv_birthday_start_rounds(struct cv_birthday *b, bool gentle,
+                              const struct cv_addr *to, cv_time now);
 /* CV_NEVER when all is sent. */
 cv_time cv_birthday_deadline(const struct cv_birthday *b);
 /* The next check that is due, or false. */

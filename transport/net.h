@@ -51,6 +51,7 @@ struct cv_net_config {
 enum cv_attempt_state {
     CV_ATTEMPT_PUNCHING, /* checks are out */
     CV_ATTEMPT_DIRECT,   /* a path is proved; the handshake runs */
+    CV_ATTEMPT_DOUBTED,  /* no path, as it seems: `reason`; it goes on */
     CV_ATTEMPT_FAILED,   /* final: no path; `reason` says what was tried */
 };
 

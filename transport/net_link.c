@@ -161,6 +161,14 @@ static void on_lost(void *user, const char *reason)
     cv_net_fail(user, reason);
 }
 
+static void on_doubt(void *user, const char *reason)
+{
+    struct cv_net_link *l = user;
+
+    l->doubted = true;
+    snprintf(l->reason, sizeof l->reason, "%s", reason);
+}
+
 void cv_net_path_changed(struct cv_net_link *l, const struct cv_path *path)
 {
     struct cv_path_info info = {.kind = CV_PATH_NONE};
@@ -242,6 +250,7 @@ static bool on_may_burst(void *user, bool *gentle)
 static const struct cv_attempt_events attempt_events = {
     .reached = on_reached,
     .lost = on_lost,
+    .doubt = on_doubt,
     .path = on_path,
     .silent = on_silent,
     .reflexive = on_reflexive,
@@ -292,6 +301,13 @@ void cv_net_link_step(struct cv_net_link *l, cv_time now)
         look_for_ourselves(l, now);
     if (cv_attempt_deadline(l->attempt) <= now)
         cv_attempt_step(l->attempt, now);
+    if (l->doubted) {
+        l->doubted = false;
+        l->net->events->attempt(l->net->user, l->contact.attempt,
+                                CV_ATTEMPT_DOUBTED, l->reason);
+        if (l->gone || l->net->freed)
+            return;
+    }
     if (l->attempt->heard && !l->heard) {
         l->heard = true;
         cv_net_mark(l, CV_MARK_HEARD, NULL, NULL);

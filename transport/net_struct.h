@@ -57,7 +57,8 @@ struct cv_net_link {
     cv_time look_at;   /* silent: where are we now? CV_NEVER: it is not */
     bool dirty;        /* flush it */
     bool blocked;      /* the socket is full */
-    bool failed;       /* `reason` waits to be told; then it goes */
+    bool doubted;      /* `reason` waits to be told */
+    bool failed;       /* the same; then it goes */
     bool gone;         /* free it */
     char reason[CV_ATTEMPT_REASON];
 };

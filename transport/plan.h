@@ -35,5 +35,6 @@ struct cv_shot {
     unsigned socket; /* of the plan's own sockets, from 1 on; 0: the main one */
     struct cv_addr to;
     unsigned ttl; /* 0: the system's */
+    bool anew;    /* the socket is another one than before */
 };
 #endif

@@ -23,6 +23,8 @@ the clock starts.  One side serves ("covim echo"), the other dials; both ways.
   --strays HOW     drop, accept or reject: what gateways do with stray
                    packets; all: drop for every cell, the others for pairs of
                    none, cones and cgn, and those with udpblocked    (drop)
+  --tokens         carry the two tokens by hand in every cell
+  --wait S         so long, from when there are two to when it is added  (0)
   --one-way        only the first kind dials
   --option OPTION  one more for each router, e.g. hairpin=yes (repeat)
   --segment SET    of the public segment, e.g. loss=0.05 (repeat)
@@ -40,7 +42,7 @@ given up after 15 s.  Needs root, nft, dhtnode, /dev/net/tun.
 TEXT
 }
 
-runs=10 strays=drop ways=2 timeout=40 keep='' quick=''
+runs=10 strays=drop ways=2 timeout=40 keep='' quick='' tokens='' wait=0
 options=() segment=() cells=()
 number() {
     [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || {
@@ -57,7 +59,7 @@ while [ $# -gt 0 ]; do
         usage
         exit 0
         ;;
-    --runs | --timeout)
+    --runs | --timeout | --wait)
         number "$1" "${2:-}"
         declare "${1#--}=$2"
         shift
@@ -84,6 +86,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --one-way) ways=1 ;;
+    --tokens) tokens=yes ;;
     --quick) quick=yes runs=1 ;;
     *:*)
         if ! is_kind "${1%%:*}" || ! is_kind "${1#*:}"; then
@@ -242,6 +245,7 @@ dial_by_token() {
         cat "$work/$name.dial" >&2
     }
     token=$(value "$work/$name.dial" token token)
+    sleep "$wait"
     echo "add $token" >"$lab_dir/$name-in"
     # Who has added it is told first that there is no way.
     while kill -0 "$pid" 2>/dev/null; do
@@ -267,11 +271,11 @@ cell() {
     local a=$1 b=$2 how=$3 case="$1 x $2" i n way ahead=3 total pids=() sides
     [ "$how" = drop ] || case+=", $how"
     local serve=serve dial=dial
-    if by_token "$a" || by_token "$b"; then
+    if [ -n "$tokens" ] || by_token "$a" || by_token "$b"; then
         serve=serve_by_token dial=dial_by_token
         # By hand the host waits for minutes: what is not there by now is not
         # worth the time of a whole row.
-        [ "$timeout" -le 15 ] || timeout=15
+        timeout=$((wait + 15))
     fi
     find_side a "$a" "$how"
     sides=("$side")

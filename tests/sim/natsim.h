@@ -15,7 +15,7 @@
 
 #define SIM_PACKETS 8192
 #define SIM_VICTIMS 64
-#define SIM_SOCKETS 320
+#define SIM_SOCKETS 1600
 #define SIM_FIRST   45000 /* inner port of the first further socket */
 #define SIM_MTU     1500
 

@@ -342,6 +342,75 @@ TEST(a_symmetric_joiner_leads_to_an_open_address_by_hand)
     }
 }
 
+struct by_hand {
+    enum sim_nat_kind joiner, sharer;
+    cv_time took;    /* from the second token on; CV_NEVER: not reached */
+    unsigned waited; /* packets of the joiner in the last minute before */
+    unsigned bursts;
+    bool lost;
+};
+
+static void add_after(struct by_hand *h, uint64_t seed, cv_time wait)
+{
+    struct sim *sim = sim_new(seed, h->joiner, h->sharer);
+    struct cv_candidates j, c;
+    unsigned before;
+    cv_time added;
+
+    sim->by_hand = true;
+    for (unsigned i = 0; i < 2; i++)
+        if (sim->host[i].nat)
+            sim->host[i].nat->busy = 3; /* others use it, too */
+    c = sim_candidates(sim, 1);
+    sim_run(sim, sim->now + 20 * CV_SECOND, false);
+    j = sim_candidates(sim, 0);
+    sim_start(sim, 0, &c, true);
+    if (wait > CV_MINUTE)
+        sim_run(sim, sim->now + wait - CV_MINUTE, false);
+    before = sim->host[0].sent;
+    sim_run(sim, sim->now + cv_time_min(wait, CV_MINUTE), false);
+    h->lost = sim->host[0].lost;
+    h->waited = sim->host[0].sent - before;
+    added = sim->now;
+    sim_start(sim, 1, &j, true);
+    sim_run(sim, added + 10 * CV_SECOND, true);
+    h->took = sim->host[0].reached && sim->host[1].reached ? sim->now - added
+                                                           : CV_NEVER;
+    h->bursts = sim->host[0].bursts + sim->host[1].bursts;
+    sim_free(sim);
+}
+
+/* By hand neither knows when the other begins: the joiner holds its half of a
+ * birthday open, and the sharer meets it. */
+TEST(one_hard_nat_is_joined_by_hand_whoever_has_it)
+{
+    static const enum sim_nat_kind hard[] = {SIM_SYMMETRIC, SIM_COUNTING};
+    static const enum sim_nat_kind easy[] = {SIM_NONE, SIM_ADDRESS, SIM_PORT};
+    static const cv_time waits[] = {CV_SECOND, 50 * CV_SECOND, 9 * CV_MINUTE};
+
+    for (unsigned i = 0; i < 36; i++) {
+        struct by_hand h = {.joiner = hard[i % 2], .sharer = easy[i / 2 % 3]};
+        unsigned met = 0, soon = 0;
+
+        if (i >= 18) {
+            h.sharer = h.joiner;
+            h.joiner = easy[i / 2 % 3];
+        }
+        for (uint64_t seed = 1; seed <= 10; seed++) {
+            add_after(&h, seed, waits[i / 6 % 3]);
+            met += h.took != CV_NEVER;
+            soon += h.took < 2 * CV_SECOND;
+            CHECK(!h.lost && h.bursts <= 2);
+            /* 512 in 15 s, and what is sent to its addresses. */
+            CHECK(h.waited <= (i / 6 % 3 == 0 ? 600 : 4 * 512 + 512));
+        }
+        if (met < 10 || soon < 9)
+            printf("%s x %s: %u met, %u soon\n", sim_kind_name(h.joiner),
+                   sim_kind_name(h.sharer), met, soon);
+        CHECK(met >= 10 && soon >= 9);
+    }
+}
+
 TEST(hopeless_pairs_end_soon_with_a_reason_and_within_budget)
 {
     struct setup s = {.joiner = SIM_SYMMETRIC,
@@ -431,6 +500,7 @@ RUN_TESTS(T(every_pair_that_a_plan_can_join_is_joined),
           T(each_side_learns_how_the_other_sees_it),
           T(a_knock_carried_by_hand_is_waited_for),
           T(a_symmetric_joiner_leads_to_an_open_address_by_hand),
+          T(one_hard_nat_is_joined_by_hand_whoever_has_it),
           T(hopeless_pairs_end_soon_with_a_reason_and_within_budget),
           T(strangers_get_no_birthday_and_no_path_is_said_within_eight_seconds),
           T(a_forged_candidate_costs_its_victim_little))

@@ -152,6 +152,35 @@ TEST(the_backoff_grows_to_half_a_minute)
         }
 }
 
+TEST(a_token_that_is_on_its_way_is_waited_for_with_words)
+{
+    struct cv_facts f = facts();
+    char stage[CV_STAGE_TEXT], hint[CV_HINT_TEXT];
+
+    f.pointers = f.admitting = 1;
+    f.reach = CV_REACH_KNOCKED;
+    f.by_hand = true;
+    f.here = "a NAT that counts";
+    cv_finding_tell(&f, stage, hint);
+    CHECK_STR(stage, "Waiting for the host to add your token");
+    CHECK_STR(hint, "");
+    f.elapsed = CV_FINDING_NOBODY;
+    cv_finding_tell(&f, stage, hint);
+    CHECK(strstr(hint, "no sign of the host yet") != NULL);
+    CHECK(strstr(hint, "here is a NAT that counts") != NULL);
+    f.elapsed = CV_FINDING_NOBODY_ADVICE;
+    cv_finding_tell(&f, stage, hint);
+    CHECK(strstr(hint, "15 minutes") != NULL);
+    f.elapsed = CV_FINDING_NOBODY_STILL;
+    cv_finding_tell(&f, stage, hint);
+    CHECK(strstr(hint, "nothing for a minute and more") != NULL);
+    /* Both NATs are known from the tokens. */
+    f.failure = "no direct path: here is one, there another";
+    f.elapsed = 4 * CV_SECOND;
+    cv_finding_tell(&f, stage, hint);
+    CHECK_STR(hint, f.failure);
+}
+
 TEST(a_failure_that_is_known_is_not_guessed_at)
 {
     struct cv_facts f = facts();
@@ -172,5 +201,6 @@ RUN_TESTS(T(states_follow_the_facts), T(a_sharer_is_alone_until_somebody_comes),
           T(no_network_is_said_as_such),
           T(a_sharer_that_cannot_be_found_is_told),
           T(every_combination_of_facts_makes_a_sentence),
+          T(a_token_that_is_on_its_way_is_waited_for_with_words),
           T(a_failure_that_is_known_is_not_guessed_at),
           T(the_backoff_grows_to_half_a_minute))

@@ -1,6 +1,7 @@
 /* What is tried for which two NATs: the choice, the guesses, the schedules. */
 #include "tests/test.h"
 #include "transport/birthday.h"
+#include "transport/hold.h"
 #include "transport/predict.h"
 
 static struct cv_candidates record(uint16_t nat, unsigned n, ...)
@@ -212,7 +213,68 @@ TEST(a_birthday_is_as_large_and_as_fast_as_said)
     CHECK_EQ(whole(&b, &end, &low), CV_BIRTHDAY_GENTLE_GUESSES);
 }
 
-RUN_TESTS(T(one_hard_nat_is_met_and_two_are_hopeless),
+/* Every one of them is asked again before a NAT forgets it. */
+TEST(what_is_held_is_refreshed_in_time_and_no_faster)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        bool hard = i & 1, gentle = i & 2;
+        int step = i & 4 ? -3 : 0;
+        struct cv_addr to = cv_addr_ipv4(0x05010101, 5000);
+        cv_time last[CV_HOLD_PORTS] = {0}, now = CV_SECOND, at = now;
+        struct cv_hold h = {.on = false};
+        struct cv_shot shot;
+        unsigned sent = 0;
+
+        CHECK_EQ(cv_hold_deadline(&h), CV_NEVER);
+        CHECK(!cv_hold_shot(&h, now, &shot));
+        cv_hold_start(&h, hard, gentle, &to, step, 7, now);
+        CHECK_EQ(h.total, hard ? gentle ? 128 : 256 : gentle ? 256 : 512);
+        while (at < 5 * CV_MINUTE) {
+            unsigned which = sent++ % h.total;
+
+            at = cv_hold_deadline(&h);
+            CHECK(cv_hold_shot(&h, at, &shot));
+            CHECK(!shot.anew && shot.ttl == CV_HOLD_TTL);
+            CHECK_EQ(shot.socket, hard ? which + 1 : 0);
+            if (hard)
+                CHECK(cv_addr_equal(&shot.to, &to));
+            else if (step != 0 && which < h.total / 2)
+                CHECK_EQ(shot.to.port, cv_predict_port(5000, -3, which + 1));
+            CHECK(shot.to.port >= 1024);
+            CHECK(last[which] == 0 || at - last[which] < 17 * CV_SECOND);
+            last[which] = at;
+        }
+        CHECK(sent <= 21 * h.total);
+        /* After a suspend it does not make up for what it missed. */
+        now = at + CV_MINUTE;
+        CHECK(cv_hold_shot(&h, now, &shot));
+        CHECK(!cv_hold_shot(&h, now, &shot));
+    }
+}
+
+TEST(against_held_ports_a_hard_side_makes_four_rounds_of_new_sockets)
+{
+    struct cv_addr to = cv_addr_ipv4(0x05010101, 5000);
+    struct cv_birthday b;
+    struct cv_shot shot;
+    unsigned sent = 0;
+    cv_time at = 0;
+
+    cv_birthday_start_rounds(&b, false, &to, CV_SECOND);
+    while (cv_birthday_deadline(&b) != CV_NEVER) {
+        at = cv_birthday_deadline(&b);
+        REQUIRE(cv_birthday_shot(&b, at, &shot));
+        CHECK_EQ(shot.socket, 1 + sent % CV_BIRTHDAY_SOCKETS);
+        CHECK(shot.anew && shot.ttl == 0 && cv_addr_equal(&shot.to, &to));
+        sent++;
+    }
+    CHECK_EQ(sent, CV_BIRTHDAY_ROUNDS * CV_BIRTHDAY_SOCKETS);
+    CHECK(at < CV_SECOND + CV_BIRTHDAY_ROUNDS * CV_BIRTHDAY_ROUND);
+}
+
+RUN_TESTS(T(what_is_held_is_refreshed_in_time_and_no_faster),
+          T(against_held_ports_a_hard_side_makes_four_rounds_of_new_sockets),
+          T(one_hard_nat_is_met_and_two_are_hopeless),
           T(a_nat_is_named_in_words), T(ports_tell_how_a_nat_maps),
           T(the_next_ports_wrap_and_are_never_privileged),
           T(a_record_of_a_counting_nat_names_its_newest_port_and_its_step),
