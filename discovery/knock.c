@@ -150,7 +150,10 @@ static void put_knock_inner(struct cv_writer *w, const struct cv_knock *k,
 {
     const size_t name_len = strlen(k->name);
     const unsigned nat = candidates->nat & CV_RECORD_NAT_MASK;
+    struct cv_gate_refs gates = k->gates;
 
+    if (gates.n > CV_KNOCK_GATES)
+        gates.n = CV_KNOCK_GATES;
     cv_put_raw(w, k->req_id, sizeof(k->req_id));
     cv_put_u64(w, k->ptr_seq);
     cv_put_raw(w, k->ptr_digest, sizeof(k->ptr_digest));
@@ -163,7 +166,7 @@ static void put_knock_inner(struct cv_writer *w, const struct cv_knock *k,
     if (k->again)
         cv_put_raw(w, k->first_eph, sizeof(k->first_eph));
     cv_put_candidates(w, candidates);
-    cv_put_gates(w, &k->gates);
+    cv_put_gates(w, &gates);
 }
 
 int cv_knock_seal(uint8_t out[CV_KNOCK_BYTES], const struct cv_knock *k,

@@ -44,7 +44,8 @@ struct cv_knock {
 };
 
 /* Sign, seal, and work until `pow_bits` leading bits are zero.  Least
- * preferred candidates are dropped until it fits.
+ * preferred candidates are dropped until it fits, and gates beyond the first
+ * CV_KNOCK_GATES.
  *
  * Returns CV_OK, CV_ERR_NOBUF, CV_ERR_AUTH (the box is no key), CV_ERR_INVALID
  * (too much work, or a name that is not UTF-8), CV_ERR_INTERNAL. */

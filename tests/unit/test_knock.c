@@ -102,6 +102,24 @@ TEST(a_knock_comes_out_as_it_went_in)
     CHECK_MEM(raw.shared, shared, sizeof(shared));
 }
 
+TEST(of_several_gates_a_knock_names_the_first)
+{
+    struct cv_knock k, q;
+    uint8_t value[CV_KNOCK_BYTES];
+
+    prepare();
+    k = knock_of(&guest, 6);
+    k.gates.n = CV_GATE_REFS_MAX;
+    for (unsigned i = 0; i < CV_GATE_REFS_MAX; i++) {
+        k.gates.g[i].key = kit_keypair((uint8_t)(90 + i)).pub;
+        k.gates.g[i].addr = cv_addr_ipv4(0xc6336401 + i, 0);
+    }
+    seal(value, &k);
+    CHECK_EQ(take(&q, CV_BYTES(value, sizeof(value))), CV_OK);
+    CHECK_EQ(q.gates.n, CV_KNOCK_GATES);
+    CHECK(cv_key_equal(&q.gates.g[0].key, &k.gates.g[0].key));
+}
+
 TEST(a_repeated_knock_keeps_the_shared_secret_of_the_attempt)
 {
     struct cv_knock k, q;
@@ -375,6 +393,7 @@ TEST(every_flipped_byte_and_every_truncation_of_an_answer_is_refused)
 }
 
 RUN_TESTS(T(a_knock_comes_out_as_it_went_in),
+          T(of_several_gates_a_knock_names_the_first),
           T(a_repeated_knock_keeps_the_shared_secret_of_the_attempt),
           T(an_invite_proof_is_carried),
           T(what_does_not_fit_a_knock_is_dropped_least_preferred_first),
