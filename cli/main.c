@@ -167,6 +167,9 @@ static const struct command commands[] = {
      "says;\n"
      "                          with --bytes: a line of how far it is instead\n"
      "  --for SECONDS           stay connected so long\n"
+     "  --retry MS              a path that died is asked so often (else 5, "
+     "15, 60,\n"
+     "                          300 s)\n"
      "  --token                 serve: print a token, too; add TOKEN, typed, "
      "takes the\n"
      "                          one of the dialling side (dial TOKEN)\n"
@@ -174,7 +177,7 @@ static const struct command commands[] = {
      "60\n"
      "  --once                  dial: the first failed attempt is the end "
      "(5)\n",
-     NODE_OPTIONS "tw1BiFk", true, 1, 1, run_echo},
+     NODE_OPTIONS "tw1BiFkR", true, 1, 1, run_echo},
     {"stun", "", "tell others their public address (STUN, RFC 8489)",
      "  --listen ADDRESS:PORT   where, over UDP and TCP (else 0.0.0.0:3478 "
      "and\n"

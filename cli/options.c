@@ -237,6 +237,10 @@ static int take(struct cv_options *o, int letter, const char *value)
         err = parse_number(value, 86400, &number);
         o->for_s = (unsigned)number;
         break;
+    case 'R':
+        err = parse_number(value, 3600000, &number);
+        o->retry_ms = (unsigned)number;
+        break;
     case 't':
         err = parse_number(value, 86400, &number);
         o->timeout_s = (unsigned)number;
@@ -277,6 +281,7 @@ int cv_options_parse(struct cv_options *o, int argc, char **argv,
         {"bytes", required_argument, NULL, 'B'},
         {"interval", required_argument, NULL, 'i'},
         {"for", required_argument, NULL, 'F'},
+        {"retry", required_argument, NULL, 'R'},
         {NULL, 0, NULL, 0},
     };
     int letter, err = CV_OK;
@@ -321,4 +326,5 @@ void cv_options_node(const struct cv_options *o, struct cv_loop *loop,
     config->port_mapping = o->port_mapping;
     config->port = o->port;
     config->dht_port = o->dht_port;
+    config->path_retry = o->retry_ms * CV_MILLISECOND;
 }

@@ -49,6 +49,7 @@ struct cv_options {
     uint64_t bytes;       /* bulk; 0: none */
     unsigned interval_ms; /* between echoes; 0: one echo */
     unsigned for_s;       /* stay so long; 0: until it is done */
+    unsigned retry_ms;    /* dead paths are asked so often; 0: as it is */
     /* of doctor */
     bool json;
     /* of stun */

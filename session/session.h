@@ -34,6 +34,7 @@ struct cv_node_config {
     bool port_mapping;      /* ask the gateway for a port: PCP, NAT-PMP, UPnP */
     uint16_t port;          /* of our UDP socket; 0: any */
     uint16_t dht_port;      /* 0: any */
+    cv_time path_retry;     /* of dead paths, for measurements; 0: as it is */
 };
 
 /* Load or make the identity, open the sockets, start the DHT node.  On failure

@@ -223,6 +223,7 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
     net->rng = config->rng;
     net->node = config->node;
     net->answer_stun = config->answer_stun;
+    net->retry = config->retry;
     net->birthday = config->birthday;
     net->events = events;
     net->user = user;

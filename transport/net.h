@@ -46,6 +46,7 @@ struct cv_net_config {
     const struct cv_net_gate *gates; /* [n_gates], copied */
     unsigned n_gates;
     const struct cv_cert *cert; /* kept; for gates that list identities */
+    cv_time retry; /* as cv_pathset's, for measurements; 0: as it is */
 };
 
 enum cv_attempt_state {

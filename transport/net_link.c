@@ -476,6 +476,7 @@ int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
              contact->peer.n);
     cv_attempt_init(l->attempt, contact, &net->local, net->rng, net->log,
                     on_send, &attempt_events, l, now);
+    l->attempt->paths.retry = net->retry;
     cv_wipe(l->contact.shared, sizeof l->contact.shared);
     l->next = net->links;
     net->links = l;

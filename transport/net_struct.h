@@ -24,7 +24,7 @@
 
 #define CV_NET_BURST_PAUSE (60 * CV_SECOND) /* between birthdays */
 #define CV_NET_KNOCKERS    64 /* node keys whose attempts are counted */
-#define CV_NET_CHANNELS    2  /* of gates, of one link */
+#define CV_NET_CHANNELS    2  /* of one link, each at another gate */
 /* The attempt that does not stand gives the other one this lead. */
 #define CV_NET_YIELD (1 * CV_SECOND)
 /* After a path is proved: for the client's first packet to come. */
@@ -84,6 +84,7 @@ struct cv_net {
     bool answer_stun;
     const struct cv_net_events *events;
     void *user;
+    cv_time retry; /* of dead paths, as cv_pathset's */
 
     struct cv_udp *udp;
     struct cv_sockets sockets; /* and further ones, for a while */

@@ -167,6 +167,30 @@ static void tell_silent(struct cv_pathset *ps, cv_time now)
         ps->events->silent(ps->user, silent, now);
 }
 
+/* The path in use is suspect and there is another good one: from now on packets
+ * go both ways, and what went before may be lost. */
+static void tell_doubled(struct cv_pathset *ps)
+{
+    const struct cv_path *sel = cv_pathset_best(ps), *standby;
+
+    if (!sel || sel->state != CV_PATH_SUSPECT)
+        return;
+    standby = best_good(ps, sel);
+    if (!standby || standby->id == ps->doubled_on)
+        return;
+    ps->doubled_on = standby->id;
+    tell_selected(ps);
+}
+
+static void suspect(struct cv_pathset *ps, struct cv_path *p, cv_time now)
+{
+    set_state(ps, p, CV_PATH_SUSPECT, now);
+    p->unanswered = 0;
+    p->check_at = now;
+    ps->doubled_on = 0;
+    tell_doubled(ps);
+}
+
 static void revive(struct cv_pathset *ps, cv_time now);
 
 /* Give every valid path its role.  Moves at most once a second, except when
@@ -424,16 +448,6 @@ void cv_pathset_requested(struct cv_pathset *ps,
     cv_pathset_step(ps, now);
 }
 
-/* `fresh` was proved while the path in use is suspect: from now on packets go
- * both ways, and what went before may be lost. */
-static void tell_doubled(struct cv_pathset *ps, const struct cv_path *fresh)
-{
-    const struct cv_path *sel = cv_pathset_best(ps);
-
-    if (sel && sel->state == CV_PATH_SUSPECT && fresh->state == CV_PATH_STANDBY)
-        tell_selected(ps);
-}
-
 static void measure(struct cv_path *p, cv_time rtt)
 {
     if (rtt < 1)
@@ -463,13 +477,6 @@ void cv_pathset_trust(struct cv_pathset *ps, const struct cv_path_addr *addr,
     p->check_at = CV_NEVER;
     choose(ps, now);
     cv_pathset_step(ps, now);
-}
-
-static void suspect(struct cv_pathset *ps, struct cv_path *p, cv_time now)
-{
-    set_state(ps, p, CV_PATH_SUSPECT, now);
-    p->unanswered = 0;
-    p->check_at = now;
 }
 
 /* `fresh` was proved: the peer may have moved, so ask whether the path in use
@@ -515,7 +522,7 @@ void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,
         keep_alive(p, now);
     }
     choose(ps, now);
-    tell_doubled(ps, p);
+    tell_doubled(ps);
     cv_pathset_step(ps, now);
 }
 
@@ -534,7 +541,7 @@ void cv_pathset_adopt(struct cv_pathset *ps, const struct cv_path *proved,
     set_state(ps, p, CV_PATH_VALID, now);
     choose(ps, now);
     p->check_at = now; /* is this connection known there, too? */
-    tell_doubled(ps, p);
+    tell_doubled(ps);
     cv_pathset_step(ps, now);
 }
 
@@ -551,14 +558,30 @@ static void note_stream(struct cv_pathset *ps, cv_time now)
         ps->stream >= CV_PATH_STREAM_PACKETS ? now + CV_SECOND : CV_NEVER;
 }
 
+/* The peer spoke on the path in use until just now, and speaks on another one:
+ * it hears nothing of us, and would wait as long again for our answer as it has
+ * waited already.  What was still under way on the other one when the peer came
+ * to this one is none of that. */
+static bool has_turned(const struct cv_path *sel, const struct cv_path *p,
+                       cv_time now)
+{
+    return sel && sel != p && sel->state == CV_PATH_SELECTED && is_good(p) &&
+           sel->spoke > p->spoke && now - p->spoke >= CV_PATH_SUSPECT_MIN;
+}
+
 void cv_pathset_packet(struct cv_pathset *ps, const struct cv_path_addr *from,
                        size_t len, cv_time now)
 {
     struct cv_path *p = cv_pathset_find(ps, from);
+    struct cv_path *sel = selected(ps);
 
     ps->heard = now;
     note_stream(ps, now);
     if (p) {
+        if (has_turned(sel, p, now)) {
+            suspect(ps, sel, now);
+            cv_pathset_step(ps, now);
+        }
         p->heard = p->spoke = now;
         if (!p->proved)
             p->bytes_in += len;
@@ -674,10 +697,16 @@ static cv_time suspect_at(const struct cv_pathset *ps)
     return from + wait;
 }
 
+/* Until the check after so many. */
+static cv_time dead_wait(const struct cv_pathset *ps, unsigned tries)
+{
+    return ps->retry > 0 ? ps->retry : dead_checks[tries > 4 ? 3 : tries - 1];
+}
+
 static void die(struct cv_pathset *ps, struct cv_path *p, cv_time now)
 {
     set_state(ps, p, CV_PATH_DEAD, now);
-    p->check_at = now + dead_checks[0];
+    p->check_at = now + dead_wait(ps, 1);
     if (!p->proved && !p->candidate)
         p->used = false; /* never was one */
 }
@@ -764,9 +793,7 @@ static void step_dead(struct cv_pathset *ps, struct cv_path *p, cv_time now)
     }
     check_back(ps, p, now);
     if (cv_pathset_any(ps)) {
-        unsigned i = p->tries > 4 ? 3 : p->tries - 1;
-
-        wait = dead_checks[i];
+        wait = dead_wait(ps, p->tries);
     } else {
         unsigned shift = p->tries > 3 ? 3 : p->tries - 1;
 

@@ -12,6 +12,11 @@
  *             there is another path, else after 3 s
  *   DEAD      5, 15, 60, 300 s; with no path left 250 ms, doubling to 2 s
  *
+ * A path becomes SUSPECT when data is in flight and nothing comes, when its
+ * keepalive is lost, when the network changed, or when the peer turns away from
+ * it.  From then on every packet goes to the best standby, too, and `selected`
+ * tells it again, so that what is in flight is sent at once.
+ *
  * The QUIC connection above sees one made-up address pair and never a path:
  * it hands packets to cv_pathset_send() and is told the remote address that
  * packets go to only for people's eyes.  Which packets of the peer arrive on
@@ -81,6 +86,8 @@ struct cv_pathset {
     cv_time switched;     /* when the selected path last changed */
     cv_time choose_at;    /* a better one waits for the pause to end */
     cv_time quiet_at;     /* a running stream has stopped by then */
+    uint32_t doubled_on;  /* the standby that packets go to as well, or 0 */
+    cv_time retry;        /* dead paths are asked so often; 0: as above */
     cv_time stream_from;  /* packets since, to know a running stream */
     unsigned stream;
     bool told_none;

@@ -265,6 +265,74 @@ TEST(silence_with_data_in_flight_makes_a_path_suspect)
     }
 }
 
+TEST(with_a_standby_it_is_told_at_once_what_may_be_lost)
+{
+    prove(0x05000001, 20 * MS);
+    prove(0x05000002, 60 * MS);
+    n_selected = 0;
+    cv_pathset_in_flight(&ps, true, now);
+    while (ps.path[0].state == CV_PATH_SELECTED)
+        run(10 * MS);
+    CHECK_EQ(ps.path[0].state, CV_PATH_SUSPECT);
+    CHECK_EQ(n_selected, 1);
+    run(50 * MS);
+    CHECK_EQ(n_selected, 1); /* once */
+}
+
+/* The peer was the first to miss an answer. */
+TEST(a_peer_that_turns_to_the_standby_makes_the_path_in_use_suspect)
+{
+    static const uint32_t both[] = {0x05000001, 0x05000002};
+    struct cv_path_addr a = at(both[0]), b = at(both[1]);
+
+    prove(both[0], 20 * MS);
+    prove(both[1], 60 * MS);
+    cv_pathset_packet(&ps, &b, 1200, now);
+    alive(both, 2, 20 * MS, 300 * MS);
+    CHECK_EQ(ps.path[0].state, CV_PATH_SELECTED);
+    cv_pathset_packet(&ps, &a, 1200, now);
+    run(10 * MS);
+    n_selected = checks_to[1] = 0;
+    cv_pathset_packet(&ps, &b, 1200, now);
+    CHECK_EQ(ps.path[0].state, CV_PATH_SUSPECT);
+    CHECK_EQ(n_selected, 1);
+    CHECK_EQ(checks_to[1], 1);
+    n_data = 0;
+    CHECK_EQ(cv_pathset_send(&ps, now, data, 1200, 1200), CV_OK);
+    CHECK_EQ(n_data, 2);
+    cv_pathset_answered(&ps, &a, 20 * MS, now);
+    CHECK_EQ(ps.path[0].state, CV_PATH_SELECTED);
+}
+
+TEST(what_was_still_under_way_on_the_standby_is_no_turn)
+{
+    struct cv_path_addr a = at(0x05000001), b = at(0x05000002);
+
+    prove(0x05000001, 20 * MS);
+    prove(0x05000002, 60 * MS);
+    cv_pathset_packet(&ps, &b, 1200, now);
+    run(20 * MS);
+    cv_pathset_packet(&ps, &a, 1200, now);
+    run(10 * MS);
+    cv_pathset_packet(&ps, &b, 1200, now);
+    CHECK_EQ(ps.path[0].state, CV_PATH_SELECTED);
+}
+
+TEST(dead_paths_are_asked_as_often_as_is_wanted)
+{
+    static const uint32_t other[] = {0x05000002};
+
+    ps.retry = 200 * MS;
+    prove(0x05000001, 20 * MS);
+    prove(0x05000002, 60 * MS);
+    cv_pathset_in_flight(&ps, true, now);
+    while (ps.path[0].state != CV_PATH_DEAD)
+        alive(other, 1, 60 * MS, 10 * MS);
+    checks_to[1] = 0;
+    alive(other, 1, 60 * MS, CV_SECOND);
+    CHECK(checks_to[1] >= 4 && checks_to[1] <= 5);
+}
+
 TEST(a_suspect_that_answers_is_selected_again)
 {
     struct cv_path_addr a = at(0x05000001);
@@ -404,6 +472,10 @@ RUN_TESTS(S(nothing_is_sent_before_a_path_is_proved_or_heard),
           S(a_better_tier_wins_after_a_second_and_a_little_better_path_never),
           S(ipv6_has_three_milliseconds_in_hand_but_not_more),
           S(silence_with_data_in_flight_makes_a_path_suspect),
+          S(with_a_standby_it_is_told_at_once_what_may_be_lost),
+          S(a_peer_that_turns_to_the_standby_makes_the_path_in_use_suspect),
+          S(what_was_still_under_way_on_the_standby_is_no_turn),
+          S(dead_paths_are_asked_as_often_as_is_wanted),
           S(a_suspect_that_answers_is_selected_again),
           S(with_another_path_three_lost_checks_kill_and_without_three_seconds),
           S(packets_from_elsewhere_cause_a_few_checks_and_move_nothing),
