@@ -719,14 +719,19 @@ int cv_gates_ring(struct cv_gates *g, const struct cv_gate_name *name,
 int cv_gates_claim(struct cv_gates *g, const uint8_t tag[CV_GATE_TAG],
                    struct cv_path_addr *path)
 {
-    struct channel *ch = by_tag(g, NULL, tag);
+    /* The other side may have rung at several gates. */
+    for (unsigned i = 0; i < CV_GATES_CHANNELS; i++) {
+        struct channel *ch = &g->channel[i];
 
-    if (!ch || ch->claimed)
-        return CV_ERR_NOTFOUND;
-    ch->claimed = true;
-    *path = path_of(ch);
-    wake(g);
-    return CV_OK;
+        if (ch->state == CHANNEL_FREE || ch->claimed ||
+            memcmp(ch->tag, tag, CV_GATE_TAG) != 0)
+            continue;
+        ch->claimed = true;
+        *path = path_of(ch);
+        wake(g);
+        return CV_OK;
+    }
+    return CV_ERR_NOTFOUND;
 }
 
 void cv_gates_deliver(struct cv_gates *g, const struct cv_path_addr *path)

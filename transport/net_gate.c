@@ -1,12 +1,14 @@
-/* Each link rings at the gates that its peer names, as soon as it is begun;
- * the one that was knocked at claims the channel of the same attempt.  When a
- * channel is lost, who knocked opens another one, at the next gate. */
+/* Each link rings at two of the gates that its peer names, as soon as it is
+ * begun; the one that was knocked at claims the channels of the same attempt.
+ * When a channel is lost, who knocked opens another one, there or at the next
+ * gate: at once when it was the only one, else when that gate is seen to be
+ * there again. */
 #include "transport/net_struct.h"
 #include <stdio.h>
 #include <string.h>
 
-#define RINGS      2 /* gates of the peer that are tried at once */
 #define OPEN_AGAIN (500 * CV_MILLISECOND)
+#define OPEN_SPARE (2 * CV_SECOND) /* while another channel works */
 
 /* ---- names -------------------------------------------------------------- */
 
@@ -30,15 +32,34 @@ static bool name_of(struct cv_gate_name *out, const struct cv_gate_ref *ref)
     return ref->tcp != 0;
 }
 
-static bool is_ours(const struct cv_net *net, const struct cv_key *key)
+/* False: it is none that we know. */
+static bool find_gate(const struct cv_net *net, const struct cv_key *key,
+                      struct cv_gates_info *out)
 {
     struct cv_gates_info info[CV_GATES_MAX];
     unsigned n = cv_gates_list(net->gates, info, CV_GATES_MAX);
 
     for (unsigned i = 0; i < n && i < CV_GATES_MAX; i++)
-        if (info[i].own && cv_key_equal(&info[i].name.key, key))
+        if (cv_key_equal(&info[i].name.key, key)) {
+            *out = info[i];
             return true;
+        }
     return false;
+}
+
+static bool is_ours(const struct cv_net *net, const struct cv_key *key)
+{
+    struct cv_gates_info info;
+
+    return find_gate(net, key, &info) && info.own;
+}
+
+/* Is there a link to it, that does not work just now? */
+static bool is_down(const struct cv_net *net, const struct cv_key *key)
+{
+    struct cv_gates_info info;
+
+    return find_gate(net, key, &info) && info.state != CV_GATELINK_UP;
 }
 
 /* Whoever may write a record must not make us dial into our own network. */
@@ -103,8 +124,21 @@ static void ring_all(struct cv_net_link *l, struct cv_bytes ring)
 
     for (unsigned ours = 2; ours-- > 0;)
         for (unsigned i = 0; i < refs->n && i < CV_GATE_REFS_MAX; i++)
-            if (is_ours(l->net, &refs->g[i].key) == (ours == 1) && n++ < RINGS)
+            if (is_ours(l->net, &refs->g[i].key) == (ours == 1) &&
+                n++ < CV_NET_CHANNELS)
                 ring_at(l, &refs->g[i], ring);
+}
+
+/* One more channel, at a gate that has none of ours; the knock is used up, the
+ * tag says which attempt it is.  A gate that is down may be so for long: its
+ * link looks for it. */
+static void open_again(struct cv_net_link *l)
+{
+    const struct cv_gate_refs *refs = &l->contact.peer.gates;
+
+    for (unsigned i = 0; i < refs->n && i < CV_GATE_REFS_MAX; i++)
+        if (l->reopening.channel == 0 && !is_down(l->net, &refs->g[i].key))
+            ring_at(l, &refs->g[i], (struct cv_bytes){0});
 }
 
 void cv_net_gate_begin(struct cv_net_link *l)
@@ -122,12 +156,27 @@ void cv_net_gate_begin(struct cv_net_link *l)
         cv_gates_deliver(l->net->gates, &path);
 }
 
-static bool has_channel(const struct cv_net_link *l)
+static unsigned n_channels(const struct cv_net_link *l)
 {
+    unsigned n = 0;
+
     for (unsigned i = 0; i < CV_NET_CHANNELS; i++)
-        if (l->channel[i].channel != 0)
-            return true;
-    return false;
+        n += l->channel[i].channel != 0;
+    return n;
+}
+
+/* As many as at the beginning, if the peer names so many gates. */
+static bool wants_channel(const struct cv_net_link *l)
+{
+    unsigned gates = l->contact.peer.gates.n;
+
+    return n_channels(l) < (gates < CV_NET_CHANNELS ? gates : CV_NET_CHANNELS);
+}
+
+static void plan_reopening(struct cv_net_link *l, cv_time now)
+{
+    if (l->contact.knocked && l->conn && wants_channel(l))
+        l->reopen_at = now + (n_channels(l) > 0 ? OPEN_SPARE : OPEN_AGAIN);
 }
 
 void cv_net_gate_news(struct cv_net_link *l, const struct cv_contact *contact)
@@ -140,7 +189,7 @@ void cv_net_gate_news(struct cv_net_link *l, const struct cv_contact *contact)
         memcpy(l->contact.ring, contact->ring, contact->ring_len);
         memcpy(l->contact.room_key, contact->room_key, CV_ROOM_KEY);
     }
-    if (!has_channel(l))
+    if (n_channels(l) == 0)
         cv_net_gate_begin(l);
 }
 
@@ -158,12 +207,11 @@ void cv_net_gate_step(struct cv_net_link *l, cv_time now)
     if (now < l->reopen_at)
         return;
     l->reopen_at = CV_NEVER;
-    /* The knock is used up; the tag says which attempt it is. */
-    if (has_channel(l) || l->reopening.channel != 0)
+    if (!wants_channel(l) || l->reopening.channel != 0)
         return;
-    ring_all(l, (struct cv_bytes){0});
+    open_again(l);
     if (l->reopening.channel == 0)
-        l->reopen_at = now + OPEN_AGAIN;
+        plan_reopening(l, now);
 }
 
 /* ---- events of the gates ------------------------------------------------ */
@@ -200,6 +248,8 @@ static void on_opened(void *user, const uint8_t tag[CV_GATE_TAG])
     l->reopening = (struct cv_path_addr){0};
     if (!add_channel(l, &path))
         cv_gates_close(net->gates, &path);
+    plan_reopening(l, cv_loop_now(net->loop)); /* if two were lost */
+    cv_timer_set(net->timer, 0);
 }
 
 static void on_packet(void *user, const struct cv_path_addr *via,
@@ -225,8 +275,7 @@ static void on_gone(void *user, const uint8_t tag[CV_GATE_TAG],
         l->reopening = (struct cv_path_addr){0};
     else
         cv_attempt_relay_down(l->attempt, path, now);
-    if (l->contact.knocked && l->conn && !has_channel(l))
-        l->reopen_at = now + OPEN_AGAIN;
+    plan_reopening(l, now);
     cv_timer_set(net->timer, now);
 }
 

@@ -26,24 +26,30 @@ expect() { # WHAT, then a test that must hold
     fi
 }
 
-start_gate() {
-    lab_spawn g "$lab_dir/gate.log" "$gate" --listen "${lab_ip[g]}:443" \
-        --key "$lab_dir/gate/key" --metrics off
-    gate_pid=$lab_pid
+declare -A gate_pid
+start_gate() { # NAME
+    lab_spawn "$1" "$lab_dir/gate-$1.log" "$gate" --listen "${lab_ip[$1]}:443" \
+        --key "$lab_dir/gate-$1/key" --metrics off
+    gate_pid[$1]=$lab_pid
 }
 
-begin() { # TOPOLOGY: g is the gate, p the DHT and STUN
+begin() { # TOPOLOGY [GATE…]: g is a gate, p the DHT and STUN
+    local one
     lab_begin delay=25
     lab_net "public g; public p addresses=2; $1"
-    mkdir -m 700 "$lab_dir/gate"
-    start_gate
-    name=$(lab_in g "$gate" --key "$lab_dir/gate/key" --print-name \
-        --listen "${lab_ip[g]}:443" --name "${lab_ip[g]}")
+    common=()
+    for one in g "${@:2}"; do
+        mkdir -m 700 "$lab_dir/gate-$one"
+        start_gate "$one"
+        common+=(--gate "$(lab_in "$one" "$gate" --print-name \
+            --key "$lab_dir/gate-$one/key" --listen "${lab_ip[$one]}:443" \
+            --name "${lab_ip[$one]}")")
+    done
     lab_spawn p "$lab_dir/dht.log" dhtnode -p 4222 -s
     lab_spawn p "$lab_dir/stun.log" "$covim" stun \
         --listen "${lab_ip[p]}:3478" --listen 20.0.2.2:3478
-    common=(--bootstrap "${lab_ip[p]}:4222" --stun "${lab_ip[p]}:3478"
-        --gate "$name" --no-lan --no-port-mapping)
+    common+=(--bootstrap "${lab_ip[p]}:4222" --stun "${lab_ip[p]}:3478"
+        --no-lan --no-port-mapping)
     sleep 0.5
 }
 
@@ -107,10 +113,10 @@ a_direct_path_outlives_the_gate_and_the_other_way_round() {
     dial a "$key" 16
     local dialler=$lab_pid
     expect "it becomes direct" lab_wait 15 path_is a ipv4
-    kill -9 "$gate_pid"
+    kill -9 "${gate_pid[g]}"
     sleep 2
     expect "it stays direct without the gate" path_is a ipv4
-    start_gate
+    start_gate g
     sleep 4 # both are back at the gate, and have a channel again
     lab_wan cut a-nat b-nat
     expect "the gate takes over" lab_wait 4 path_is a gate-tls
@@ -125,11 +131,36 @@ who_has_only_the_gate_comes_back_with_it() {
     dial a "$key" 12
     local dialler=$lab_pid
     expect "they are connected" lab_wait 15 grep -q '"n":5,' "$lab_dir/a.log"
-    kill -9 "$gate_pid"
+    kill -9 "${gate_pid[g]}"
     sleep 2
-    start_gate
+    start_gate g
     wait "$dialler" || :
     expect "it goes on, and not one echo was lost" all_echoes a 25
+    lab_end
+}
+
+# The longest round trip in milliseconds; an echo waits for the one before.
+longest() { # NAME
+    sed -n 's/.*"event":"echo".*"rtt_ms":\([0-9]*\).*/\1/p' "$lab_dir/$1.log" |
+        sort -n | tail -n 1
+}
+
+one_of_two_gates_may_die() {
+    begin "public h; side a symmetric; side b symmetric" h
+    serve b
+    dial a "$key" 16
+    local dialler=$lab_pid one
+    expect "they are connected" lab_wait 15 grep -q '"n":5,' "$lab_dir/a.log"
+    for one in g h; do # whichever carries it is among them
+        kill -9 "${gate_pid[$one]}"
+        sleep 3
+        start_gate "$one"
+        sleep 3
+    done
+    wait "$dialler" || :
+    expect "it goes on, and not one echo was lost" all_echoes a 60
+    expect "within five seconds" [ "$(longest a)" -lt 5000 ]
+    echo "one of two gates: $(longest a) ms"
     lab_end
 }
 
@@ -157,4 +188,5 @@ a_proxy_is_way_enough() {
 (hopeless_pairs_are_connected)
 (a_direct_path_outlives_the_gate_and_the_other_way_round)
 (who_has_only_the_gate_comes_back_with_it)
+(one_of_two_gates_may_die)
 (a_proxy_is_way_enough)
