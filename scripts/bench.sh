@@ -56,7 +56,7 @@ else
         if [ "$name" = natmatrix ]; then
             run_one natmatrix --quick
         elif [ "$name" = roam ]; then
-            run_one roam --runs 1
+            run_one roam --runs 1 --events 10
         else
             run_one "$name"
         fi

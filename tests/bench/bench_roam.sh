@@ -19,30 +19,39 @@ every byte that comes back is compared with what was sent.
     both       both move at once, and find each other through the DHT
     storm      a transfer, while a NAT forgets its mappings or a host moves,
                by turns at random (see --bytes, --events)
-  all but symmetric, symmetric-seq and storm without
+    swaps      a transfer, while the direct path drops all packets and passes
+               them again, by turns: a gate carries it meanwhile
+    deaths     the same while an echo goes out every 50 ms
+    warm       idle for five minutes on a direct path, the gate beside it
+  all but symmetric, symmetric-seq, storm, swaps, warm without
 
   --runs N     events of each sort                                  (5)
-  --bytes N    storm: there and back                                (268435456)
-  --events N   storm: so many, evenly over the bytes                (100)
+  --mib N      storm, swaps: there and back                         (256, 1024)
+  --events N   storm, swaps: so many, evenly over the bytes; deaths (100, 1000,
+               50)
   --seed N     storm: what happens when; printed
   --keep DIR   leave all logs there
 
 Metrics of each case: resume_ms (median), resume_max_ms: from the event (of a
 move: from when the new network is there) to the next echo; back_share: of
 those after which one came within 15 s.  Of storm: ok (all bytes were right),
-seconds, and the longest gap between two reports.  Needs root, nft, conntrack,
-dhtnode, /dev/net/tun.
+seconds, and the longest gap between two reports; of swaps also the changes,
+as the dialling side saw them.  Of deaths: delay_ms (median), delay_max_ms, what
+the worst echo of each cut (of each return: upgrades) took longer than usual;
+400 ms are the most.  Of warm: gate_bytes_an_hour, with all headers.  Dead paths are asked every 200 ms there, instead of after
+5 to 300 s, and the gate takes more than a client may send.  Needs root, nft,
+conntrack, dhtnode, /dev/net/tun.
 TEXT
 }
 
-runs=5 bytes=268435456 events=100 seed=$RANDOM keep='' cases=()
+runs=5 mib='' events='' seed=$RANDOM keep='' cases=()
 while [ $# -gt 0 ]; do
     case $1 in
     --help | -h)
         usage
         exit 0
         ;;
-    --runs | --bytes | --events | --seed)
+    --runs | --mib | --events | --seed)
         [[ ${2:-} =~ ^[0-9]+$ ]] || {
             echo "$1 takes a number, not \"${2:-}\"" >&2
             exit 2
@@ -55,7 +64,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     none | fullcone | restricted | portrestricted | cgn | symmetric | \
-        symmetric-seq | move | both | storm)
+        symmetric-seq | move | both | storm | swaps | deaths | warm)
         cases+=("$1")
         ;;
     *)
@@ -66,7 +75,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ ${#cases[@]} -gt 0 ] ||
-    cases=(none fullcone restricted portrestricted cgn move both)
+    cases=(none fullcone restricted portrestricted cgn move both deaths)
 
 work=${keep:-$(mktemp -d)}
 mkdir -p "$work"
@@ -124,12 +133,48 @@ storm() {
     echo "storm: seed $seed" >&2
     roam_pair portrestricted portrestricted
     lab_net 'router c portrestricted; router d fullcone'
-    roam_storm "$bytes" "$events" "$seed" 1200
+    roam_storm $((${mib:-256} << 20)) "${events:-100}" "$seed" 1200
     python3 "$COVIM_TOP/tests/netlab/roaming.py" storm "$roam_dir" >>"$results"
 }
 
+# A line of results is worth having of a failure, too.
+results_of() { # WORD…: of roaming.py
+    python3 "$COVIM_TOP/tests/netlab/roaming.py" "$@" >>"$results" || failed=1
+}
+
+swaps() {
+    roam_begin "$work/swaps"
+    roam_gate_pair
+    roam_swaps $((${mib:-1024} << 20)) "${events:-1000}" 1700 || failed=1
+    results_of swaps "$roam_dir" "${events:-1000}"
+    return $failed
+}
+
+deaths() {
+    roam_begin "$work/deaths"
+    roam_gate_pair
+    roam_deaths "${events:-50}" || failed=1
+    results_of deaths "$roam_dir"
+    return $failed
+}
+
+warm() {
+    local bytes
+    roam_begin "$work/warm"
+    roam_gate_pair
+    bytes=$(roam_warm 300) || return 1
+    echo "{\"bench\": \"roam\", \"case\": \"warm\"," \
+        "\"metric\": \"gate_bytes_an_hour\", \"value\": $bytes}" >>"$results"
+}
+
+failed=0
 for case in "${cases[@]}"; do
-    if [ "$case" = storm ]; then (storm); else (one "$case"); fi
+    case $case in
+    storm) (storm) ;;
+    swaps | deaths | warm) ("$case") || failed=1 ;;
+    *) (one "$case") ;;
+    esac
 done
 cat "$results"
 [ -n "$keep" ] || rm -rf "$work"
+exit $failed

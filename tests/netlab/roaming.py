@@ -2,6 +2,10 @@
 
 roaming.py resumes CASE DIR   time from each event to the next echo
 roaming.py storm DIR          a transfer with many events
+roaming.py swaps DIR N        the same, between gate and direct path; fewer than
+                              N changes are a failure
+roaming.py deaths DIR [MS]    echoes while the direct path dies and comes back:
+                              what that cost them; more than MS is a failure
 roaming.py check DIR MS       resumes, for a test: all within MS, else exit 1
 """
 import json
@@ -64,23 +68,67 @@ def closed(marks):
     return [m for _, m in marks if m["event"] == "closed"]
 
 
+def transfer(case, events, marks):
+    """True: every byte came back."""
+    result = [m for _, m in marks if m["event"] == "result"]
+    ok = bool(result) and result[0]["ok"] and not closed(marks)
+    beats = [at for at, m in marks if m["event"] == "progress"
+             and m.get("new", 0) > 0]
+    gap = max((b - a for a, b in zip(beats, beats[1:])), default=0)
+    show(case, "ok", int(ok))
+    show(case, "events", len(events))
+    show(case, "seconds", round(beats[-1] - beats[0], 1) if beats else 0)
+    show(case, "longest_gap_ms", round(gap * 1000))
+    if result:
+        show(case, "bytes", result[0].get("bytes", 0))
+    return ok
+
+
+def deaths(events, marks):
+    """What each cut and each return cost the echoes: the worst round trip until
+    the next event, less what is usual on the path that they had before."""
+    echoes = [(at - m["rtt_ms"] / 1000, at, m["rtt_ms"]) for at, m in marks
+              if m["event"] == "echo"]
+    moves = [at for at, m in marks if m["event"] == "switched"]
+    cost, usual = {"cut": [], "restore": []}, {"cut": [], "restore": []}
+    spans = list(zip(events, events[1:] + [(float("inf"), "end")]))
+    for (at, name), (end, _) in spans:
+        settled = min((m for m in moves if m > at), default=end) + 0.2
+        usual[name] += [rtt for sent, came, rtt in echoes
+                        if sent > settled and came < end]
+    direct = statistics.median(usual["restore"])
+    gate = statistics.median(usual["cut"])
+    for (at, name), (end, _) in spans:
+        worst = max((rtt for sent, came, rtt in echoes
+                     if came > at and (sent if name == "cut" else came) < end),
+                    default=None)
+        if worst is not None:
+            cost[name].append(worst - (direct if name == "cut" else gate))
+    show("deaths", "direct_rtt_ms", round(direct))
+    show("deaths", "gate_rtt_ms", round(gate))
+    for case, name in ("deaths", "cut"), ("upgrades", "restore"):
+        show(case, "n", len(cost[name]))
+        show(case, "delay_ms", round(statistics.median(cost[name])))
+        show(case, "delay_max_ms", round(max(cost[name])))
+    return max(cost["cut"]), max(cost["restore"])
+
+
 def main():
     what = sys.argv[1]
     folder = sys.argv[3] if what == "resumes" else sys.argv[2]
     events, echoes, marks = load(folder)
     result = [m for _, m in marks if m["event"] == "result"]
     if what == "storm":
-        ok = bool(result) and result[0]["ok"] and not closed(marks)
-        beats = [at for at, m in marks if m["event"] == "progress"
-                 and m.get("new", 0) > 0]
-        gap = max((b - a for a, b in zip(beats, beats[1:])), default=0)
-        show("storm", "ok", int(ok))
-        show("storm", "events", len(events))
-        show("storm", "seconds", round(beats[-1] - beats[0], 1) if beats else 0)
-        show("storm", "longest_gap_ms", round(gap * 1000))
-        if result:
-            show("storm", "bytes", result[0].get("bytes", 0))
-        sys.exit(0 if ok else 1)
+        sys.exit(0 if transfer("storm", events, marks) else 1)
+    if what == "swaps":
+        moves = sum(m["event"] == "switched" for _, m in marks)
+        ok = transfer("swaps", events, marks)
+        show("swaps", "changes", moves)
+        sys.exit(0 if ok and moves >= int(sys.argv[3]) else 1)
+    if what == "deaths":
+        worst = max(deaths(events, marks))
+        limit = float(sys.argv[3]) if len(sys.argv) > 3 else 400
+        sys.exit(0 if worst <= limit and not closed(marks) else 1)
     by_name = {}
     for name, took in resumes(events, echoes):
         by_name.setdefault(name, []).append(took)

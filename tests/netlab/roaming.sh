@@ -9,6 +9,13 @@
 #   roam_rebind NAME a|b     its NAT forgets; NAME is for the list of events
 #   roam_move NAME a|b       to the other one of two networks: its own, and c or d
 #   roam_storm BYTES EVENTS SEED SECONDS   a transfer with all of that
+#   roam_gate NAME OPTION…   a gate on a host of its own; before roam_connect
+#   roam_gate_pair           one, and the pair that changes to it and from it
+#   roam_cut, roam_restore   the direct path drops all packets, and none again;
+#                            both wait until the connection has changed
+#   roam_swaps BYTES CHANGES SECONDS   a transfer with so many changes
+#   roam_warm SECONDS        prints what the gate beside a direct path costs
+#   roam_deaths N            so many cuts and returns while echoes go on
 #   roam_end                 until the dialling side ends
 
 # shellcheck source=tests/netlab/lab.sh
@@ -100,10 +107,139 @@ roam_move() { # NAME a|b
     roam_note "$1"
 }
 
+roam_gate() { # NAME OPTION…
+    local name=$1 gate=$COVIM_BUILD/gate/covim-gate key=$lab_dir/gate-$1
+    shift
+    lab_net "public $name"
+    mkdir -m 700 "$key"
+    lab_spawn "$name" "$roam_dir/gate-$name.log" "$gate" --key "$key/key" \
+        --listen "${lab_ip[$name]}:443" --metrics off "$@"
+    roam_world+=(--gate "$(lab_in "$name" "$gate" --key "$key/key" \
+        --print-name --listen "${lab_ip[$name]}:443" --name "${lab_ip[$name]}")")
+}
+
+# Both behind NATs that can be punched, and a gate.
+roam_gate_pair() {
+    roam_gate g --rate 200M --burst 200M
+    roam_world+=(--retry 200)
+    roam_pair portrestricted portrestricted
+}
+
+# The path that the dialling side told last.
+roam_is_direct() {
+    case $(tac "$roam_dir/dial" | grep -o -m 1 '"path":"[a-z0-9-]*"') in
+    *gate* | *none* | '') return 1 ;;
+    esac
+}
+
+roam_is_relayed() {
+    ! roam_is_direct
+}
+
+roam_cut() {
+    roam_note cut
+    lab_wan cut "${roam_at[a]}" "${roam_at[b]}"
+    lab_wait 10 roam_is_relayed || {
+        echo "it was not taken to the gate in 10 s" >&2
+        return 1
+    }
+}
+
+roam_restore() {
+    roam_note restore
+    lab_wan restore
+    lab_wait 10 roam_is_direct || {
+        echo "it did not become direct again in 10 s" >&2
+        return 1
+    }
+}
+
+# What is above so many bytes a second, each way, is dropped at the router of a:
+# a short line, like many, and a transfer that lasts.
+roam_narrow() { # BYTES
+    lab_in a-nat nft -f - <<NFT
+table inet narrow {
+    chain through {
+        type filter hook forward priority -10;
+        iifname lan0 udp length > 200 limit rate over $1 bytes/second \
+            burst 65536 bytes drop
+        oifname lan0 udp length > 200 limit rate over $1 bytes/second \
+            burst 65536 bytes drop
+    }
+}
+NFT
+}
+
+# A change takes 0.5 s one way and 0.2 s the other, so the line is made as
+# narrow that so many of them last about as long as the bytes.
+roam_swaps() { # BYTES CHANGES SECONDS
+    local end=$((SECONDS + $3)) i=0 came
+    roam_narrow $(($1 * 100 / ($2 * 45)))
+    roam_connect --bytes "$1" --interval 100 && lab_wait 20 roam_is_direct ||
+        return 1
+    while kill -0 "$roam_pid" 2>/dev/null; do
+        [ $SECONDS -lt $end ] || {
+            echo "not done in $3 s" >&2
+            kill "$roam_pid"
+            break
+        }
+        came=$(roam_came)
+        if [ $i -ge "$2" ] ||
+            [ $((${came:-0})) -lt $(($1 / ($2 + 1) * i)) ]; then
+            sleep 0.05
+        elif [ $((i % 2)) = 0 ]; then
+            roam_cut
+            i=$((i + 1))
+        else
+            roam_restore
+            i=$((i + 1))
+        fi || break
+    done
+    roam_end
+}
+
+# The pauses are for echoes, and for paths to be measured.
+roam_deaths() { # N
+    local i
+    roam_connect --interval 50 --for 86400 && lab_wait 20 roam_is_direct ||
+        return 1
+    sleep 2
+    for ((i = 0; i < $1; i++)); do
+        roam_cut || return 1
+        sleep "0.$((RANDOM % 900 + 100))"
+        roam_restore || return 1
+        sleep "1.$((RANDOM % 900 + 100))"
+    done
+    kill "$roam_pid"
+    roam_end || : # it did not come to its end
+}
+
+# What an idle connection exchanges with gate g beside its direct path, in
+# bytes of IP an hour.
+roam_warm() { # SECONDS
+    roam_connect --for 86400 && lab_wait 20 roam_is_direct || return 1
+    sleep 5 # until it is still
+    lab_in a-nat nft -f - <<NFT
+table inet warm {
+    chain through {
+        type filter hook forward priority -10;
+        ip daddr ${lab_ip[g]} counter
+        ip saddr ${lab_ip[g]} counter
+    }
+}
+NFT
+    sleep "$1"
+    lab_in a-nat nft list table inet warm |
+        awk -v seconds="$1" '/bytes/ { sum += $NF }
+            END { printf "%.0f\n", sum * 3600 / seconds }'
+    kill "$roam_pid"
+    roam_end || :
+}
+
 # So many bytes have come back.
 roam_came() {
-    sed -n 's/.*"event":"progress".*"bytes":\([0-9]*\).*/\1/p' "$roam_dir/dial" |
-        tail -n 1
+    tac "$roam_dir/dial" | sed -n \
+        '/"event":"progress"/{s/.*"bytes":\([0-9]*\).*/\1/p;q}'
 }
 
 # The events are even over the bytes; which they are is the seed's.
