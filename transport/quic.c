@@ -15,6 +15,9 @@
 /* What may leave at once after a pause, however slow the pace: RFC 9002, 7.7
  * allows the initial window.  A keystroke never waits. */
 #define BURST (10u * CV_QUIC_PAYLOAD)
+/* Packets that a train may have however slow the pace: a system call each
+ * would cost more than the burst does harm. */
+#define TRAIN_MIN 16u
 /* Bytes in one flush; then the loop serves others first. */
 #define FLUSH_MAX ((size_t)256 * CV_QUIC_PAYLOAD)
 /* An acknowledgement is due at most 25 ms (max_ack_delay) after its packet. */
@@ -325,6 +328,7 @@ static struct cv_conn *conn_new(struct cv_quic_ctx *ctx,
     conn->client = client;
     conn->last_heard = now;
     conn->deadline = now;
+    conn->deadline_known = true;
     conn->ack_at = CV_NEVER;
     conn->pace_at = now - CV_MINUTE; /* a whole BURST is saved up */
     conn->writable = true;
@@ -414,30 +418,34 @@ static bool enter(struct cv_conn *conn)
     return !conn->freed;
 }
 
-static void update_deadline(struct cv_conn *conn, cv_time now, bool acted)
+static cv_time find_deadline(const struct cv_conn *conn)
 {
-    cv_time at = CV_NEVER;
-
     switch (conn->state) {
     case CV_QUIC_STATE_HANDSHAKE:
     case CV_QUIC_STATE_OPEN:
-        if (conn->writable)
-            at = cv_time_min(from_ts(ngtcp2_conn_get_expiry(conn->lib)),
-                             conn->ack_at);
-        else
-            at = conn->last_heard + CV_QUIC_IDLE_TIMEOUT;
-        break;
+        if (!conn->writable)
+            return conn->last_heard + CV_QUIC_IDLE_TIMEOUT;
+        return cv_time_min(from_ts(ngtcp2_conn_get_expiry(conn->lib)),
+                           conn->ack_at);
     case CV_QUIC_STATE_CLOSING:
     case CV_QUIC_STATE_DRAINING:
-        at = conn->close_until;
-        break;
+        return conn->close_until;
     case CV_QUIC_STATE_DEAD:
         break;
     }
-    /* What was due has been done: never ask to be called in a circle. */
+    return CV_NEVER;
+}
+
+/* Found when it is asked for: packets come many at a time.  But what was due
+ * has been done: never ask to be called in a circle. */
+static void update_deadline(struct cv_conn *conn, cv_time now, bool acted)
+{
+    cv_time at = acted ? find_deadline(conn) : 0;
+
     if (acted && at <= now)
         at = now + CV_MILLISECOND;
     conn->deadline = at;
+    conn->deadline_known = acted;
 }
 
 static bool leave(struct cv_conn *conn, cv_time now, bool acted)
@@ -633,14 +641,25 @@ static void pace(struct cv_conn *conn, size_t sent, cv_time now)
     }
 }
 
+/* Packets of a train: what the congestion control lets go without a pause. */
+static unsigned train_max(const struct cv_conn *conn)
+{
+    size_t n = ngtcp2_conn_get_send_quantum(conn->lib) / CV_QUIC_PAYLOAD;
+
+    return n < TRAIN_MIN       ? TRAIN_MIN
+           : n < CV_QUIC_TRAIN ? (unsigned)n
+                               : CV_QUIC_TRAIN;
+}
+
 /* Packets of one size, and at most one shorter at the end. */
 static int write_train(struct cv_conn *conn, size_t *sent, cv_time now)
 {
     uint8_t *train = conn->ctx->train;
+    unsigned max = train_max(conn);
     size_t len = 0, segment = 0;
     ngtcp2_ssize n = 0;
 
-    for (unsigned i = 0; i < CV_QUIC_TRAIN; i++) {
+    for (unsigned i = 0; i < max; i++) {
         n = cv_quic_write_packet(conn, train + len, cv_quic_ts(now));
         if (n <= 0)
             break;
@@ -710,7 +729,9 @@ bool cv_quic_flush(struct cv_conn *conn, cv_time now)
 
 cv_time cv_quic_deadline(const struct cv_conn *conn)
 {
-    return conn->woken ? 0 : conn->deadline;
+    if (conn->woken)
+        return 0;
+    return conn->deadline_known ? conn->deadline : find_deadline(conn);
 }
 
 bool cv_quic_on_deadline(struct cv_conn *conn, cv_time now)

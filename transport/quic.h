@@ -26,7 +26,7 @@
 #define CV_QUIC_PAYLOAD                                                        \
     1200u                   /* of UDP, always: fits IPv6's least MTU below a   \
                                gate's 5 bytes */
-#define CV_QUIC_TRAIN   16u /* packets at most in one call of `output` */
+#define CV_QUIC_TRAIN   54u /* packets of one call of `output`: below 64 KiB */
 #define CV_QUIC_CID_LEN 8u  /* of every connection id that we choose */
 #define CV_QUIC_CID_MAX 20u /* of those that peers choose (RFC 9000, 17.2) */
 

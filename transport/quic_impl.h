@@ -177,7 +177,8 @@ struct cv_conn {
     cv_time close_until;
 
     cv_time last_heard;
-    cv_time deadline;
+    cv_time deadline; /* if it is known: since then nothing came */
+    bool deadline_known;
     cv_time ack_at;   /* look for a due acknowledgement; CV_NEVER */
     cv_time pace_at;  /* when what was sent has left, at the paced rate */
     uint64_t unpaced; /* bytes that ngtcp2 has not been told of */
@@ -190,6 +191,7 @@ struct cv_conn {
     struct cv_stream *ready_head, *ready_tail;
     struct cv_stream *sending; /* next in the ring */
     struct cv_quic_datagrams out, in;
+    struct cv_quic_chunk *spare; /* for input; NULL: none */
 };
 
 /* quic_tls.c */

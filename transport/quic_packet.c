@@ -10,7 +10,8 @@ bool cv_quic_packet_dcid(const uint8_t *data, size_t len,
     if (len < 1 + CV_QUIC_CID_LEN || !(data[0] & 0x40))
         return false;
     if (!(data[0] & 0x80)) {
-        *out = cv_quic_cid_from(data + 1, CV_QUIC_CID_LEN);
+        *out = (struct cv_quic_cid){.len = CV_QUIC_CID_LEN};
+        memcpy(out->b, data + 1, CV_QUIC_CID_LEN);
         return true;
     }
     /* flags | u32 version | u8 length | id (RFC 8999, 5.1) */

@@ -245,6 +245,8 @@ void cv_quic_streams_free(struct cv_conn *conn)
     }
     datagrams_free(&conn->in);
     datagrams_free(&conn->out);
+    free(conn->spare);
+    conn->spare = NULL;
 }
 
 /* ---- callbacks of ngtcp2: write down, call nothing --------------------- */
@@ -262,13 +264,41 @@ int cv_quic_on_stream_open(ngtcp2_conn *lib, int64_t id, void *user)
     return 0;
 }
 
+/* Mostly what came is handed out before the next packet comes: that takes the
+ * same piece again and again, which stays in the processor's cache. */
+static bool input_append(struct cv_stream *s, const uint8_t *data, size_t len)
+{
+    struct cv_quic_chunk *spare = s->conn->spare;
+
+    if (!s->in.head && spare && spare->cap >= len) {
+        s->conn->spare = NULL;
+        spare->next = NULL;
+        spare->off = spare->len = 0;
+        queue_add_chunk(&s->in, spare);
+    }
+    /* Many one-byte frames must not cost a piece each. */
+    return queue_append(&s->in, data, len, s->in.head ? IN_CHUNK_MIN : 1,
+                        SIZE_MAX);
+}
+
+/* Free a piece, or keep it for the next packet. */
+static void input_free(struct cv_conn *conn, struct cv_quic_chunk *c)
+{
+    if (c && c->cap <= IN_CHUNK_MIN &&
+        (!conn->spare || conn->spare->cap < c->cap)) {
+        free(conn->spare);
+        conn->spare = c;
+    } else {
+        free(c);
+    }
+}
+
 int cv_quic_on_stream_data(ngtcp2_conn *lib, uint32_t flags, int64_t id,
                            uint64_t offset, const uint8_t *data, size_t len,
                            void *user, void *stream_user)
 {
     struct cv_conn *conn = user;
     struct cv_stream *s = stream_user;
-    size_t min;
 
     (void)lib;
     (void)id;
@@ -277,9 +307,7 @@ int cv_quic_on_stream_data(ngtcp2_conn *lib, uint32_t flags, int64_t id,
         conn->credit += len;
         return 0;
     }
-    /* Many one-byte frames must not cost a piece each. */
-    min = s->in.head ? IN_CHUNK_MIN : 1;
-    if (len > 0 && !queue_append(&s->in, data, len, min, SIZE_MAX))
+    if (len > 0 && !input_append(s, data, len))
         return NGTCP2_ERR_NOMEM;
     if (flags & NGTCP2_STREAM_DATA_FLAG_FIN)
         s->in_fin = true;
@@ -464,7 +492,7 @@ static void tell_data(struct cv_stream *s)
         }
         if (s->events && s->events->data)
             s->events->data(s->user, s, data, fin);
-        free(c);
+        input_free(conn, c);
         if (conn->freed || (s->life == CV_QUIC_ENDED && s->err != CV_OK))
             return;
     }
@@ -599,18 +627,19 @@ void cv_quic_tell(struct cv_conn *conn)
 
 /* ---- writing ----------------------------------------------------------- */
 
+/* What the next packet may take; `all`: there is nothing behind it. */
 static size_t fill_vecs(const struct cv_stream *s, ngtcp2_vec vecs[VECS],
                         bool *all)
 {
     struct cv_quic_chunk *c = s->unsent;
-    size_t off = s->unsent_off, n = 0;
+    size_t off = s->unsent_off, n = 0, len = 0;
 
-    for (; c && n < VECS; c = c->next, off = 0) {
+    for (; c && n < VECS && len < CV_QUIC_PAYLOAD; c = c->next, off = 0) {
         if (c->len == off)
             continue;
         vecs[n].base = c->data + off;
         vecs[n].len = c->len - off;
-        n++;
+        len += vecs[n++].len;
     }
     *all = !c;
     return n;

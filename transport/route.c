@@ -23,6 +23,7 @@ void cv_routes_fini(struct cv_routes *r)
             free(r->bucket[i]);
             r->bucket[i] = next;
         }
+    r->last = NULL;
     r->n = 0;
 }
 
@@ -75,16 +76,22 @@ void cv_routes_remove(struct cv_routes *r, const struct cv_quic_cid *cid,
         if (!same(&e->cid, cid) || e->value != value)
             continue;
         *at = e->next;
+        if (r->last == e)
+            r->last = NULL;
         free(e);
         r->n--;
         return;
     }
 }
 
-void *cv_routes_find(const struct cv_routes *r, const struct cv_quic_cid *cid)
+void *cv_routes_find(struct cv_routes *r, const struct cv_quic_cid *cid)
 {
+    if (r->last && same(&r->last->cid, cid))
+        return r->last->value;
     for (struct cv_route *e = r->bucket[hash(r, cid)]; e; e = e->next)
-        if (same(&e->cid, cid))
+        if (same(&e->cid, cid)) {
+            r->last = e;
             return e->value;
+        }
     return NULL;
 }

@@ -12,6 +12,7 @@ struct cv_route;
 
 struct cv_routes {
     struct cv_route *bucket[256];
+    struct cv_route *last; /* found: packets come in trains */
     uint64_t seed;
     unsigned n;
 };
@@ -23,5 +24,5 @@ int cv_routes_add(struct cv_routes *r, const struct cv_quic_cid *cid,
                   void *value);
 void cv_routes_remove(struct cv_routes *r, const struct cv_quic_cid *cid,
                       const void *value);
-void *cv_routes_find(const struct cv_routes *r, const struct cv_quic_cid *cid);
+void *cv_routes_find(struct cv_routes *r, const struct cv_quic_cid *cid);
 #endif

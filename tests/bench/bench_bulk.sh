@@ -13,6 +13,9 @@ whole node (checks, path set, QUIC) and the library with a bare socket.  Medians
   covim, ngtcp2   mib_per_s, cpu_s_per_gib_both (of both processes)
   share           mib_per_s of covim by that of ngtcp2; the goal is 0.85
   cpu_ratio       cpu of covim by that of ngtcp2; the goal is 1.15
+
+The last two are medians over pairs of neighbouring runs, which the load of the
+machine touches alike.
 TEXT
     exit 0
 fi
@@ -37,14 +40,14 @@ def report(case, metric, value):
                       "value": round(value, 3)}))
     print(f"{case:8} {metric:20} {value:10.3f}", file=sys.stderr)
 
-middle = {}
 for (who, metric), v in sorted(values.items()):
-    if metric == "sender_cpu_s_per_gib":
-        continue
-    middle[who, metric] = statistics.median(v)
-    report(who, metric, middle[who, metric])
-report("both", "share", middle["covim", "mib_per_s"] /
-       middle["ngtcp2", "mib_per_s"])
-report("both", "cpu_ratio", middle["covim", "cpu_s_per_gib_both"] /
-       middle["ngtcp2", "cpu_s_per_gib_both"])
+    if metric != "sender_cpu_s_per_gib":
+        report(who, metric, statistics.median(v))
+
+def ratio(metric):
+    pairs = zip(values["covim", metric], values["ngtcp2", metric])
+    return statistics.median(ours / theirs for ours, theirs in pairs)
+
+report("both", "share", ratio("mib_per_s"))
+report("both", "cpu_ratio", ratio("cpu_s_per_gib_both"))
 PY

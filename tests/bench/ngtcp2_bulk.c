@@ -30,7 +30,6 @@
 
 #define WINDOW_STREAM (6u << 20)
 #define WINDOW_CONN   (16u << 20)
-#define TRAIN         54u /* packets of one GSO call: below 64 KiB */
 #define ALPN          "bench"
 #define PRIORITY                                                               \
     "NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM"                   \
@@ -47,13 +46,16 @@ struct end {
     gnutls_certificate_credentials_t cred;
     int64_t stream; /* -1: none yet */
     uint64_t want, sent, received;
+    uint64_t limit; /* of the server: received so much, it says so */
     bool over;
     /* Packets of one size that were written and not taken by the socket. */
-    uint8_t train[TRAIN * CV_QUIC_PAYLOAD];
+    uint8_t train[CV_QUIC_TRAIN * CV_QUIC_PAYLOAD];
     size_t train_len, segment;
 };
 
-static uint8_t zeros[1 << 20];
+/* What is sent lies in memory as the data of an application does, of which a
+ * node of ours would keep as much; nothing is copied. */
+static uint8_t source[CV_STREAM_SEND_MAX];
 
 static void need(bool ok, const char *what)
 {
@@ -173,22 +175,33 @@ static bool flush(struct end *e)
     return true;
 }
 
+/* The next bytes to send, round and round in `source`; their number of parts.
+ */
+static size_t next_bytes(const struct end *e, ngtcp2_vec vec[2])
+{
+    size_t at = e->sent % sizeof source, rest = sizeof source - at;
+    uint64_t left = e->stream >= 0 && e->sent < e->want ? e->want - e->sent : 0;
+
+    vec[0] = (ngtcp2_vec){source + at, left < rest ? (size_t)left : rest};
+    left -= vec[0].len;
+    vec[1] = (ngtcp2_vec){source, left < at ? (size_t)left : at};
+    return vec[1].len > 0 ? 2 : vec[0].len > 0;
+}
+
 /* One packet into the train; its length, 0 when there is nothing to say. */
 static size_t write_packet(struct end *e, ngtcp2_tstamp ts)
 {
-    bool data = e->stream >= 0 && e->sent < e->want;
-    ngtcp2_vec vec = {zeros, sizeof zeros};
     ngtcp2_path_storage ps;
     ngtcp2_pkt_info info;
     ngtcp2_ssize n, taken = -1;
+    ngtcp2_vec vec[2];
+    size_t parts = next_bytes(e, vec);
 
-    if (data && e->want - e->sent < sizeof zeros)
-        vec.len = (size_t)(e->want - e->sent);
     ngtcp2_path_storage_zero(&ps);
-    n = ngtcp2_conn_writev_stream(
-        e->conn, &ps.path, &info, e->train + e->train_len, CV_QUIC_PAYLOAD,
-        &taken, NGTCP2_WRITE_STREAM_FLAG_NONE, data ? e->stream : -1,
-        data ? &vec : NULL, data ? 1 : 0, ts);
+    n = ngtcp2_conn_writev_stream(e->conn, &ps.path, &info,
+                                  e->train + e->train_len, CV_QUIC_PAYLOAD,
+                                  &taken, NGTCP2_WRITE_STREAM_FLAG_NONE,
+                                  parts > 0 ? e->stream : -1, vec, parts, ts);
     if (n == NGTCP2_ERR_STREAM_DATA_BLOCKED)
         n = ngtcp2_conn_writev_stream(
             e->conn, &ps.path, &info, e->train + e->train_len, CV_QUIC_PAYLOAD,
@@ -211,11 +224,10 @@ static void write_all(struct end *e)
             e->segment = n;
         e->train_len += n;
         went += n;
-        if (n < e->segment || e->train_len == TRAIN * e->segment ||
-            e->train_len + CV_QUIC_PAYLOAD > sizeof e->train) {
-            if (!flush(e))
-                break;
-        }
+        /* A train is of full packets, and one shorter at its end. */
+        if ((n < CV_QUIC_PAYLOAD || e->train_len == sizeof e->train) &&
+            !flush(e))
+            break;
         if (went >= quantum)
             break;
     }
@@ -278,6 +290,8 @@ static void turn(struct end *e)
     read_all(e);
     if (e->over)
         return;
+    if (e->limit > 0 && e->received >= e->limit)
+        e->want = 1;
     if (ngtcp2_conn_get_expiry(e->conn) <= now())
         need(ngtcp2_conn_handle_expiry(e->conn, now()) == 0, "timer");
     write_all(e);
@@ -384,10 +398,9 @@ static void run_server(struct end *e, uint64_t bytes)
              0,
          "first packet");
     write_all(e);
-    while (!e->over) {
+    e->limit = bytes;
+    while (!e->over)
         turn(e);
-        e->want = e->received >= bytes ? 1 : 0;
-    }
     exit(0);
 }
 
