@@ -20,8 +20,10 @@ struct cv_stream;
 /* What a peer may send on a stream, and on a connection, before we read it. */
 #define CV_STREAM_WINDOW (1024u * 1024u)
 #define CV_CONN_WINDOW   (4u * 1024u * 1024u)
-#define CV_CONN_STREAMS  64u   /* open at once, each way */
-#define CV_DATAGRAM_MAX  1100u /* always fits one packet */
+/* The same of a peer that is not trusted yet. */
+#define CV_CONN_HELD    (64u * 1024u)
+#define CV_CONN_STREAMS 64u   /* open at once, each way */
+#define CV_DATAGRAM_MAX 1100u /* always fits one packet */
 
 enum cv_path_kind { /* best first: the tiers of a path choice */
                     CV_PATH_NONE,
@@ -66,6 +68,11 @@ const struct cv_key *cv_conn_peer(const struct cv_conn *conn); /* node key */
 const uint8_t *cv_conn_attempt(const struct cv_conn *conn);    /* [8] */
 bool cv_conn_is_client(const struct cv_conn *conn);            /* we knocked */
 void cv_conn_path(const struct cv_conn *conn, struct cv_path_info *out);
+
+/* A connection of a node begins held: what comes on any stream but the first
+ * (id 0) waits, and all of it is CV_CONN_HELD bytes at most, by QUIC's flow
+ * control.  This ends it. */
+void cv_conn_trust(struct cv_conn *conn);
 
 /* Close with an application code and reason (cut to 128 bytes).  Queued stream
  * data is not waited for.  `closed` follows, later. */

@@ -22,11 +22,12 @@ struct channel {
     uint8_t tag[CV_GATE_TAG], room[CV_GATE_ROOM];
     uint8_t key[CV_GATE_CHANNEL];
     bool claimed;
-    bool asked; /* RING and OPEN are sent */
+    bool asked;     /* RING and OPEN are sent… */
+    cv_time ask_at; /* …not before: the first packet is to go with RING */
     cv_time open_by;
     size_t knock_len;
     uint8_t knock[CV_GATE_KNOCK_MAX];
-    /* To be sent (WANTED) or to be handed over (RUNG). */
+    /* To be sent (WANTED, or RUNG and claimed) or to be handed over (RUNG). */
     struct waiting *waiting; /* [CV_GATES_WAITING], NULL: none yet */
     unsigned n_waiting;
     /* UDP. */
@@ -252,11 +253,13 @@ int cv_gates_send(struct cv_gates *g, const struct cv_path_addr *to,
 
         if (ch->state == CHANNEL_OPEN)
             err = send_by_link(ch, data + at, n);
-        else if (ch->state == CHANNEL_WANTED)
-            hold(ch, data + at, n);
+        else if (ch->state == CHANNEL_WANTED || ch->claimed)
+            hold(ch, data + at, n); /* the answer to a ring is quick */
     }
-    if (ch->state == CHANNEL_WANTED)
+    if (ch->state == CHANNEL_WANTED && !ch->asked) {
+        ch->ask_at = now_of(g);
         wake(g); /* at the end of this turn, so that the packet is there */
+    }
     return err == CV_ERR_CLOSED ? CV_ERR_IO : err;
 }
 
@@ -530,7 +533,7 @@ static void on_opened(struct gate *gate, const struct cv_gate_frame *f)
     ch->id = f->u.opened.channel;
     memcpy(ch->key, f->u.opened.key, CV_GATE_CHANNEL);
     ch->bind_at = gate->welcome.udp_port != 0 ? now_of(g) : CV_NEVER;
-    if (caller) {
+    if (ch->claimed) {
         for (unsigned i = 0; i < ch->n_waiting; i++)
             (void)send_by_link(ch, ch->waiting[i].data, ch->waiting[i].len);
         ch->n_waiting = 0;
@@ -709,6 +712,7 @@ int cv_gates_ring(struct cv_gates *g, const struct cv_gate_name *name,
         return CV_ERR_LIMIT;
     ch->claimed = true;
     ch->knock_len = knock.len;
+    ch->ask_at = now_of(g) + (knock.len > 0 ? CV_GATES_PACKET : 0);
     if (knock.len > 0)
         memcpy(ch->knock, knock.data, knock.len);
     *path = path_of(ch);
@@ -779,7 +783,7 @@ static bool has_channels(const struct gate *gate)
 
 static cv_time step_channel(struct channel *ch, cv_time now)
 {
-    if (ch->state == CHANNEL_WANTED)
+    if (ch->state == CHANNEL_WANTED && now >= ch->ask_at)
         ask_for(ch);
     if (ch->state != CHANNEL_OPEN || !ch->claimed) {
         if (now >= ch->open_by) {
@@ -789,7 +793,9 @@ static cv_time step_channel(struct channel *ch, cv_time now)
                          why[0] ? why : "nobody answers at the peer's gate");
             return CV_NEVER;
         }
-        return ch->open_by;
+        return ch->asked || now >= ch->ask_at
+                   ? ch->open_by
+                   : cv_time_min(ch->open_by, ch->ask_at);
     }
     step_udp(ch, now);
     /* What was sent over UDP is to be answered soon. */

@@ -14,6 +14,25 @@ static bool is_full(const struct cv_net_link *l)
            cv_tcp_is_full(l->net->tcp, best->addr.channel);
 }
 
+/* Of what a gate carries, the first bytes also go where the peer has just been
+ * heard: they are there before that way is proved.  Only to whom we dialled. */
+static void double_early(struct cv_net_link *l, const uint8_t *data, size_t len,
+                         size_t segment)
+{
+    const struct cv_path *best = cv_pathset_best(&l->attempt->paths);
+    cv_time now = cv_loop_now(l->net->loop);
+    const struct cv_path *q;
+
+    if (!l->contact.knocked || l->doubled + len > CV_NET_DOUBLED || !best ||
+        !cv_path_is_relay(&best->addr))
+        return;
+    q = cv_pathset_promising(&l->attempt->paths, now);
+    if (!q)
+        return;
+    l->doubled += len;
+    (void)cv_net_send(l->net, &q->addr, 0, data, len, segment);
+}
+
 static void on_output(void *user, struct cv_conn *conn, const uint8_t *data,
                       size_t len, size_t segment)
 {
@@ -23,6 +42,7 @@ static void on_output(void *user, struct cv_conn *conn, const uint8_t *data,
                         len, segment) == CV_ERR_AGAIN ||
         is_full(l))
         l->blocked = true;
+    double_early(l, data, len, segment);
     if (l->blocked)
         cv_quic_set_writable(conn, false);
 }
@@ -189,6 +209,7 @@ static struct cv_quic_config quic_config(struct cv_net_link *l)
     const struct cv_path *best = cv_pathset_best(&l->attempt->paths);
     struct cv_quic_config c = {.peer = l->contact.node,
                                .initial_rtt = best ? clamp_rtt(best->srtt) : 0,
+                               .held = true,
                                .log = l->net->log,
                                .owner = &owner,
                                .user = l};

@@ -33,6 +33,11 @@
 #define CV_NET_LEAVING  0
 #define CV_NET_REPLACED 1 /* a newer connection stands */
 
+/* Bytes of a connection over a gate that also go to where the peer was heard;
+ * they are a part of what an attempt may send to addresses that it was told,
+ * CV_ATTEMPT_BYTES. */
+#define CV_NET_DOUBLED 4096
+
 /* One attempt at one node, and the connection that came of it. */
 struct cv_net_link {
     struct cv_net *net;
@@ -57,6 +62,7 @@ struct cv_net_link {
     cv_time look_at;   /* silent: where are we now? CV_NEVER: it is not */
     bool dirty;        /* flush it */
     bool blocked;      /* the socket is full */
+    size_t doubled;    /* bytes, of CV_NET_DOUBLED */
     bool doubted;      /* `reason` waits to be told */
     bool failed;       /* the same; then it goes */
     bool gone;         /* free it */

@@ -125,6 +125,22 @@ const struct cv_path *cv_pathset_best(const struct cv_pathset *ps)
     return ps->selected < 0 ? NULL : &ps->path[ps->selected];
 }
 
+const struct cv_path *cv_pathset_promising(const struct cv_pathset *ps,
+                                           cv_time now)
+{
+    const struct cv_path *best = NULL;
+
+    for (unsigned i = 0; i < CV_PATHS_MAX; i++) {
+        const struct cv_path *p = &ps->path[i];
+
+        if (p->used && p->state == CV_PATH_CHECKING && p->heard > 0 &&
+            now - p->heard < CV_SECOND && p->addr.carrier == CV_CARRIER_UDP &&
+            (!best || p->heard > best->heard))
+            best = p;
+    }
+    return best;
+}
+
 bool cv_pathset_any(const struct cv_pathset *ps)
 {
     for (unsigned i = 0; i < CV_PATHS_MAX; i++)

@@ -296,12 +296,12 @@ static void settings_init(const struct cv_conn *conn, ngtcp2_settings *s,
     s->rand_ctx.native_handle = conn->ctx;
 }
 
-static void params_init(ngtcp2_transport_params *p)
+static void params_init(const struct cv_conn *conn, ngtcp2_transport_params *p)
 {
     ngtcp2_transport_params_default(p);
     p->initial_max_stream_data_bidi_local = CV_STREAM_WINDOW;
     p->initial_max_stream_data_bidi_remote = CV_STREAM_WINDOW;
-    p->initial_max_data = CV_CONN_WINDOW;
+    p->initial_max_data = conn->held ? CV_CONN_HELD : CV_CONN_WINDOW;
     p->initial_max_streams_bidi = CV_CONN_STREAMS;
     p->initial_max_streams_uni = 0;
     p->max_idle_timeout = CV_QUIC_IDLE_TIMEOUT;
@@ -326,6 +326,7 @@ static struct cv_conn *conn_new(struct cv_quic_ctx *ctx,
     cv_key_short(&config->peer, conn->name);
     memcpy(conn->attempt, config->attempt, sizeof(conn->attempt));
     conn->client = client;
+    conn->held = config->held;
     conn->last_heard = now;
     conn->deadline = now;
     conn->deadline_known = true;
@@ -369,7 +370,7 @@ int cv_quic_connect(struct cv_conn **out, struct cv_quic_ctx *ctx,
     if (!conn)
         return CV_ERR_NOMEM;
     settings_init(conn, &settings, config->initial_rtt, now);
-    params_init(&params);
+    params_init(conn, &params);
     /* The first half tells the server which attempt is meant, the rest is
      * unguessable, so nobody else can answer for it. */
     cv_quic_make_cid(ctx, &dcid, 16);
@@ -563,7 +564,7 @@ int cv_quic_accept(struct cv_conn **out, struct cv_quic_ctx *ctx,
     if (!conn)
         return CV_ERR_NOMEM;
     settings_init(conn, &settings, config->initial_rtt, now);
-    params_init(&params);
+    params_init(conn, &params);
     cv_quic_make_cid(ctx, &scid, CV_QUIC_CID_LEN);
     params.original_dcid = hd.dcid;
     if (hd.token.len > 0) {

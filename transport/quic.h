@@ -91,6 +91,7 @@ struct cv_quic_config {
     struct cv_key peer;  /* pinned node key */
     uint8_t attempt[8];  /* for cv_conn_attempt() */
     cv_time initial_rtt; /* as the checks measured it; 0: unknown */
+    bool held;           /* until cv_conn_trust() */
     struct cv_log *log;  /* kept, may be NULL */
     const struct cv_quic_owner *owner; /* kept */
     void *user;

@@ -135,6 +135,7 @@ struct cv_conn {
     char name[9]; /* of the peer, for the log */
     uint8_t attempt[8];
     bool client;
+    bool held; /* until cv_conn_trust() */
 
     enum cv_quic_state state;
     ngtcp2_conn *lib; /* NULL from CLOSING on, as `tls` */

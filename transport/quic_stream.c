@@ -476,6 +476,8 @@ static void tell_data(struct cv_stream *s)
 {
     struct cv_conn *conn = s->conn;
 
+    if (conn->held && s->id != 0)
+        return;
     while (!s->paused && !s->fin_told && (s->in.head || s->in_fin)) {
         struct cv_quic_chunk *c = queue_pop(&s->in);
         struct cv_bytes data = {NULL, 0};
@@ -897,6 +899,17 @@ void cv_stream_reset(struct cv_stream *s, uint64_t code)
     s->code = code < NGTCP2_MAX_VARINT ? code : NGTCP2_MAX_VARINT;
     stream_end(s, CV_ERR_CLOSED);
     cv_quic_wake(s->conn);
+}
+
+void cv_conn_trust(struct cv_conn *conn)
+{
+    if (!conn->held)
+        return;
+    conn->held = false;
+    conn->credit += CV_CONN_WINDOW - CV_CONN_HELD;
+    for (struct cv_stream *s = conn->streams; s; s = s->next)
+        ready(s);
+    cv_quic_wake(conn);
 }
 
 void cv_stream_pause(struct cv_stream *s, bool paused)

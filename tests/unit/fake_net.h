@@ -13,6 +13,8 @@
 /* A connection between two nodes, without any net: `client` knocked. */
 void fake_connect(const struct cv_key *client, const struct cv_key *server,
                   struct cv_conn **client_end, struct cv_conn **server_end);
+/* The stream of that id at this end. */
+struct cv_stream *fake_stream(struct cv_conn *conn, uint64_t id);
 /* Deliver all that is on its way, and what follows from it. */
 void fake_run(void);
 /* The same, by itself, in the loop. */

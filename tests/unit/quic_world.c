@@ -236,6 +236,7 @@ static struct cv_quic_config config_of(struct world_end *end)
         .peer = end->world->end[!end->index].key.pub,
         .attempt = {1, 2, 3, 4, 5, 6, 7, 8},
         .initial_rtt = end->initial_rtt,
+        .held = end->held,
         .log = end->log,
         .owner = &owner,
         .user = end,

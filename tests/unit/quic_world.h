@@ -25,6 +25,7 @@ struct world_end {
     bool deaf;  /* drops what comes */
     bool mute;  /* what it sends is lost */
     bool require_token;
+    bool held; /* before it is trusted */
     struct cv_log *log;
     cv_time initial_rtt;
 

@@ -9,7 +9,8 @@ struct node {
     struct cv_keypair key;
     struct cv_gates *gates;
     struct cv_udp *udp;
-    bool deaf; /* UDP comes no more */
+    bool deaf;    /* UDP comes no more */
+    bool answers; /* a ring, within its event */
     unsigned udp_data, link_data;
     struct cv_path_addr path;
     unsigned rung, gone;
@@ -42,6 +43,12 @@ static void on_rung(void *user, const uint8_t room[CV_GATE_ROOM],
     memcpy(n->tag, tag, CV_GATE_TAG);
     snprintf(n->knock, sizeof n->knock, "%.*s", (int)knock.len,
              (const char *)knock.data);
+    if (!n->answers)
+        return;
+    REQUIRE(cv_gates_claim(n->gates, tag, &n->path) == CV_OK);
+    cv_gates_deliver(n->gates, &n->path);
+    REQUIRE(cv_gates_send(n->gates, &n->path, (const uint8_t *)"at once", 7,
+                          7) == CV_OK);
 }
 
 static void on_packet(void *user, const struct cv_path_addr *via,
@@ -244,6 +251,29 @@ TEST(a_knock_brings_the_first_packet_and_the_rest_follow_in_order)
     teardown();
 }
 
+/* The packet may come a moment after the ring, and the answer before the
+ * channel is open. */
+TEST(a_ring_waits_for_its_packet_and_the_answer_for_the_channel)
+{
+    struct cv_gate_name name;
+    uint8_t tag[CV_GATE_TAG] = {9};
+
+    setup(false);
+    name = gate_name();
+    REQUIRE(cv_gates_add(guest.gates, &name, NULL) == CV_OK);
+    WAIT(is_up(&guest), 5 * CV_SECOND);
+    REQUIRE(cv_gates_ring(guest.gates, &name, &host.key.pub, room_key, tag,
+                          CV_LITERAL("knock"), &guest.path) == CV_OK);
+    cv_loop_once(loop, cv_time_now()); /* its timer may be due */
+    say(&guest, "first ");
+    host.answers = true;
+    WAIT(host.rung, 5 * CV_SECOND);
+    CHECK_STR(host.got, "first ");
+    WAIT(guest.got[0], 5 * CV_SECOND);
+    CHECK_STR(guest.got, "at once");
+    teardown();
+}
+
 TEST(packets_go_over_udp_as_soon_as_it_gets_through)
 {
     setup(true);
@@ -347,6 +377,7 @@ TEST(a_gate_that_dies_takes_its_channels_and_they_can_be_had_again)
 }
 
 RUN_TESTS(T(a_knock_brings_the_first_packet_and_the_rest_follow_in_order),
+          T(a_ring_waits_for_its_packet_and_the_answer_for_the_channel),
           T(packets_go_over_udp_as_soon_as_it_gets_through),
           T(when_udp_falls_silent_the_link_carries_on),
           T(who_is_not_there_is_not_reached_and_that_is_said),

@@ -427,6 +427,13 @@ TEST(a_big_message_is_taken_by_an_empty_queue_only)
     pair_free(p);
 }
 
+static bool second_closed(void *user)
+{
+    struct pair *p = user;
+
+    return p->app[1].flow[1].closed == 1;
+}
+
 TEST(a_paused_reader_stops_the_writer_and_loses_nothing)
 {
     struct flow plan = {.to_send = 4 * MIB, .finish = true}, *f, *r;
@@ -452,6 +459,38 @@ TEST(a_paused_reader_stops_the_writer_and_loses_nothing)
     CHECK_EQ(r->received, 4 * MIB);
     CHECK(!r->wrong);
     CHECK_EQ(r->err, CV_OK);
+    pair_free(p);
+}
+
+/* Only the first stream speaks, and all of them share a small window. */
+TEST(who_is_not_trusted_is_held_and_then_let_go)
+{
+    struct flow small = {.to_send = 100},
+                big = {.to_send = 2 * MIB, .finish = true};
+    struct pair *p = pair_new(17, &good);
+    struct flow *first, *second, *sent;
+    size_t taken;
+
+    p->w->end[1].held = true;
+    world_join(p->w);
+    p->app[1].plan.finish = true;
+    open_flow(p, 0, &small);
+    run(p, CV_SECOND);
+    sent = open_flow(p, 0, &big);
+    run(p, 10 * CV_SECOND);
+    REQUIRE(p->app[1].n == 2);
+    first = &p->app[1].flow[0];
+    second = &p->app[1].flow[1];
+    CHECK_EQ(first->received, 100);
+    CHECK_EQ(second->received, 0);
+    /* What it has taken of the rest is bounded, and not nothing. */
+    taken = sent->queued - cv_stream_unsent(sent->s);
+    CHECK(taken <= CV_CONN_HELD);
+    CHECK(taken > CV_CONN_HELD / 2);
+    cv_conn_trust(p->w->end[1].conn);
+    CHECK(world_run(p->w, p->w->now + CV_MINUTE, second_closed, p));
+    CHECK_EQ(second->received, 2 * MIB);
+    CHECK(!second->wrong);
     pair_free(p);
 }
 
@@ -1067,6 +1106,7 @@ RUN_TESTS(T(bytes_arrive_in_order_on_a_clean_link),
           T(a_full_queue_says_again_and_then_writable),
           T(a_big_message_is_taken_by_an_empty_queue_only),
           T(a_paused_reader_stops_the_writer_and_loses_nothing),
+          T(who_is_not_trusted_is_held_and_then_let_go),
           T(the_end_waits_for_a_paused_reader),
           T(dropped_input_gives_its_window_back), T(half_a_stream_can_close),
           T(an_empty_stream_can_close), T(a_reset_reaches_the_other_side),
