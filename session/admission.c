@@ -89,6 +89,7 @@ int cv_admission_init(struct cv_admitting *a,
 {
     struct cv_control c;
     struct cv_hello *h = &c.u.hello;
+    int err;
 
     memset(a, 0, sizeof *a);
     a->config = *config;
@@ -108,7 +109,9 @@ int cv_admission_init(struct cv_admitting *a,
     h->colour = config->colour;
     h->wants = (uint8_t)config->wants;
     memcpy(h->name, config->name, sizeof h->name);
-    return cv_control_put(out, &c);
+    err = cv_control_put(out, &c);
+    return err == CV_OK && config->vouched ? put_simple(out, CV_CONTROL_READY)
+                                           : err;
 }
 
 int cv_admission_issue(struct cv_grants *out, const struct cv_grants *ours,
@@ -144,6 +147,8 @@ static int become_ready(struct cv_admitting *a, cv_time now,
         return err;
     set_state(a, CV_ADMISSION_READY);
     wait_until(a, now + CV_ADMISSION_STEP);
+    if (a->said_ready)
+        set_state(a, CV_ADMISSION_MEMBER);
     return CV_OK;
 }
 
@@ -378,9 +383,11 @@ int cv_admission_message(struct cv_admitting *a, struct cv_bytes message,
             return unexpected(a);
         return on_grant(a, &c.u.grant, now, unix_s, out);
     case CV_CONTROL_READY:
-        /* They hold a grant that has expired by our clock only. */
-        if (cv_admission_undecided(a))
+        /* Ours is in our record; or theirs has expired by our clock only. */
+        if (cv_admission_undecided(a)) {
+            a->said_ready = true;
             return CV_OK;
+        }
         /* Who sends it has verified our grant; hello or grant came first. */
         if (a->state != CV_ADMISSION_READY)
             return unexpected(a);

@@ -14,6 +14,10 @@
  *            └─ they have one: WAITING ── GRANT verified ────┘
  *                                      any failure, refusal or 5 min: CLOSED
  *
+ * Who has seen the other's grant in a record of its node (`vouched`) says READY
+ * along with its hello.  What it does next does not depend on that, but the
+ * other side is a member half a round trip after the handshake.
+ *
  * Times: HELLO and READY take at most 15 s; a person is asked for 60 s, after
  * which the newcomer asks again by itself; all of it ends after 5 min. */
 #ifndef CV_SESSION_ADMISSION_H
@@ -47,6 +51,7 @@ struct cv_admission_config {
     struct cv_key peer;                /* theirs, as TLS proved it */
     bool peer_identity_known;          /* from a verified record… */
     struct cv_key peer_identity;       /* …which hello must agree with */
+    bool vouched;                      /* that record shows a grant of theirs */
     struct cv_cert cert;               /* of our node */
     uint8_t exporter[32];              /* of this connection */
     uint64_t capabilities;             /* all of them are asked of the peer */
@@ -65,6 +70,7 @@ struct cv_admitting {
     cv_time ends;     /* of all of it */
     bool have_hello;
     bool pending;           /* WAITING: a person there was asked */
+    bool said_ready;        /* they have verified our grant, and ask for one */
     struct cv_hello hello;  /* of the peer; `invite` is not kept */
     enum cv_role peer_role; /* NONE until verified or granted */
     uint8_t peer_flags;

@@ -42,10 +42,21 @@ void cv_meeting_mark(struct cv_meeting *m, enum cv_mark_kind kind,
     m->events->mark(m->user, &mark);
 }
 
+/* Of an attempt, or of the connection that came of one and still looks for a
+ * better path. */
+static bool is_of(const struct cv_meeting *m, const uint8_t attempt[8])
+{
+    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
+        if (n->peer != NULL &&
+            memcmp(cv_conn_attempt(cv_peer_conn(n->peer)), attempt, 8) == 0)
+            return true;
+    return cv_meeting_by_attempt(m, attempt) != NULL;
+}
+
 bool cv_meeting_attempt_mark(struct cv_meeting *m, const uint8_t attempt[8],
                              const struct cv_mark *mark)
 {
-    if (cv_meeting_by_attempt(m, attempt) == NULL)
+    if (!is_of(m, attempt))
         return false;
     if (m->events->mark != NULL && m->state == MEETING_OPEN)
         m->events->mark(m->user, mark);
@@ -180,6 +191,12 @@ int cv_meeting_new(struct cv_meeting **out,
     cv_meeting_wake(m);
     *out = m;
     return CV_OK;
+}
+
+void cv_meeting_go(struct cv_meeting *m)
+{
+    m->config.hold = false;
+    cv_meeting_wake(m);
 }
 
 void cv_meeting_free(struct cv_meeting *m)

@@ -90,6 +90,9 @@ struct cv_meeting_events {
     void (*changed)(void *user);
     void (*knock)(void *user, struct cv_neighbour *n, bool gone);
     void (*given)(void *user, const struct cv_grants *g);
+    /* A connection to a member stands, as its record says: cv_peer_open()
+     * works.  `member` follows, or the streams end. */
+    void (*opening)(void *user, struct cv_neighbour *n);
     void (*member)(void *user, struct cv_neighbour *n);
     /* A member is not connected any more.  `left`: it said goodbye. */
     void (*lost)(void *user, struct cv_neighbour *n, bool left);
@@ -125,6 +128,8 @@ struct cv_meeting_config {
     /* Who begins with a grant publishes and waits; who does not seeks those,
      * and nobody else. */
     bool star;
+    /* Look for the others, and go to nobody before cv_meeting_go(). */
+    bool hold;
     /* A host's token, to begin with; copied, may be NULL. */
     const struct cv_token *token;
 };
@@ -136,6 +141,8 @@ CV_MUST_USE int cv_meeting_new(struct cv_meeting **out,
                                const struct cv_meeting_config *config,
                                const struct cv_meeting_events *events,
                                void *user);
+/* The end of `hold`. */
+void cv_meeting_go(struct cv_meeting *m);
 /* At once, without goodbye.  Not from within its events, but `done`. */
 void cv_meeting_free(struct cv_meeting *m);
 /* Say goodbye to everybody and withdraw the pointer; `done` within

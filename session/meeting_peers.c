@@ -362,6 +362,13 @@ static void drop_peer(struct cv_neighbour *n)
     cv_neighbour_set_reach(n, CV_REACH_NONE);
 }
 
+/* Have we knocked at a living record, signed by that node, with a grant? */
+static bool is_vouched(const struct cv_neighbour *n, const struct cv_conn *conn)
+{
+    return cv_conn_is_client(conn) && n->pointer && n->identity_known &&
+           n->role != CV_ROLE_NONE;
+}
+
 static int make_peer(struct cv_neighbour *n, struct cv_conn *conn)
 {
     struct cv_meeting *m = n->meeting;
@@ -377,6 +384,7 @@ static int make_peer(struct cv_neighbour *n, struct cv_conn *conn)
                 .node = m->node->key.pub,
                 .peer_identity_known = n->identity_known,
                 .peer_identity = n->identity,
+                .vouched = is_vouched(n, conn),
                 .cert = m->node->cert,
                 .capabilities = m->config.capabilities,
                 .open = m->config.open,
@@ -430,6 +438,9 @@ bool cv_meeting_conn(struct cv_meeting *m, struct cv_conn *conn)
         return true;
     }
     cv_neighbour_set_reach(n, CV_REACH_HELLO);
+    if (cv_peer_admission(n->peer)->config.vouched &&
+        m->events->opening != NULL)
+        m->events->opening(m->user, n); /* in the packet with our hello */
     cv_meeting_changed(m);
     cv_meeting_wake(m);
     return true;

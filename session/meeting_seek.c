@@ -149,7 +149,7 @@ void cv_meeting_try_knocks(struct cv_meeting *m, cv_time now)
     unsigned out = 0, members = 0;
     struct cv_neighbour *n;
 
-    if (m->state != MEETING_OPEN || m->node->net == NULL)
+    if (m->state != MEETING_OPEN || m->node->net == NULL || m->config.hold)
         return;
     recall(m, now);
     if (m->refused || (m->config.star && m->config.grants.n > 0))
@@ -507,9 +507,10 @@ void cv_meeting_publish(struct cv_meeting *m, cv_time now)
     m->publish_due = false;
     m->publish_at = 0;
     err = cv_rendezvous_publish(m->rv, &m->grants, &own);
-    if (err == CV_OK)
+    if (err == CV_OK && !m->publishing) {
         m->publishing = true;
-    else
+        cv_meeting_changed(m);
+    } else if (err != CV_OK)
         cv_error(m->node->log, "meeting: cannot publish, because: %s",
                  cv_strerror(err));
 }

@@ -44,11 +44,16 @@ bool cv_node_is_settled(const struct cv_node *node)
     return node->net != NULL && node->gathered && cv_net_settled(node->net);
 }
 
+bool cv_node_has_gate(const struct cv_node *node)
+{
+    return node->net != NULL && cv_net_has_gate(node->net);
+}
+
 bool cv_node_is_ready(const struct cv_node *node)
 {
     return node->net != NULL && node->gathered &&
            (cv_dht_state(node->dht) == CV_DHT_CONNECTED ||
-            cv_net_has_gate(node->net));
+            cv_node_has_gate(node));
 }
 
 int cv_node_host(const struct cv_node *node, const struct cv_keypair *session,

@@ -54,6 +54,8 @@ uint32_t cv_node_next_id(struct cv_node *node);
 bool cv_node_is_settled(const struct cv_node *node);
 /* Is all there that dialling wants: addresses of ours, and a DHT or a gate? */
 bool cv_node_is_ready(const struct cv_node *node);
+/* Is it linked to a gate of its settings? */
+bool cv_node_has_gate(const struct cv_node *node);
 const char *cv_node_dht_state(const struct cv_node *node);
 /* Make us the host of a session that lives as long as this process. */
 CV_MUST_USE int cv_node_host(const struct cv_node *node,

@@ -97,19 +97,6 @@ static void violation(struct cv_peer *p, const char *what)
     close_conn(p, CV_REFUSAL_PROTOCOL, what);
 }
 
-/* The last message is on its way: give it time, then close. */
-static void linger(struct cv_peer *p, enum cv_refusal code, const char *reason)
-{
-    p->close_code = code;
-    cv_text_clean(p->close_reason, sizeof p->close_reason, reason,
-                  strlen(reason));
-    p->linger = now(p) + CV_PEER_LINGER;
-    flush(p);
-    set_state(p, PEER_LINGER);
-    if (p->control != NULL && p->queue.len == 0)
-        cv_stream_finish(p->control);
-}
-
 static void hand_over_early(struct cv_peer *p)
 {
     for (unsigned i = 0; i < p->n_early && p->state == PEER_MEMBER; i++) {
@@ -123,9 +110,37 @@ static void hand_over_early(struct cv_peer *p)
             continue;
         }
         p->config.events->stream(p->config.user, p, s);
-        cv_stream_pause(s, false);
     }
     p->n_early = 0;
+    if (p->state == PEER_MEMBER)
+        cv_conn_trust(p->conn);
+}
+
+/* Nobody will take them. */
+static void reset_early(struct cv_peer *p, enum cv_refusal code)
+{
+    for (unsigned i = 0; i < p->n_early; i++) {
+        struct cv_stream *s = p->early[i];
+
+        p->early[i] = NULL;
+        if (s != NULL)
+            cv_stream_reset(s, (uint64_t)code);
+    }
+    p->n_early = 0;
+}
+
+/* The last message is on its way: give it time, then close. */
+static void linger(struct cv_peer *p, enum cv_refusal code, const char *reason)
+{
+    p->close_code = code;
+    cv_text_clean(p->close_reason, sizeof p->close_reason, reason,
+                  strlen(reason));
+    p->linger = now(p) + CV_PEER_LINGER;
+    reset_early(p, code);
+    flush(p);
+    set_state(p, PEER_LINGER);
+    if (p->control != NULL && p->queue.len == 0)
+        cv_stream_finish(p->control);
 }
 
 static void tell_given(struct cv_peer *p)
@@ -341,8 +356,9 @@ static void on_stream(void *user, struct cv_conn *conn, struct cv_stream *s)
 {
     struct cv_peer *p = user;
 
+    /* The first one, though another may overtake it. */
     if (p->control == NULL && !cv_conn_is_client(conn) &&
-        p->state == PEER_ADMISSION) {
+        cv_stream_id(s) == 0 && p->state == PEER_ADMISSION) {
         p->control = s;
         cv_stream_set_events(s, &control_events, p);
         flush(p);
@@ -356,15 +372,12 @@ static void on_stream(void *user, struct cv_conn *conn, struct cv_stream *s)
             cv_stream_reset(s, CV_REFUSAL_PROTOCOL);
         return;
     case PEER_ADMISSION:
-        /* Theirs may be ready a moment before we hear of it. */
-        if (p->admission.state == CV_ADMISSION_READY &&
-            p->n_early < CV_PEER_EARLY_STREAMS) {
-            cv_stream_set_events(s, &early_events, p);
-            cv_stream_pause(s, true);
-            p->early[p->n_early++] = s;
+        if (p->n_early == CV_PEER_EARLY_STREAMS) {
+            cv_stream_reset(s, CV_REFUSAL_FULL);
             return;
         }
-        violation(p, "a stream before admission");
+        cv_stream_set_events(s, &early_events, p);
+        p->early[p->n_early++] = s;
         return;
     case PEER_LINGER:
     case PEER_CLOSING:
@@ -605,6 +618,14 @@ int cv_peer_reject(struct cv_peer *p, const char *reason)
         return err;
     (void)follow(p, before);
     return CV_OK;
+}
+
+int cv_peer_open(struct cv_peer *p, struct cv_stream **out)
+{
+    if (p->state != PEER_MEMBER &&
+        (p->state != PEER_ADMISSION || !p->config.admission.vouched))
+        return CV_ERR_INVALID;
+    return cv_conn_open(p->conn, out);
 }
 
 int cv_peer_send(struct cv_peer *p, const struct cv_control *c)

@@ -12,7 +12,8 @@
 
 struct cv_peer;
 
-/* Streams that came between our READY and theirs: they wait. */
+/* Streams of theirs that came before we were members wait (what they bring is
+ * bounded by CV_CONN_HELD); more of them are reset with CV_REFUSAL_FULL. */
 #define CV_PEER_EARLY_STREAMS 4
 /* What was refused or said goodbye to has so long to read it. */
 #define CV_PEER_LINGER (1500 * CV_MILLISECOND)
@@ -78,6 +79,10 @@ const char *cv_peer_name(const struct cv_peer *p);
 CV_MUST_USE int cv_peer_accept(struct cv_peer *p, enum cv_role role);
 CV_MUST_USE int cv_peer_reject(struct cv_peer *p, const char *reason);
 
+/* A stream to a member, or to who is `vouched` for: then what it brings back
+ * waits until we are members.  CV_ERR_INVALID to anybody else; errors as
+ * cv_conn_open(). */
+CV_MUST_USE int cv_peer_open(struct cv_peer *p, struct cv_stream **out);
 /* Send a message to a member.  CV_ERR_INVALID before, CV_ERR_AGAIN when the
  * peer does not read (it is soon found dead), CV_ERR_CLOSED. */
 int cv_peer_send(struct cv_peer *p, const struct cv_control *c);

@@ -473,6 +473,64 @@ TEST(a_newcomer_cannot_call_itself_ready)
     teardown();
 }
 
+/* What a knows of b from b's record lets it say READY with its hello. */
+static bool one_flight(void)
+{
+    p.ca.vouched = false;
+    p.cb.vouched = true;
+    start();
+    return deliver(&p.to_a, &p.a, &p.to_b);
+}
+
+TEST(who_is_vouched_for_makes_the_other_a_member_in_one_flight)
+{
+    kit_init(&p.kit);
+    setup(&p.kit.host, &p.kit.guest);
+    p.ca.open = true;
+    p.ca.offer = CV_ROLE_EDITOR;
+    CHECK(one_flight());
+    CHECK_EQ(p.a.state, CV_ADMISSION_MEMBER);
+    CHECK_EQ(p.a.peer_role, CV_ROLE_EDITOR);
+    /* We are none before their hello, grant and ready have come. */
+    CHECK_EQ(p.b.state, CV_ADMISSION_HELLO);
+    CHECK(deliver(&p.to_b, &p.b, &p.to_a));
+    CHECK_EQ(p.b.state, CV_ADMISSION_MEMBER);
+    teardown();
+}
+
+TEST(who_calls_itself_ready_still_waits_for_a_person)
+{
+    kit_init(&p.kit);
+    setup(&p.kit.host, &p.kit.guest);
+    CHECK(one_flight());
+    CHECK_EQ(p.a.state, CV_ADMISSION_ASKED);
+    CHECK_EQ(p.a.peer_role, CV_ROLE_NONE);
+    CHECK(deliver(&p.to_b, &p.b, &p.to_a));
+    CHECK_EQ(p.b.state, CV_ADMISSION_WAITING);
+    CHECK_EQ(
+        cv_admission_accept(&p.a, CV_ROLE_VIEWER, KIT_UNIX, p.now, &p.to_b),
+        CV_OK);
+    CHECK_EQ(p.a.state, CV_ADMISSION_MEMBER); /* it has verified us before */
+    CHECK(deliver(&p.to_b, &p.b, &p.to_a));
+    CHECK_EQ(p.b.state, CV_ADMISSION_MEMBER);
+    teardown();
+}
+
+TEST(ready_without_a_hello_ends_it)
+{
+    struct cv_control c = {.type = CV_CONTROL_READY};
+
+    kit_init(&p.kit);
+    setup(&p.kit.host, &p.kit.editor);
+    start();
+    cv_writer_reset(&p.to_a);
+    CHECK_EQ(cv_control_put(&p.to_a, &c), CV_OK);
+    run();
+    CHECK_EQ(p.a.state, CV_ADMISSION_CLOSED);
+    CHECK_EQ(p.a.refusal, CV_REFUSAL_PROTOCOL);
+    teardown();
+}
+
 TEST(silence_ends_it)
 {
     kit_init(&p.kit);
@@ -533,5 +591,8 @@ RUN_TESTS(T(two_with_grants_are_members_at_once),
           T(a_host_without_a_grant_of_the_session_gets_nothing_but_hello),
           T(a_grant_that_is_not_for_us_is_refused),
           T(messages_out_of_turn_end_it),
-          T(a_newcomer_cannot_call_itself_ready), T(silence_ends_it),
+          T(a_newcomer_cannot_call_itself_ready),
+          T(who_is_vouched_for_makes_the_other_a_member_in_one_flight),
+          T(who_calls_itself_ready_still_waits_for_a_person),
+          T(ready_without_a_hello_ends_it), T(silence_ends_it),
           T(random_bytes_never_admit))

@@ -278,7 +278,33 @@ TEST(nothing_but_hello_is_sent_to_who_has_not_proved_anything)
     finish(test_state_);
 }
 
-TEST(data_before_admission_is_a_violation)
+static unsigned resets;
+
+static void on_reset(void *user, struct cv_stream *s, int err)
+{
+    (void)user;
+    (void)s;
+    resets += err == CV_ERR_PEER;
+}
+
+static const struct cv_stream_events reset_events = {.data = on_data,
+                                                     .closed = on_reset};
+
+/* All messages of a hello of b, as an honest client says them. */
+static void say_hello(struct cv_conn *client, struct cv_stream *control)
+{
+    struct cv_admitting honest;
+    struct cv_writer w;
+
+    cv_writer_init_heap(&w, CV_CONTROL_MAX);
+    REQUIRE(cv_conn_export(client, "EXPORTER-covim-hello", cb.exporter, 32) ==
+            CV_OK);
+    REQUIRE(cv_admission_init(&honest, &cb, the_time, &w) == CV_OK);
+    say(control, w.data, w.len);
+    cv_writer_fini(&w);
+}
+
+TEST(streams_before_admission_wait_and_are_few)
 {
     struct cv_stream *control, *s;
     struct cv_conn *client;
@@ -286,13 +312,144 @@ TEST(data_before_admission_is_a_violation)
     kit_init(&kit);
     prepare(&kit.host, &kit.guest);
     client = hostile(&control);
-    say(control, "\x01", 1);
-    REQUIRE(cv_conn_open(client, &s) == CV_OK);
-    say(s, "\x02\x01\x01", 3);
+    say(control, "\x01", 1); /* a frame begins; no more */
+    resets = 0;
+    for (unsigned i = 0; i < CV_PEER_EARLY_STREAMS + 2; i++) {
+        REQUIRE(cv_conn_open(client, &s) == CV_OK);
+        cv_stream_set_events(s, &reset_events, NULL);
+        say(s, "\x02\x01\x01", 3);
+    }
     fake_run();
-    CHECK_EQ(a.ends, 1);
-    CHECK(a.last.violation);
+    CHECK_EQ(a.ends, 0);
     CHECK_EQ(a.streams, 0);
+    CHECK_EQ(resets, 2);
+    step(CV_ADMISSION_STEP);
+    CHECK_EQ(a.ends, 1);
+    CHECK_EQ(a.last.refusal, CV_REFUSAL_TIMEOUT);
+    CHECK_EQ(a.streams, 0);
+    finish(test_state_);
+}
+
+TEST(a_stream_may_overtake_hello)
+{
+    struct cv_stream *control, *s;
+    struct cv_conn *server, *client;
+
+    kit_init(&kit);
+    prepare(&kit.host, &kit.guest);
+    ca.open = cb.vouched = true;
+    ca.offer = CV_ROLE_EDITOR;
+    fake_connect(&cb.node, &ca.node, &client, &server);
+    make(&a, &ca, server);
+    REQUIRE(cv_conn_open(client, &control) == CV_OK);
+    REQUIRE(cv_conn_open(client, &s) == CV_OK);
+    say(s, "early", 5);
+    fake_run();
+    CHECK_EQ(a.ends, 0);
+    CHECK_EQ(a.members, 0);
+    CHECK_EQ(a.got_len, 0);
+    say_hello(client, control);
+    fake_run();
+    CHECK_EQ(a.members, 1);
+    CHECK_EQ(a.streams, 1);
+    CHECK_MEM(a.got, "early", 5);
+    finish(test_state_);
+}
+
+TEST(a_stream_goes_along_with_hello_to_who_is_vouched_for)
+{
+    struct cv_conn *server, *client;
+    struct cv_stream *s;
+
+    kit_init(&kit);
+    prepare(&kit.host, &kit.guest);
+    ca.open = cb.vouched = true;
+    ca.offer = CV_ROLE_EDITOR;
+    fake_connect(&cb.node, &ca.node, &client, &server);
+    make(&a, &ca, server);
+    make(&b, &cb, client);
+    CHECK_EQ(cv_peer_open(a.peer, &s), CV_ERR_INVALID);
+    REQUIRE(cv_peer_open(b.peer, &s) == CV_OK);
+    CHECK(!cv_peer_is_member(b.peer));
+    say(s, "at once", 7);
+    fake_run();
+    CHECK_EQ(a.members, 1);
+    CHECK_EQ(b.members, 1);
+    CHECK_EQ(a.streams, 1);
+    CHECK_MEM(a.got, "at once", 7);
+    CHECK_EQ(cv_peer_open(a.peer, &s), CV_OK);
+    finish(test_state_);
+}
+
+TEST(nothing_is_opened_to_who_is_not_vouched_for)
+{
+    struct cv_conn *server, *client;
+    struct cv_stream *s;
+
+    kit_init(&kit);
+    prepare(&kit.host, &kit.guest);
+    fake_connect(&cb.node, &ca.node, &client, &server);
+    make(&a, &ca, server);
+    make(&b, &cb, client);
+    CHECK_EQ(cv_peer_open(b.peer, &s), CV_ERR_INVALID);
+    fake_run(); /* a person is asked */
+    CHECK_EQ(cv_peer_open(b.peer, &s), CV_ERR_INVALID);
+    CHECK_EQ(cv_peer_open(a.peer, &s), CV_ERR_INVALID);
+    finish(test_state_);
+}
+
+/* The server answers on the stream, and never says hello. */
+TEST(an_answer_before_hello_is_not_heard)
+{
+    struct cv_conn *server, *client;
+    struct cv_stream *s, *theirs;
+
+    kit_init(&kit);
+    prepare(&kit.host, &kit.guest);
+    cb.vouched = true;
+    fake_connect(&cb.node, &ca.node, &client, &server);
+    make(&b, &cb, client);
+    REQUIRE(cv_peer_open(b.peer, &s) == CV_OK);
+    cv_stream_set_events(s, &stream_events, &b);
+    say(s, "who is there", 12);
+    fake_run();
+    REQUIRE(cv_conn_open(server, &theirs) == CV_OK);
+    say(theirs, "take this", 9);
+    say(fake_stream(server, cv_stream_id(s)), "and that", 8);
+    fake_run();
+    CHECK_EQ(b.got_len, 0);
+    CHECK_EQ(b.streams, 0);
+    CHECK_EQ(b.members, 0);
+    step(CV_ADMISSION_STEP);
+    CHECK_EQ(b.ends, 1);
+    CHECK_EQ(b.got_len, 0);
+    finish(test_state_);
+}
+
+TEST(a_refusal_resets_the_streams_that_waited)
+{
+    struct cv_conn *server, *client;
+    struct cv_stream *s;
+
+    kit_init(&kit);
+    prepare(&kit.host, &kit.guest);
+    cb.vouched = true;
+    fake_connect(&cb.node, &ca.node, &client, &server);
+    make(&a, &ca, server);
+    make(&b, &cb, client);
+    REQUIRE(cv_peer_open(b.peer, &s) == CV_OK);
+    cv_stream_set_events(s, &reset_events, &b);
+    say(s, "may I", 5);
+    fake_run();
+    CHECK_EQ(cv_peer_admission(a.peer)->state, CV_ADMISSION_ASKED);
+    CHECK_EQ(a.got_len, 0);
+    resets = 0;
+    CHECK_EQ(cv_peer_reject(a.peer, "no"), CV_OK);
+    fake_run();
+    CHECK_EQ(resets, 1);
+    CHECK_EQ(a.streams, 0);
+    CHECK_EQ(b.ends, 1);
+    CHECK_EQ(b.last.refusal, CV_REFUSAL_PERSON);
     finish(test_state_);
 }
 
@@ -429,7 +586,12 @@ RUN_TESTS(T(members_meet_talk_and_part), T(a_newcomer_is_let_in_by_a_person),
           T(a_refusal_is_read_before_the_connection_ends),
           T(who_does_not_read_a_refusal_is_cut_after_the_linger),
           T(nothing_but_hello_is_sent_to_who_has_not_proved_anything),
-          T(data_before_admission_is_a_violation),
+          T(streams_before_admission_wait_and_are_few),
+          T(a_stream_may_overtake_hello),
+          T(a_stream_goes_along_with_hello_to_who_is_vouched_for),
+          T(nothing_is_opened_to_who_is_not_vouched_for),
+          T(an_answer_before_hello_is_not_heard),
+          T(a_refusal_resets_the_streams_that_waited),
           T(a_stream_that_overtakes_the_last_ready_waits),
           T(an_oversized_frame_is_a_violation),
           T(more_than_four_kibibytes_before_admission_are_a_violation),
