@@ -69,6 +69,7 @@ int cv_echo_meet(struct cv_echo *e, const struct cv_key *session,
         .offer = CV_ROLE_EDITOR,
         .wants = CV_ROLE_EDITOR,
         .star = true,
+        .hold = e->hold,
         .token = e->token,
     };
 

@@ -29,7 +29,8 @@ struct dial {
     struct cv_stream *stream;
     bool lost; /* the stream ended before it was done */
     const char *refused;
-    bool failed; /* an attempt */
+    bool carried; /* by a gate, and the attempt found no direct path */
+    bool failed;  /* an attempt */
     char failure[CV_MEETING_FAILURE];
     uint64_t out, in; /* bytes of the stream, and those that came back */
     uint64_t want;    /* bulk: `in` at the end */
@@ -144,11 +145,9 @@ static const struct cv_stream_events stream_events = {
     .closed = on_stream_closed,
 };
 
-static void open_stream(struct dial *d)
+static void open_stream(struct dial *d, struct cv_neighbour *n)
 {
-    struct cv_conn *conn = cv_peer_conn(d->server->peer);
-
-    if (cv_conn_open(conn, &d->stream) != CV_OK)
+    if (n->peer == NULL || cv_peer_open(n->peer, &d->stream) != CV_OK)
         return;
     cv_stream_set_events(d->stream, &stream_events, d);
     d->out = d->in = 0;
@@ -166,6 +165,11 @@ static void send_echo(struct dial *d, cv_time now)
 }
 
 /* --- what the meeting tells --- */
+
+static bool is_direct(enum cv_path_kind kind)
+{
+    return kind >= CV_PATH_LAN && kind <= CV_PATH_TCP;
+}
 
 static void on_mark(void *user, const struct cv_mark *m)
 {
@@ -188,6 +192,13 @@ static void on_mark(void *user, const struct cv_mark *m)
         break;
     case CV_MARK_SWITCHED:
         d->kind = m->path;
+        if (d->path == NOT_YET && is_direct(m->path))
+            d->path = at; /* the other side has proved it */
+        wake(d);
+        break;
+    case CV_MARK_CARRIED:
+        d->carried = true;
+        wake(d);
         break;
     case CV_MARK_FAILED:
         if (d->failure_at == NOT_YET)
@@ -206,6 +217,16 @@ static void on_mark(void *user, const struct cv_mark *m)
     case CV_MARK_MEMBER:
         break;
     }
+}
+
+static void on_opening(void *user, struct cv_neighbour *n)
+{
+    struct dial *d = user;
+
+    if (d->stream == NULL)
+        open_stream(d, n);
+    if (d->stream != NULL)
+        send_echo(d, cv_loop_now(d->e.loop));
 }
 
 static void on_member(void *user, struct cv_neighbour *n)
@@ -258,6 +279,7 @@ static void on_done(void *user)
 
 static const struct cv_meeting_events events = {
     .knock = on_knock,
+    .opening = on_opening,
     .member = on_member,
     .lost = on_lost,
     .refused = on_refused,
@@ -308,7 +330,7 @@ static void begin_dialling(struct dial *d, cv_time now)
     const struct cv_grants none = {0};
     unsigned timeout_s = d->e.options->timeout_s;
     struct cv_echo_line l;
-    int err;
+    int err = CV_OK;
 
     d->state = DIALLING;
     d->e.zero = now;
@@ -316,16 +338,41 @@ static void begin_dialling(struct dial *d, cv_time now)
     cv_echo_begin(&l, &d->e, now, "dial");
     cv_echo_put_clock(&l, &d->e);
     cv_echo_end(&l);
-    err = cv_echo_meet(&d->e, &d->key, &none);
+    if (d->e.meeting == NULL)
+        err = cv_echo_meet(&d->e, &d->key, &none);
+    else
+        cv_meeting_go(d->e.meeting);
     if (err != CV_OK)
         finish(d, err, cv_strerror(err));
 }
 
-/* A token needs no DHT. */
+/* A token needs no DHT; whoever names a gate wants to be there. */
 static bool is_ready(const struct dial *d)
 {
-    return d->e.token != NULL ? cv_node_is_settled(d->e.node)
-                              : cv_node_is_ready(d->e.node);
+    const struct cv_options *o = d->e.options;
+    struct cv_facts f;
+
+    if (d->e.token != NULL)
+        return cv_node_is_settled(d->e.node);
+    if (!cv_node_is_ready(d->e.node) ||
+        (o->gates.n > 0 && !cv_node_has_gate(d->e.node)))
+        return false;
+    if (d->e.meeting == NULL)
+        return true;
+    cv_meeting_facts(d->e.meeting, &f);
+    return f.admitting > 0;
+}
+
+/* --found: look, and go nowhere yet. */
+static int begin_warming(struct dial *d)
+{
+    const struct cv_grants none = {0};
+
+    cv_timer_set(d->e.timer, d->e.zero + WARM_EVERY);
+    if (!d->e.options->found || d->e.token != NULL)
+        return CV_OK;
+    d->e.hold = true;
+    return cv_echo_meet(&d->e, &d->key, &none);
 }
 
 static void step_warming(struct dial *d, cv_time now)
@@ -339,6 +386,12 @@ static void step_warming(struct dial *d, cv_time now)
         return;
     cv_echo_say(&d->e, d->ready_at == CV_NEVER ? "not ready" : "ready");
     begin_dialling(d, now);
+}
+
+/* --direct: has it come, or is it not coming? */
+static bool is_waited_for(const struct dial *d)
+{
+    return d->carried || (d->path != NOT_YET && is_direct(d->kind));
 }
 
 static void step_dialling(struct dial *d, cv_time now)
@@ -370,6 +423,9 @@ static void step_dialling(struct dial *d, cv_time now)
         d->next = now + o->interval_ms * CV_MILLISECOND;
     } else if (o->for_s > 0) {
         d->state = STAYING;
+    } else if (o->direct_s > 0 && !is_waited_for(d)) {
+        d->state = STAYING;
+        d->until = now + o->direct_s * CV_SECOND;
     } else {
         finish(d, CV_OK, "");
     }
@@ -432,7 +488,7 @@ static void step(struct dial *d, cv_time now)
         step_repeating(d, now);
         return;
     case STAYING:
-        if (now >= d->until)
+        if (now >= d->until || (d->e.options->direct_s > 0 && is_waited_for(d)))
             finish(d, CV_OK, "");
         return;
     case DONE:
@@ -446,7 +502,7 @@ static void on_due(struct cv_echo *e, cv_time now)
     cv_time next = cv_time_min(d->give_up, d->until);
 
     if (d->server != NULL && d->stream == NULL && d->state != BULK) {
-        open_stream(d);
+        open_stream(d, d->server);
         if (d->stream != NULL)
             send_echo(d, now);
     }
@@ -494,7 +550,7 @@ int cv_echo_dial(const struct cv_options *options, struct cv_log *log,
     if (d.e.err == CV_OK) {
         d.give_up = d.e.zero + WARM_MAX;
         if (options->warm)
-            cv_timer_set(d.e.timer, d.e.zero + WARM_EVERY);
+            d.e.err = begin_warming(&d);
         else
             begin_dialling(&d, d.e.zero);
     }

@@ -86,6 +86,7 @@ void cv_echo_mark(const struct cv_echo *e, const struct cv_mark *m)
     case CV_MARK_KNOCK:
     case CV_MARK_HEARD:
     case CV_MARK_HANDSHAKE:
+    case CV_MARK_CARRIED:
     case CV_MARK_MEMBER:
         break;
     }

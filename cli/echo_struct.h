@@ -28,6 +28,7 @@ struct cv_echo {
     struct cv_watch *input;       /* serve --token: what is typed */
     char typed[2 * CV_TOKEN_TEXT];
     size_t n_typed;
+    bool hold; /* dial: not before cv_meeting_go() */
     bool leaving;
     int err;
 };

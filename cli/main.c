@@ -162,6 +162,7 @@ static const struct command commands[] = {
      "\n"
      "  --warm                  be ready (addresses, DHT) before the clock "
      "starts\n"
+     "  --found                 that, and know where the other side is\n"
      "  --bytes N               N bytes there and back after the first echo\n"
      "  --interval MS           one more echo every MS, for as long as --for "
      "says;\n"
@@ -170,6 +171,7 @@ static const struct command commands[] = {
      "  --retry MS              a path that died is asked so often (else 5, "
      "15, 60,\n"
      "                          300 s)\n"
+     "  --direct SECONDS        stay until the path is direct, so long at most\n"
      "  --token                 serve: print a token, too; add TOKEN, typed, "
      "takes the\n"
      "                          one of the dialling side (dial TOKEN)\n"
@@ -177,7 +179,7 @@ static const struct command commands[] = {
      "60\n"
      "  --once                  dial: the first failed attempt is the end "
      "(5)\n",
-     NODE_OPTIONS "tw1BiFkR", true, 1, 1, run_echo},
+     NODE_OPTIONS "twW1BiFDkR", true, 1, 1, run_echo},
     {"stun", "", "tell others their public address (STUN, RFC 8489)",
      "  --listen ADDRESS:PORT   where, over UDP and TCP (else 0.0.0.0:3478 "
      "and\n"

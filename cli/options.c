@@ -222,6 +222,13 @@ static int take(struct cv_options *o, int letter, const char *value)
     case 'w':
         o->warm = true;
         break;
+    case 'W':
+        o->warm = o->found = true;
+        break;
+    case 'D':
+        err = parse_number(value, 86400, &number);
+        o->direct_s = (unsigned)number;
+        break;
     case '1':
         o->once = true;
         break;
@@ -277,6 +284,8 @@ int cv_options_parse(struct cv_options *o, int argc, char **argv,
         {"json", no_argument, NULL, 'J'},
         {"addresses", no_argument, NULL, 'A'},
         {"warm", no_argument, NULL, 'w'},
+        {"found", no_argument, NULL, 'W'},
+        {"direct", required_argument, NULL, 'D'},
         {"once", no_argument, NULL, '1'},
         {"bytes", required_argument, NULL, 'B'},
         {"interval", required_argument, NULL, 'i'},

@@ -45,9 +45,11 @@ struct cv_options {
     unsigned timeout_s; /* join: give up; 0: never */
     /* of echo */
     bool warm;            /* be ready before the clock starts */
+    bool found;           /* and have the other side's pointer */
     bool once;            /* the first failed attempt is the end */
     uint64_t bytes;       /* bulk; 0: none */
     unsigned interval_ms; /* between echoes; 0: one echo */
+    unsigned direct_s;    /* stay for a direct path, at most so long; 0: not */
     unsigned for_s;       /* stay so long; 0: until it is done */
     unsigned retry_ms;    /* dead paths are asked so often; 0: as it is */
     /* of doctor */

@@ -613,6 +613,8 @@ static void rest(struct cv_attempt *at, cv_time now)
     cv_attempt_hard_end(at);
     cv_tcpplan_stop(&at->tcp);
     at->again_at = next_look(at, now);
+    if (at->events->rests)
+        at->events->rests(at->user);
 }
 
 static bool has_direct(const struct cv_attempt *at)

@@ -121,6 +121,8 @@ struct cv_attempt_events {
     /* By hand: there is no way, as it seems; it goes on for a while.  Once; may
      * be NULL. */
     void (*doubt)(void *user, const char *reason);
+    /* The time is up, and a gate carries the connection.  NULL: no matter. */
+    void (*rests)(void *user);
     /* The path that packets take changed; NULL: none works just now. */
     void (*path)(void *user, const struct cv_path *path);
     /* As cv_pathset_events. */

@@ -4,9 +4,9 @@
 const char *cv_mark_name(enum cv_mark_kind kind)
 {
     static const char *const name[] = {
-        "gathered", "pointer",  "knock",  "knocked",   "answer",
-        "check",    "heard",    "path",   "handshake", "confirmed",
-        "member",   "switched", "failed",
+        "gathered", "pointer",  "knock",   "knocked",   "answer",
+        "check",    "heard",    "path",    "handshake", "confirmed",
+        "member",   "switched", "carried", "failed",
     };
 
     return name[kind];

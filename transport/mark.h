@@ -22,6 +22,7 @@ enum cv_mark_kind { /* in the order in which they usually come */
                                           were sent for it */
                     CV_MARK_MEMBER,    /* we were let in, or let them in */
                     CV_MARK_SWITCHED,  /* packets take another path, or none */
+                    CV_MARK_CARRIED,   /* no direct path for now, but a gate */
                     CV_MARK_FAILED,    /* this attempt: `text` */
 };
 

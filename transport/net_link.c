@@ -247,7 +247,13 @@ static bool on_may_burst(void *user, bool *gentle)
     return true;
 }
 
+static void on_rests(void *user)
+{
+    cv_net_mark(user, CV_MARK_CARRIED, NULL, NULL);
+}
+
 static const struct cv_attempt_events attempt_events = {
+    .rests = on_rests,
     .reached = on_reached,
     .lost = on_lost,
     .doubt = on_doubt,

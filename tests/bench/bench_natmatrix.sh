@@ -18,6 +18,12 @@ the clock starts.  One side serves ("covim echo"), the other dials; both ways.
   CELL is KIND:KIND, or KIND for that kind with every other one; all without.
   Kinds: ${kinds[*]}
 
+  --gate           with a gate on one more public host (100 ms from peer to
+                   peer over it): both are linked to it, and the dialling side
+                   has the other's pointer, before the clock starts
+  --cold           with --gate: the clock starts with the dialling process;
+                   cases end with ", cold"
+  --jobs N         N labs side by side, which share the cells      (1)
   --quick          the main pairs, once each way, in about a minute
   --runs N         runs each way and cell                            (10)
   --strays HOW     drop, accept or reject: what gateways do with stray
@@ -38,11 +44,13 @@ the first path proved; packets (median) that both sent to get there, checks and
 handshake; told_ms (median) from the peer's answer to the word that there is no
 way, where there is none and it was said in time.  Where a side has no UDP the
 two tokens are carried by hand, times count from the second one, and a dial is
-given up after 15 s.  Needs root, nft, dhtnode, /dev/net/tun.
+given up after 15 s; not so with --gate, where all are found by key, and a dial
+is given up after 20 s.  Needs root, nft, dhtnode, /dev/net/tun.
 TEXT
 }
 
 runs=10 strays=drop ways=2 timeout=40 keep='' quick='' tokens='' wait=0
+gate='' cold='' jobs=1
 options=() segment=() cells=()
 number() {
     [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || {
@@ -59,7 +67,7 @@ while [ $# -gt 0 ]; do
         usage
         exit 0
         ;;
-    --runs | --timeout | --wait)
+    --runs | --timeout | --wait | --jobs)
         number "$1" "${2:-}"
         declare "${1#--}=$2"
         shift
@@ -85,6 +93,8 @@ while [ $# -gt 0 ]; do
         keep=${2:?--keep takes a folder}
         shift
         ;;
+    --gate) gate=yes ;;
+    --cold) gate=yes cold=yes ;;
     --one-way) ways=1 ;;
     --tokens) tokens=yes ;;
     --quick) quick=yes runs=1 ;;
@@ -109,7 +119,9 @@ if [ -n "$quick" ] && [ ${#cells[@]} = 0 ]; then
     cells=(none:portrestricted portrestricted:portrestricted
         fullcone:symmetric portrestricted:symmetric cgn:restricted
         portrestricted:symmetric-seq udpblocked:none)
+    [ -z "$gate" ] || cells+=(symmetric:symmetric udpblocked:tcp443only)
 fi
+[ -z "$gate" ] || [ "$timeout" -le 20 ] || timeout=20
 if [ ${#cells[@]} = 0 ]; then
     for ((i = 0; i < ${#kinds[@]}; i++)); do
         for ((k = i; k < ${#kinds[@]}; k++)); do
@@ -121,7 +133,8 @@ fi
 # shellcheck source=tests/netlab/lab.sh
 . "$COVIM_TOP/tests/netlab/lab.sh"
 covim=$COVIM_BUILD/cli/covim
-work=${keep:-$(mktemp -d)}
+covim_gate=$COVIM_BUILD/gate/covim-gate
+work=$(realpath -m "${keep:-$(mktemp -d)}")
 mkdir -p "$work"
 results=$work/results.jsonl
 : >"$results"
@@ -132,6 +145,19 @@ say() {
 
 # --- the lab: one for all cells with the same strays ---
 
+# The gate, which everybody is told of.
+lab_gate() {
+    local at options=()
+    lab_net 'public g'
+    at=${lab_ip[g]}:443
+    mkdir -m 700 "$lab_dir/gate"
+    options=(--key "$lab_dir/gate/key" --listen "$at")
+    lab_spawn g "$work/gate$job.log" "$covim_gate" "${options[@]}" --metrics off
+    lab_wait 10 test -s "$lab_dir/gate/key"
+    world+=(--gate "$(lab_in g "$covim_gate" "${options[@]}" --print-name \
+        --name "${lab_ip[g]}")")
+}
+
 # Servers, DHT nodes, and everybody's options for them.
 lab_world() {
     local i one two
@@ -140,18 +166,19 @@ lab_world() {
     lab_net 'public p addresses=2; public q'
     one=${lab_ip[p]}
     two=${lab_ip[p]%.1}.2
-    lab_spawn p "$work/stun-p.log" "$covim" stun --listen "$one:3478" \
+    lab_spawn p "$work/stun-p$job.log" "$covim" stun --listen "$one:3478" \
         --listen "$one:3479" --listen "$two:3478" --listen "$two:3479"
-    lab_spawn q "$work/stun-q.log" "$covim" stun --listen "${lab_ip[q]}:3478"
+    lab_spawn q "$work/stun-q$job.log" "$covim" stun --listen "${lab_ip[q]}:3478"
     for i in 1 2 3 4 5 6 7 8; do
         lab_net "public d$i"
         ip netns exec "$lab_id-d$i" dhtnode -p 4222 -b "${lab_ip[d1]}:4222" \
-            <&9 >"$work/dht-$i.log" 2>&1 &
+            <&9 >"$work/dht-$i$job.log" 2>&1 &
         lab_pids+=($!)
     done
     world=(--no-lan --bootstrap "${lab_ip[d1]}:4222,${lab_ip[d2]}:4222"
         --stun "$one:3478,$two:3479,${lab_ip[q]}:3478")
     lone=(--no-lan --bootstrap none --stun "${world[4]}")
+    [ -z "$gate" ] || lab_gate
     sleep 2 # the DHT nodes find each other
 }
 
@@ -168,6 +195,7 @@ find_side() { # a|b KIND STRAYS
 # --- one run ---
 
 by_token() {
+    [ -z "$gate" ] || return 1
     case $1 in udpblocked | tcp443only) return 0 ;; esac
     return 1
 }
@@ -196,13 +224,19 @@ value() { # FILE EVENT MEMBER: of the first such line
         head -n 1
 }
 
+ready=(--warm)
+[ -z "$gate" ] || ready=(--found)
+[ -z "$cold" ] || ready=()
+# What needs longer than that is of no use while somebody waits.
+[ -z "$gate" ] || ready+=(--direct 6)
+
 # In the background; the pid is in $lab_pid.
 dial_in() { # NAME SPACE OPTION…
     local name=$1 space=$2
     shift 2
     mkdir -m 700 "$lab_dir/$name-d"
     lab_spawn "$space" "$work/$name.dial" timeout $((timeout + 25)) "$covim" \
-        echo dial --warm --once --timeout "$timeout" --log debug \
+        echo dial "${ready[@]}" --once --timeout "$timeout" --log debug \
         --data-dir "$lab_dir/$name-d" "$@"
 }
 
@@ -270,6 +304,7 @@ cell() {
     local timeout=$timeout
     local a=$1 b=$2 how=$3 case="$1 x $2" i n way ahead=3 total pids=() sides
     [ "$how" = drop ] || case+=", $how"
+    [ -z "$cold" ] || case+=", cold"
     local serve=serve dial=dial
     if [ -n "$tokens" ] || by_token "$a" || by_token "$b"; then
         serve=serve_by_token dial=dial_by_token
@@ -302,12 +337,16 @@ wants_strays() { # A B: are they measured with accept and reject, too?
     done
 }
 
-lab() { # STRAYS
-    local how=$1 pair
+# One lab and what it measures: of all cells each JOBSth, beginning with JOB.
+lab() { # STRAYS JOB
+    local how=$1 i pair
+    job=$2
+    results=$work/results$job.jsonl # rows are of one lab
     lab_begin delay=25 "${segment[@]}" >&2
     trap 'lab_end' EXIT
     lab_world
-    for pair in "${cells[@]}"; do
+    for ((i = job; i < ${#cells[@]}; i += jobs)); do
+        pair=${cells[i]}
         [ "$how" = drop ] || [ "$strays" != all ] ||
             wants_strays "${pair%%:*}" "${pair#*:}" || continue
         cell "${pair%%:*}" "${pair#*:}" "$how"
@@ -315,9 +354,23 @@ lab() { # STRAYS
     done
 }
 
+labs() { # STRAYS
+    local i pids=() failed=''
+    for ((i = 0; i < jobs; i++)); do
+        (lab "$1" "$i") &
+        pids+=($!)
+    done
+    trap 'kill "${pids[@]}" 2>/dev/null || :; wait; exit 143' TERM INT HUP
+    for i in "${pids[@]}"; do
+        wait "$i" || failed=$?
+    done
+    [ -z "$failed" ] || exit "$failed"
+}
+
 case $strays in
-all) (lab drop) && (lab accept) && (lab reject) ;;
-*) (lab "$strays") ;;
+all) labs drop && labs accept && labs reject ;;
+*) labs "$strays" ;;
 esac
+cat "$work"/results[0-9]*.jsonl >"$results"
 python3 "$COVIM_TOP/tests/bench/natmatrix.py" all "$results"
 [ -n "$keep" ] || rm -rf "$work"

@@ -46,7 +46,7 @@ events() {
 
 dial one --warm "$key"
 [ $code = 0 ] || fail "dial ended with $code"
-want="ready dial pointer knock check path handshake confirmed member stream"
+want="ready dial pointer knock check path handshake confirmed stream member"
 [ "$(events "$dir/one.out")" = "$want echo result" ] ||
     fail "other events: $(events "$dir/one.out")"
 grep -q '"event":"answer".*"candidates":' "$dir/one.out" || fail "no answer"
