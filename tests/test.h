@@ -17,13 +17,20 @@
 #define TEST(name) static void name(void **test_state_)
 #define T(name)    cmocka_unit_test(name)
 
+/* cmocka does not tell the compiler that its own never returns. */
+static inline _Noreturn void test_fail_(const char *file, int line)
+{
+    _fail(file, line);
+    abort();
+}
+
 /* Also silences "unused parameter" in every test body. */
 #define CHECK(cond)                                                            \
     do {                                                                       \
         (void)test_state_;                                                     \
         if (!(cond)) {                                                         \
             print_error("%s is false\n", #cond);                               \
-            _fail(__FILE__, __LINE__);                                         \
+            test_fail_(__FILE__, __LINE__);                                    \
         }                                                                      \
     } while (0)
 
@@ -32,7 +39,7 @@
     do {                                                                       \
         if (!(cond)) {                                                         \
             print_error("%s is false\n", #cond);                               \
-            _fail(__FILE__, __LINE__);                                         \
+            test_fail_(__FILE__, __LINE__);                                    \
         }                                                                      \
     } while (0)
 
@@ -43,7 +50,7 @@
         if (got_ != want_) {                                                   \
             print_error("%s is %lld, not %lld (%s)\n", #got, got_, want_,      \
                         #want);                                                \
-            _fail(__FILE__, __LINE__);                                         \
+            test_fail_(__FILE__, __LINE__);                                    \
         }                                                                      \
     } while (0)
 
@@ -53,7 +60,7 @@
         (void)test_state_;                                                     \
         if (strcmp(got_, want_) != 0) {                                        \
             print_error("%s is \"%s\", not \"%s\"\n", #got, got_, want_);      \
-            _fail(__FILE__, __LINE__);                                         \
+            test_fail_(__FILE__, __LINE__);                                    \
         }                                                                      \
     } while (0)
 

@@ -88,7 +88,8 @@ TEST(every_truncation_and_addition_is_incomplete)
 
     cv_token_format(&t, text);
     for (size_t n = 0; n < strlen(text); n++) {
-        snprintf(cut, n + 1, "%s", text);
+        memcpy(cut, text, n);
+        cut[n] = '\0';
         CHECK_EQ(parse(CV_TOKEN_GUEST, cut), CV_ERR_FORMAT);
         CHECK(strlen(why) > 20);
         if (n > 12)
