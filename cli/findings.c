@@ -4,12 +4,20 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Into an array, what a function with `format` and `...` was called with. */
+#define PRINT(out, format)                                                     \
+    do {                                                                       \
+        va_list args_;                                                         \
+        va_start(args_, format);                                               \
+        vsnprintf((out), sizeof(out), (format), args_);                        \
+        va_end(args_);                                                         \
+    } while (0)
+
 struct cv_finding *cv_finding_add(struct cv_findings *all, const char *name,
                                   enum cv_finding_status status,
                                   const char *format, ...)
 {
     struct cv_finding *f;
-    va_list args;
 
     if (all->n == CV_FINDINGS_MAX)
         return NULL;
@@ -17,32 +25,22 @@ struct cv_finding *cv_finding_add(struct cv_findings *all, const char *name,
     memset(f, 0, sizeof *f);
     f->name = name;
     f->status = status;
-    va_start(args, format);
-    vsnprintf(f->seen, sizeof f->seen, format, args);
-    va_end(args);
+    PRINT(f->seen, format);
     return f;
 }
 
 void cv_finding_means(struct cv_finding *f, const char *format, ...)
 {
-    va_list args;
-
     if (f == NULL)
         return;
-    va_start(args, format);
-    vsnprintf(f->means, sizeof f->means, format, args);
-    va_end(args);
+    PRINT(f->means, format);
 }
 
 void cv_finding_todo(struct cv_finding *f, const char *format, ...)
 {
-    va_list args;
-
     if (f == NULL)
         return;
-    va_start(args, format);
-    vsnprintf(f->todo, sizeof f->todo, format, args);
-    va_end(args);
+    PRINT(f->todo, format);
 }
 
 const char *cv_finding_status_name(enum cv_finding_status status)

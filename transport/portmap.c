@@ -206,27 +206,19 @@ static struct cv_pcp_request request_of(const struct cv_portmap *pm,
     return r;
 }
 
-static void send_pcp(struct cv_portmap *pm, enum cv_portmap_port port,
-                     uint32_t lifetime)
+/* Ask for a mapping by PCP or NAT-PMP; `lifetime` 0: give it back. */
+static void send_map(struct cv_portmap *pm, enum cv_portmap_way way,
+                     enum cv_portmap_port port, uint32_t lifetime)
 {
     struct cv_pcp_request r = request_of(pm, port, lifetime);
     uint8_t buf[64];
     struct cv_writer w;
+    int err;
 
     cv_writer_init(&w, buf, sizeof buf);
-    if (cv_pcp_put_map(&w, &r, &pm->client) == CV_OK)
-        pm->events->send(pm->user, buf, w.len);
-}
-
-static void send_natpmp(struct cv_portmap *pm, enum cv_portmap_port port,
-                        uint32_t lifetime)
-{
-    struct cv_pcp_request r = request_of(pm, port, lifetime);
-    uint8_t buf[16];
-    struct cv_writer w;
-
-    cv_writer_init(&w, buf, sizeof buf);
-    if (cv_natpmp_put_map(&w, &r) == CV_OK)
+    err = way == CV_PORTMAP_PCP ? cv_pcp_put_map(&w, &r, &pm->client)
+                                : cv_natpmp_put_map(&w, &r);
+    if (err == CV_OK)
         pm->events->send(pm->user, buf, w.len);
 }
 
@@ -279,7 +271,7 @@ static void ask(struct cv_portmap *pm, enum cv_portmap_port port, cv_time now)
 
     switch (way) {
     case CV_PORTMAP_PCP:
-        send_pcp(pm, port, CV_PORTMAP_LEASE);
+        send_map(pm, way, port, CV_PORTMAP_LEASE);
         break;
     case CV_PORTMAP_NATPMP:
         if (l->tries >= CV_NATPMP_TRIES && port == CV_PORTMAP_UDP) {
@@ -290,7 +282,7 @@ static void ask(struct cv_portmap *pm, enum cv_portmap_port port, cv_time now)
             l->next = CV_NEVER;
             return;
         }
-        send_natpmp(pm, port, CV_PORTMAP_LEASE);
+        send_map(pm, way, port, CV_PORTMAP_LEASE);
         break;
     case CV_PORTMAP_UPNP:
         l->next = CV_NEVER; /* cv_portmap_upnp_mapped() comes in any case */
@@ -312,10 +304,8 @@ static void give_back(struct cv_portmap *pm, enum cv_portmap_port port)
         return;
     switch (pm->way) {
     case CV_PORTMAP_PCP:
-        send_pcp(pm, port, 0);
-        return;
     case CV_PORTMAP_NATPMP:
-        send_natpmp(pm, port, 0);
+        send_map(pm, pm->way, port, 0);
         return;
     case CV_PORTMAP_UPNP:
         pm->events->upnp_unmap(pm->user, port);
@@ -468,8 +458,9 @@ static void on_pcp_map(struct cv_portmap *pm, const struct cv_pcp_answer *a,
         return;
     }
     if (pm->way != CV_PORTMAP_NO_WAY && pm->way != CV_PORTMAP_PCP) {
+        /* Late: another way serves. */
         if (a->result == CV_PCP_SUCCESS && a->lifetime > 0)
-            send_pcp(pm, port, 0); /* late: another way serves */
+            send_map(pm, CV_PORTMAP_PCP, port, 0);
         return;
     }
     if (a->result != CV_PCP_SUCCESS) {
