@@ -1,5 +1,5 @@
 /* Two nodes in one process, over real sockets of this machine. */
-#include "tests/test.h"
+#include "tests/kit.h"
 #include "transport/net.h"
 #include "transport/stunserver.h"
 #include <signal.h>
@@ -214,14 +214,6 @@ static void open_peer(struct peer *p, const char *const *stun, unsigned n_stun)
     REQUIRE(cv_keypair_generate(&key, &cv_rng_system) == CV_OK);
     open_peer_as(p, &key, stun, n_stun);
 }
-
-/* Run until `cond` or for `limit`. */
-#define WAIT(cond, limit)                                                      \
-    do {                                                                       \
-        cv_time until_ = cv_time_now() + (limit);                              \
-        while (!(cond) && cv_time_now() < until_)                              \
-            cv_loop_once(loop, until_);                                        \
-    } while (0)
 
 static struct cv_contact contact(const struct peer *to, bool knocked,
                                  uint8_t number)

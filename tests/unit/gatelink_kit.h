@@ -2,7 +2,7 @@
 #ifndef CV_TESTS_GATELINK_KIT_H
 #define CV_TESTS_GATELINK_KIT_H
 #include "gate/server.h"
-#include "tests/test.h"
+#include "tests/kit.h"
 #include "transport/gatelink.h"
 
 #define ENDS 3
@@ -32,13 +32,6 @@ static const char *cert_file, *key_file;
 static struct cv_proxy proxy;
 static uint16_t link_port; /* 0: where it is */
 static const char *link_host, *link_path, *ca_file;
-
-#define WAIT(cond, limit)                                                      \
-    do {                                                                       \
-        cv_time until_ = cv_time_now() + (limit);                              \
-        while (!(cond) && cv_time_now() < until_)                              \
-            cv_loop_once(loop, until_);                                        \
-    } while (0)
 
 static inline void on_up(void *user, const struct cv_gate_welcome *welcome)
 {
@@ -84,16 +77,6 @@ static inline void on_writable(void *user)
 
 static const struct cv_gatelink_events events = {on_up, on_frame, on_down,
                                                  on_writable};
-
-static inline struct cv_keypair key_of(uint8_t seed)
-{
-    struct cv_keypair k;
-    uint8_t raw[CV_KEY_LEN];
-
-    memset(raw, seed, sizeof raw);
-    REQUIRE(cv_keypair_from_seed(&k, raw) == CV_OK);
-    return k;
-}
 
 static inline void open_server(uint16_t port, enum cv_gate_policy policy)
 {

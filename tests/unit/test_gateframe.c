@@ -1,15 +1,5 @@
-#include "tests/test.h"
+#include "tests/kit.h"
 #include "tests/unit/gate_frames.h"
-
-static struct cv_keypair key_of(uint8_t seed)
-{
-    struct cv_keypair k;
-    uint8_t raw[CV_KEY_LEN];
-
-    memset(raw, seed, sizeof raw);
-    REQUIRE(cv_keypair_from_seed(&k, raw) == CV_OK);
-    return k;
-}
 
 TEST(every_frame_is_read_as_it_was_written)
 {

@@ -1,7 +1,7 @@
 /* Two nodes' gates and a real gate between them, on loopback: what a channel
  * carries, over the link and over UDP, and what happens when one dies. */
 #include "gate/server.h"
-#include "tests/test.h"
+#include "tests/kit.h"
 #include "transport/gates.h"
 #include "transport/udp.h"
 
@@ -25,13 +25,6 @@ static struct cv_gate_server *server;
 static struct cv_keypair gate_key;
 static struct node host, guest;
 static const uint8_t room_key[CV_GATE_ROOM_KEY] = {1, 2, 3};
-
-#define WAIT(cond, limit)                                                      \
-    do {                                                                       \
-        cv_time until_ = cv_time_now() + (limit);                              \
-        while (!(cond) && cv_time_now() < until_)                              \
-            cv_loop_once(loop, until_);                                        \
-    } while (0)
 
 static void on_rung(void *user, const uint8_t room[CV_GATE_ROOM],
                     const uint8_t tag[CV_GATE_TAG], struct cv_bytes knock)
@@ -126,16 +119,6 @@ static void on_udp_in(void *user, const struct cv_addr *from,
 
 static const struct cv_udp_events udp_events = {.packet = on_udp_in,
                                                 .batch = nothing};
-
-static struct cv_keypair key_of(uint8_t seed)
-{
-    struct cv_keypair k;
-    uint8_t raw[CV_KEY_LEN];
-
-    memset(raw, seed, sizeof raw);
-    REQUIRE(cv_keypair_from_seed(&k, raw) == CV_OK);
-    return k;
-}
 
 static void open_server(uint16_t port, bool udp)
 {

@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "tests/test.h"
+#include "tests/kit.h"
 #include "transport/tcpqueue.h"
 
 struct seen {
@@ -90,13 +90,6 @@ static int teardown(void **state)
     cv_loop_free(loop);
     return 0;
 }
-
-#define WAIT(cond, limit)                                                      \
-    do {                                                                       \
-        cv_time until_ = cv_time_now() + (limit);                              \
-        while (!(cond) && cv_time_now() < until_)                              \
-            cv_loop_once(loop, cv_time_now() + 5 * CV_MILLISECOND);            \
-    } while (0)
 
 static struct cv_addr here(uint16_t port)
 {

@@ -1,18 +1,8 @@
-#include "tests/test.h"
+#include "tests/kit.h"
 #include "transport/tls.h"
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static struct cv_keypair key_of(uint8_t seed)
-{
-    struct cv_keypair k;
-    uint8_t raw[CV_KEY_LEN];
-
-    memset(raw, seed, sizeof raw);
-    REQUIRE(cv_keypair_from_seed(&k, raw) == CV_OK);
-    return k;
-}
 
 struct pair {
     struct cv_tls_ctx *server_ctx, *client_ctx;
