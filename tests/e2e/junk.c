@@ -4,6 +4,9 @@
  *     Puts garbage, forged, expired and replayed pointers and knocks at the
  *     real places of the session in a real DHT, and again what others put
  *     there, until it is stopped.
+ *   junk flood    KEY IDENTITY BOOTSTRAP
+ *     Puts a value of garbage at the member's inbox, a hundred a second and
+ *     wherever the inbox goes, until it is stopped.
  *   junk impostor KEY IDENTITY BOOTSTRAP
  *     Publishes a valid pointer of a node whose QUIC connections are answered
  *     with another key.
@@ -27,6 +30,7 @@
 
 /* Other nodes of the DHT take so many requests a second from one address. */
 #define TICK     CV_SECOND
+#define FLOOD    100 /* values in one */
 #define CAPTURED 8
 #define PUTS     128 /* that are looked after at a time */
 
@@ -44,8 +48,10 @@ struct value {
     uint8_t data[CV_DHT_VALUE_MAX];
 };
 
+enum what { SPRAY, FLOOD_INBOX, IMPOSTOR };
+
 struct junk {
-    bool impostor;
+    enum what what;
     struct cv_key session;
     struct cv_keypair identity; /* of a member */
     struct cv_keypair node;     /* certified by it */
@@ -68,7 +74,7 @@ struct junk {
     unsigned n_knocks; /* recorded at its inbox */
     struct value knocks[CAPTURED];
     struct cv_loc knock_loc[CAPTURED];
-    unsigned ticks, puts;
+    unsigned ticks, puts, stored;
     cv_dht_token tokens[PUTS];
     uint8_t own[PUTS][CV_DIGEST_LEN];
     uint64_t seq;
@@ -101,6 +107,13 @@ static uint64_t unix_s(void)
     return cv_unix_now() / 1000;
 }
 
+static void on_stored(void *user, bool ok)
+{
+    struct junk *j = user;
+
+    j->stored += ok;
+}
+
 static void put(struct junk *j, const struct cv_loc *loc, const void *data,
                 size_t len)
 {
@@ -110,7 +123,7 @@ static void put(struct junk *j, const struct cv_loc *loc, const void *data,
 
     /* What was put stays there without us, for minutes. */
     j->dht->ops->cancel(j->dht, *token);
-    *token = j->dht->ops->put(j->dht, loc, CV_BYTES(data, len), NULL, NULL);
+    *token = j->dht->ops->put(j->dht, loc, CV_BYTES(data, len), on_stored, j);
     j->puts += *token != 0;
 }
 
@@ -264,10 +277,34 @@ static void listen_to_knocks(struct junk *j)
     }
 }
 
+/* --- flood --- */
+
+/* Each value is another one, of the size of a knock, and all of them are where
+ * knocks are looked for. */
+static void flood(struct junk *j)
+{
+    uint8_t noise[CV_KNOCK_BYTES];
+    struct cv_loc loc;
+
+    cv_random(&cv_rng_system, noise, sizeof(noise));
+    cv_inbox_loc(&loc, &j->root, j->place.epoch, &j->pointer.node,
+                 j->pointer.salt, j->ticks % CV_INBOX_SLOTS);
+    put(j, &loc, noise, sizeof(noise));
+    if (++j->ticks % FLOOD == 0) {
+        printf("%u values of %u are in the inbox\n", j->stored, j->puts);
+        fflush(stdout);
+    }
+    cv_timer_set(j->timer, cv_loop_now(j->loop) + TICK / FLOOD);
+}
+
 static void on_tick(void *user)
 {
     struct junk *j = user;
 
+    if (j->what == FLOOD_INBOX) {
+        flood(j);
+        return;
+    }
     bad_pointers(j);
     if (!(j->pointer.flags & CV_RECORD_GONE))
         bad_knocks(j);
@@ -392,14 +429,14 @@ static void on_pointer_value(void *user, struct cv_bytes value)
         return;
     moved = memcmp(p.salt, j->pointer.salt, CV_INBOX_SALT) != 0;
     keep(j, &p, value);
-    if (moved && !j->impostor)
+    if (moved && j->what == SPRAY)
         listen_to_knocks(j);
     if (j->found)
         return;
     j->found = true;
     printf("found the member\n");
     fflush(stdout);
-    if (j->impostor)
+    if (j->what == IMPOSTOR)
         start_impostor(j);
     else /* its listening comes first */
         cv_timer_set(j->timer, cv_loop_now(j->loop) + 2 * TICK);
@@ -407,6 +444,7 @@ static void on_pointer_value(void *user, struct cv_bytes value)
 
 int main(int argc, char **argv)
 {
+    static const char *const kinds[] = {"spray", "flood", "impostor"};
     static struct junk junk;
     struct junk *j = &junk;
     struct cv_keytext key;
@@ -414,12 +452,14 @@ int main(int argc, char **argv)
     const char *bootstrap[1];
     char why[512];
 
-    if (argc != 5 ||
-        (strcmp(argv[1], "spray") != 0 && strcmp(argv[1], "impostor") != 0)) {
-        fprintf(stderr, "usage: junk spray|impostor KEY IDENTITY BOOTSTRAP\n");
+    while (argc == 5 && j->what <= IMPOSTOR &&
+           strcmp(argv[1], kinds[j->what]) != 0)
+        j->what++;
+    if (argc != 5 || j->what > IMPOSTOR) {
+        fprintf(stderr,
+                "usage: junk spray|flood|impostor KEY IDENTITY BOOTSTRAP\n");
         return 2;
     }
-    j->impostor = strcmp(argv[1], "impostor") == 0;
     must(cv_keytext_parse(&key, CV_KEYTEXT_SESSION, argv[2], why, sizeof(why)),
          "key");
     j->session = key.key;
@@ -431,7 +471,8 @@ int main(int argc, char **argv)
          "certificate");
     must(cv_loop_new(&j->loop), "loop");
     must(cv_signal_new(&j->stop, j->loop, SIGTERM, on_stop, j), "signal");
-    must(cv_timer_new(&j->timer, j->loop, j->impostor ? rv_step : on_tick, j),
+    must(cv_timer_new(&j->timer, j->loop,
+                      j->what == IMPOSTOR ? rv_step : on_tick, j),
          "timer");
     bootstrap[0] = argv[4];
     dht.loop = j->loop;
