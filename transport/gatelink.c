@@ -6,11 +6,12 @@
 
 #define READ_MAX 65536
 
-/* Of a failed try; the spread keeps ten thousand clients of a gate that comes
- * back from coming all at once. */
+/* Of a failed try. */
 static const cv_time backoff[] = {250 * CV_MILLISECOND, 1 * CV_SECOND,
-                                  2 * CV_SECOND,        5 * CV_SECOND,
+                                  2 * CV_SECOND,        4 * CV_SECOND,
                                   15 * CV_SECOND,       30 * CV_SECOND};
+#define BACKOFFS     (sizeof backoff / sizeof backoff[0])
+#define BACKOFF_SOON 3 /* the longest for a gate that was there just now */
 
 enum step {
     WAITING, /* for the next try */
@@ -33,7 +34,8 @@ struct cv_gatelink {
     struct cv_gate_handshake handshake;
     struct cv_gate_auth auth;
     unsigned tries;
-    bool blocked; /* somebody was told AGAIN */
+    cv_time back_until; /* it was there lately, and may come back by then */
+    bool blocked;       /* somebody was told AGAIN */
     bool dirty;
     cv_time ping_at, pong_by; /* CV_NEVER */
     uint64_t pinged;
@@ -67,13 +69,22 @@ static void disconnect(struct cv_gatelink *l)
     cv_wipe(&l->handshake, sizeof l->handshake);
 }
 
+cv_time cv_gatelink_wait(unsigned tries, bool lately, uint64_t random)
+{
+    unsigned last = lately ? BACKOFF_SOON : BACKOFFS - 1;
+    cv_time base = backoff[tries < last ? tries : last];
+
+    return base / 2 + (cv_time)(random % (uint64_t)base);
+}
+
 static void fail(struct cv_gatelink *l, const char *why)
 {
-    const unsigned last = sizeof backoff / sizeof backoff[0] - 1;
-    cv_time base = backoff[l->tries < last ? l->tries : last];
-    cv_time wait =
-        base / 2 + (cv_time)(cv_random_u64(l->config.rng) % (uint64_t)base);
+    cv_time now = now_of(l), wait;
 
+    if (l->step == UP)
+        l->back_until = now + CV_GATELINK_LATELY;
+    wait = cv_gatelink_wait(l->tries, now < l->back_until,
+                            cv_random_u64(l->config.rng));
     /* It may be the dial's, which goes with the rest. */
     if (why != l->why)
         snprintf(l->why, sizeof l->why, "%s", why);
@@ -81,14 +92,15 @@ static void fail(struct cv_gatelink *l, const char *why)
     l->step = WAITING;
     l->tries++;
     cv_debug(l->config.log, "gatelink: down, tries=%u: %s", l->tries, l->why);
-    cv_timer_set(l->timer, now_of(l) + wait);
+    cv_timer_set(l->timer, now + wait);
     l->events->down(l->user, l->why);
 }
 
 /* It will not change its mind soon. */
 static void give_up(struct cv_gatelink *l, const char *why)
 {
-    l->tries = sizeof backoff / sizeof backoff[0];
+    l->tries = BACKOFFS;
+    l->back_until = 0;
     fail(l, why);
 }
 

@@ -12,6 +12,9 @@ struct cv_gatelink;
 #define CV_GATELINK_PROVE (5 * CV_SECOND)  /* for both proofs */
 #define CV_GATELINK_PING  (60 * CV_SECOND) /* NATs forget idle TCP later */
 #define CV_GATELINK_PONG  (10 * CV_SECOND)
+/* A gate that went away is restarted, most often: for so long it is asked
+ * every few seconds whether it is back. */
+#define CV_GATELINK_LATELY (5 * CV_MINUTE)
 
 enum cv_gatelink_state {
     CV_GATELINK_DOWN,       /* waits to try again */
@@ -65,6 +68,11 @@ cv_time cv_gatelink_rtt(const struct cv_gatelink *l);
  *   CV_ERR_CLOSED  it is not up
  *   CV_ERR_AGAIN   the queue is full; `writable` follows */
 int cv_gatelink_send(struct cv_gatelink *l, const struct cv_gate_frame *f);
+/* How long to wait after `tries` failures in a row; `lately`: for a gate that
+ * was there within CV_GATELINK_LATELY.  `random` spreads it (by half of it up
+ * and down), so that ten thousand clients of a gate that comes back do not come
+ * all at once; at most 6 s lately, else 45 s. */
+cv_time cv_gatelink_wait(unsigned tries, bool lately, uint64_t random);
 /* The network changed: see at once whether it lives, or try again now. */
 void cv_gatelink_recheck(struct cv_gatelink *l);
 #endif

@@ -94,6 +94,25 @@ TEST(a_gate_that_refuses_says_why)
     teardown();
 }
 
+TEST(a_gate_that_was_there_lately_is_asked_every_few_seconds)
+{
+    static const uint64_t random[] = {0, 1, UINT64_MAX / 2, UINT64_MAX};
+
+    for (unsigned tries = 0; tries < 100; tries++)
+        for (unsigned i = 0; i < 4; i++) {
+            cv_time soon = cv_gatelink_wait(tries, true, random[i]);
+            cv_time late = cv_gatelink_wait(tries, false, random[i]);
+
+            CHECK(soon >= 125 * CV_MILLISECOND && soon <= 6 * CV_SECOND);
+            CHECK(late >= soon && late <= 45 * CV_SECOND);
+        }
+    CHECK(cv_gatelink_wait(9, false, 0) >= 15 * CV_SECOND);
+    /* Spread over as long as it waits, in the middle. */
+    CHECK(cv_gatelink_wait(9, true, (uint64_t)(4 * CV_SECOND) - 1) -
+              cv_gatelink_wait(9, true, 0) >
+          3 * CV_SECOND);
+}
+
 TEST(a_gate_that_comes_back_is_found_again)
 {
     struct end *e;
@@ -117,4 +136,5 @@ RUN_TESTS(T(two_clients_meet_at_a_gate_and_packets_pass),
           T(a_sender_that_outruns_the_link_waits_and_goes_on),
           T(a_gate_with_another_key_gets_nothing),
           T(a_gate_that_refuses_says_why),
+          T(a_gate_that_was_there_lately_is_asked_every_few_seconds),
           T(a_gate_that_comes_back_is_found_again))
