@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The gate beside coturn: see tests/bench/gateload.c.
 #
-#     scripts/bench.sh gate [quick] [udp|tls|websocket|idle|flood|soak]
+#     scripts/bench.sh gate [quick] [udp|tls|websocket|idle|flood|regain|soak]
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$COVIM_TOP/scripts/lib.sh"

@@ -6,6 +6,7 @@
  * the last one.  What is compared runs in turns.  JSON lines on stdout, a
  * table on stderr. */
 #include "tests/bench/gate_flow.h"
+#include "tests/bench/gate_regain.h"
 #include <dirent.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,15 +19,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define GATE_PORT  17443
-#define PLAIN_PORT 17080
-#define TURN_PORT  17478
-#define ROUNDS     5
-#define PAYLOAD    200  /* bytes, of all cases over UDP */
-#define PACKET     1200 /* over links: what QUIC sends */
-#define SOAK       64   /* rooms and channels at a time */
-#define WINDOW     16   /* link-less requests on their way */
-#define MIB        1048576.0
+#define GATE_PORT   17443
+#define PLAIN_PORT  17080
+#define TURN_PORT   17478
+#define ROUNDS      5
+#define PAYLOAD     200  /* bytes, of all cases over UDP */
+#define PACKET      1200 /* over links: what QUIC sends */
+#define SOAK        64   /* rooms and channels at a time */
+#define WINDOW      16   /* link-less requests on their way */
+#define MIB         1048576.0
+#define REGAIN_MOST 120 /* seconds */
 
 static const char *gate_file, *turn_file, *dir;
 static unsigned rounds = ROUNDS;
@@ -668,6 +670,32 @@ static void soak(uint64_t total)
     stop_all();
 }
 
+/* ---- a gate that comes back ---------------------------------------------- */
+
+/* `n` links of the real client; the gate is killed, and back after `away_s`.
+ * How long it takes from then on until half of them, and all, are in. */
+static void regain(unsigned n, double away_s)
+{
+    struct gc_gate gate = {0};
+    struct gr_crowd *crowd;
+    struct gr_times t;
+    char name[64];
+
+    snprintf(name, sizeof name, "regain %u after %.0f s", n, away_s);
+    (void)start_gate(&gate, false);
+    crowd = gr_new(&gate, n, 20);
+    stop(&running[0]);
+    gr_run(crowd, away_s > 0 ? away_s : 0.1); /* they see that it is gone */
+    (void)start_gate(&gate, false);
+    t = gr_regain(crowd, REGAIN_MOST);
+    if (t.in < n)
+        fprintf(stderr, "  only %u are in after %d s\n", t.in, REGAIN_MOST);
+    report(name, "half_s", t.half);
+    report(name, "all_s", t.all);
+    gr_free(crowd);
+    stop_all();
+}
+
 /* ---- all ---------------------------------------------------------------- */
 
 static bool wanted(const char *only, const char *name)
@@ -717,6 +745,12 @@ int main(int argc, char *argv[])
         flooded("flood ask", CV_GATE_UDP_ASK);
         flooded("flood stun", 0);
         flooded_by_connections();
+    }
+    if (wanted(only, "regain")) {
+        regain(quick ? 200 : 1000, 0);
+        regain(quick ? 200 : 1000, 10);
+        if (!quick)
+            regain(10000, 0);
     }
     if (wanted(only, "soak"))
         soak(quick ? 20000 : 1000000);
