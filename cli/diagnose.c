@@ -98,6 +98,7 @@ void cv_diagnose(const struct cv_doctor_facts *f, struct cv_findings *out)
     memset(out, 0, sizeof *out);
     versions(f, out);
     cv_diagnose_net(f, out);
+    cv_diagnose_gates(f, out);
     dht_of(f, out);
     clock_of(f, out);
     if (f->key.asked)

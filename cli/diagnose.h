@@ -8,6 +8,7 @@
 
 #define CV_DOCTOR_STAGES (CV_MARK_FAILED + 1)
 #define CV_DOCTOR_TCP    CV_NET_STUN_SERVERS
+#define CV_DOCTOR_GATES  4 /* of the settings; there are no more */
 
 /* What the editor says of itself; empty: there is none. */
 struct cv_doctor_editor {
@@ -30,6 +31,19 @@ struct cv_doctor_tcp { /* to the STUN server of that number */
     cv_time took;
 };
 
+/* A gate of our settings. */
+struct cv_doctor_gate {
+    struct cv_gate_name name;
+    bool linked;       /* it proved its key, and has let us in */
+    unsigned way;      /* CV_GATE_WAY_*, of the link */
+    cv_time rtt;       /* of the link, 0: not measured yet */
+    char trouble[256]; /* why it is not linked, "" */
+    uint16_t udp_port; /* 0: none */
+    bool udp_tried;
+    int udp_err;
+    cv_time udp_took;
+};
+
 /* The way to whoever shares a key. */
 struct cv_doctor_key {
     bool asked;
@@ -50,6 +64,8 @@ struct cv_doctor_facts {
     bool roundtrip;
     cv_time roundtrip_took;
     struct cv_doctor_tcp tcp[CV_DOCTOR_TCP];
+    unsigned n_gates;
+    struct cv_doctor_gate gate[CV_DOCTOR_GATES];
     enum cv_portal portal;
     char portal_to[CV_PORTAL_HOST];
     struct cv_doctor_clock clock;

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "cli/tcpprobe.h"
+#include "cli/udpprobe.h"
 
 #define LOOK (50 * CV_MILLISECOND)
 /* UDP is given up, and a web page asked for, when nothing came by then. */
@@ -21,6 +22,14 @@ struct probe {
     struct cv_doctor *doctor;
     unsigned i;
     struct cv_tcpprobe *tcp;
+    bool over;
+};
+
+/* Of the UDP port of a gate. */
+struct gateprobe {
+    struct cv_doctor *doctor;
+    struct cv_doctor_gate *gate;
+    struct cv_udpprobe *udp;
     bool over;
 };
 
@@ -36,6 +45,7 @@ struct cv_doctor {
     struct cv_trial *trial;
     struct probe tcp[CV_DOCTOR_TCP];
     struct probe page;
+    struct gateprobe gate[CV_DOCTOR_GATES];
 };
 
 /* --- what the system says --- */
@@ -98,6 +108,67 @@ static void start_tcp(struct cv_doctor *d)
                             CV_BYTES("", 0), 1, on_tcp, p);
         p->over = d->facts.tcp[i].err != CV_OK;
     }
+}
+
+static void on_gate_udp(void *user, int err, cv_time took)
+{
+    struct gateprobe *p = user;
+
+    p->over = true;
+    p->gate->udp_err = err;
+    p->gate->udp_took = took;
+}
+
+static void start_gate_udp(struct cv_doctor *d, unsigned i, struct cv_addr to)
+{
+    struct gateprobe *p = &d->gate[i];
+
+    if (p->udp != NULL || p->over || p->gate->udp_port == 0 ||
+        to.family == CV_FAMILY_NONE)
+        return;
+    to.port = p->gate->udp_port;
+    p->gate->udp_tried = true;
+    p->gate->udp_err = cv_udpprobe_new(&p->udp, d->config.loop, &cv_rng_system,
+                                       &to, on_gate_udp, p);
+    p->over = p->gate->udp_err != CV_OK;
+}
+
+/* The number of a gate in the facts; CV_DOCTOR_GATES: there is no place. */
+static unsigned gate_at(struct cv_doctor *d, const struct cv_gates_info *info)
+{
+    struct cv_doctor_facts *f = &d->facts;
+    unsigned i = 0;
+
+    while (i < f->n_gates &&
+           !cv_key_equal(&f->gate[i].name.key, &info->name.key))
+        i++;
+    if (i == f->n_gates && i < CV_DOCTOR_GATES) {
+        f->gate[i].name = info->name;
+        d->gate[i].doctor = d;
+        d->gate[i].gate = &f->gate[i];
+        f->n_gates++;
+    }
+    return i;
+}
+
+/* False: it is still to be waited for. */
+static bool look_at_gate(struct cv_doctor *d, const struct cv_gates_info *info)
+{
+    unsigned i = gate_at(d, info);
+    struct cv_doctor_gate *g;
+
+    if (i == CV_DOCTOR_GATES)
+        return true;
+    g = &d->facts.gate[i];
+    g->linked = info->state == CV_GATELINK_UP;
+    snprintf(g->trouble, sizeof g->trouble, "%s", info->trouble);
+    if (!g->linked)
+        return g->trouble[0] != '\0';
+    g->way = info->way;
+    g->rtt = info->rtt;
+    g->udp_port = info->udp_port;
+    start_gate_udp(d, i, info->remote);
+    return g->rtt > 0 && (d->gate[i].udp == NULL || d->gate[i].over);
 }
 
 static void on_page(void *user, int err, cv_time took, struct cv_bytes answer)
@@ -209,6 +280,17 @@ static const char *wait_for_net(struct cv_doctor *d, cv_time age)
     return NULL;
 }
 
+static const char *wait_for_gates(struct cv_doctor *d)
+{
+    const struct cv_node_report *node = &d->facts.node;
+    bool all = true;
+
+    for (unsigned i = 0; i < node->n_gates; i++)
+        if (node->gate[i].own)
+            all &= look_at_gate(d, &node->gate[i]);
+    return all ? NULL : "the gates";
+}
+
 static const char *wait_for_dht(struct cv_doctor *d)
 {
     if (strcmp(d->facts.node.dht, "connected") != 0)
@@ -244,13 +326,14 @@ static void on_timer(void *user)
 {
     struct cv_doctor *d = user;
     cv_time now = cv_loop_now(d->config.loop);
-    const char *net, *dht, *key, *what;
+    const char *net, *gates, *dht, *key, *what;
 
     cv_node_report(d->config.node, &d->facts.node);
     net = wait_for_net(d, now - d->started);
+    gates = wait_for_gates(d);
     dht = wait_for_dht(d);
     key = wait_for_key(d);
-    what = net != NULL ? net : dht != NULL ? dht : key;
+    what = net != NULL ? net : gates != NULL ? gates : dht != NULL ? dht : key;
     if (what == NULL || now >= d->until) {
         cv_timer_set(d->timer, CV_NEVER);
         cv_diagnose(&d->facts, &d->findings);
@@ -302,6 +385,8 @@ void cv_doctor_free(struct cv_doctor *d)
     for (unsigned i = 0; i < CV_DOCTOR_TCP; i++)
         cv_tcpprobe_free(d->tcp[i].tcp);
     cv_tcpprobe_free(d->page.tcp);
+    for (unsigned i = 0; i < CV_DOCTOR_GATES; i++)
+        cv_udpprobe_free(d->gate[i].udp);
     cv_roundtrip_free(d->roundtrip);
     cv_trial_free(d->trial);
     cv_timer_free(d->timer);

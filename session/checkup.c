@@ -14,8 +14,10 @@ void cv_node_report(const struct cv_node *node, struct cv_node_report *out)
     memset(out, 0, sizeof *out);
     out->network = node->net != NULL;
     out->dht = cv_node_dht_state(node);
-    if (node->net != NULL)
-        cv_net_report(node->net, &out->net);
+    if (node->net == NULL)
+        return;
+    cv_net_report(node->net, &out->net);
+    out->n_gates = cv_net_gates(node->net, out->gate, CV_GATES_MAX);
 }
 
 /* --- a round trip --- */

@@ -4,6 +4,7 @@
 #ifndef CV_SESSION_CHECKUP_H
 #define CV_SESSION_CHECKUP_H
 #include "base/keytext.h"
+#include "transport/gates.h"
 #include "transport/mark.h"
 #include "transport/net_report.h"
 
@@ -13,6 +14,8 @@ struct cv_node_report {
     bool network;             /* sockets are open; else `net` is empty */
     struct cv_net_report net; /* about 6 KiB */
     const char *dht;          /* "connected", "connecting", "disconnected" */
+    unsigned n_gates;         /* with those that peers named */
+    struct cv_gates_info gate[CV_GATES_MAX];
 };
 void cv_node_report(const struct cv_node *node, struct cv_node_report *out);
 

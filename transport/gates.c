@@ -926,6 +926,7 @@ unsigned cv_gates_list(const struct cv_gates *g, struct cv_gates_info *out,
             .own = gate->own,
             .trouble = cv_gatelink_trouble(gate->link),
             .udp_port = gate->welcome.udp_port,
+            .way = cv_gatelink_way(gate->link),
         };
         for (; at > 0 && is_better(&info, &all[at - 1]); at--)
             all[at] = all[at - 1];

@@ -136,6 +136,7 @@ struct cv_gates_info {
     bool own;
     const char *trouble; /* "" or a sentence; until the next call */
     uint16_t udp_port;   /* 0: none, or not known yet */
+    unsigned way;        /* it is linked by, CV_GATE_WAY_* */
 };
 /* Returns how many there are; fills the first `max`, best first. */
 unsigned cv_gates_list(const struct cv_gates *g, struct cv_gates_info *out,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `covim doctor` says what is there: every kind of NAT by its name, blocked UDP,
-# a captive portal, no network; and how far a key leads.
+# a captive portal, no network; which gates let us in; and how far a key leads.
 set -euo pipefail
 # shellcheck source=tests/netlab/lab.sh
 . "$(dirname "$0")/lab.sh"
@@ -10,6 +10,7 @@ covim=$COVIM_BUILD/cli/covim
 lab_begin delay=10
 lab_net 'public p addresses=2
          public d
+         public g
          side none none
          side full fullcone
          side restr restricted
@@ -28,6 +29,14 @@ mkfifo "$lab_dir/never"
 exec 9<>"$lab_dir/never" # a dhtnode ends when its input does
 ip netns exec "$lab_id-d" dhtnode -p 4222 <&9 >"$lab_dir/dht.log" 2>&1 &
 lab_pids+=($!)
+gate=$COVIM_BUILD/gate/covim-gate
+mkdir -m 700 "$lab_dir/gate" "$lab_dir/other"
+gate_of() { # DIR: the name of a gate with the key that is there
+    lab_in g "$gate" --key "$lab_dir/$1/key" --name "${lab_ip[g]}" --print-name
+}
+gate_name=$(gate_of gate) other_name=$(gate_of other)
+lab_spawn g "$lab_dir/gate.log" "$gate" --key "$lab_dir/gate/key" \
+    --listen "${lab_ip[g]}:443" --metrics off
 world=(--no-lan --bootstrap "${lab_ip[d]}:4222"
     --stun "$one:3478,$two:3479")
 
@@ -83,6 +92,25 @@ assert by_name["nat"]["status"] == "note" and by_name["nat"]["means"]
 assert sys.argv[2] in by_name["outside"]["seen"], by_name["outside"]
 assert "192.168." in by_name["interfaces"]["seen"]
 PY
+
+# A gate: over UDP, over TCP alone, with a token that we lack, and somebody
+# else in its place.
+doctor full --gate "$gate_name"
+says full ok gate 'lets us in, by TLS, and answers in [0-9]+ ms; UDP port 443 answers in [0-9]+ ms'
+! grep -q '20\.0\.' "$lab_dir/full" || fail full "an address"
+doctor blocked --gate "$gate_name"
+says blocked note gate 'lets us in, by TLS, .*UDP port 443 does not answer'
+doctor restr --gate "$other_name"
+[ $code = 1 ] || fail restr "ended with $code"
+says restr problem gate 'has another key'
+lab_spawn g "$lab_dir/closed.log" "$gate" --key "$lab_dir/other/key" \
+    --listen "${lab_ip[g]}:8443" --metrics off --policy token \
+    --token 'sesame sesame sesame'
+doctor restr --gate "${other_name%@*}@${lab_ip[g]}:8443"
+says restr problem gate 'gate 1 of 1: '
+doctor restr --gate "$gate_name,${other_name%@*}@${lab_ip[g]}:9"
+says restr ok gate 'gate 1 of 2 lets us in'
+says restr problem gate 'gate 2 of 2: '
 
 doctor blocked
 [ $code = 1 ] || fail blocked "ended with $code"

@@ -173,6 +173,43 @@ TEST(blocked_udp_and_a_portal_are_told_apart)
     CHECK(says("tcp", CV_FINDING_UNKNOWN, "not tried"));
 }
 
+TEST(each_gate_has_a_line)
+{
+    struct cv_doctor_gate *g = facts.gate;
+
+    healthy();
+    CHECK(look("gate") == NULL);
+    facts.n_gates = 1;
+    snprintf(g->name.host, sizeof g->name.host, "gate.example");
+    g->name.port = 443;
+    snprintf(g->trouble, sizeof g->trouble,
+             "at gate.example/covim there is no gate's WebSocket; the proxy "
+             "proxy.corp:3128 says: not now");
+    CHECK(says("gate", CV_FINDING_PROBLEM,
+               "gate 1 of 1: at \xe2\x80\xa6 there is no gate's WebSocket; the "
+               "proxy \xe2\x80\xa6 says: not now"));
+    CHECK(strstr(look("gate")->todo, "https_proxy") != NULL);
+    facts.addresses = true;
+    CHECK(says("gate", CV_FINDING_PROBLEM, "gate.example:443: at gate.exam"));
+    facts.addresses = false;
+    g->linked = true;
+    g->rtt = 31 * CV_MILLISECOND;
+    CHECK(says("gate", CV_FINDING_NOTE, "by TLS, and answers in 31 ms; it "));
+    g->udp_port = 443;
+    g->way = CV_GATE_WAY_WS | CV_GATE_WAY_PROXY;
+    CHECK(says("gate", CV_FINDING_NOTE, "only the proxy knows"));
+    g->way = CV_GATE_WAY_WS;
+    g->udp_tried = true;
+    g->udp_err = CV_ERR_TIMEOUT;
+    CHECK(says("gate", CV_FINDING_NOTE, "a WebSocket"));
+    CHECK(says("gate", CV_FINDING_NOTE, "UDP port 443 does not answer"));
+    CHECK(strstr(look("gate")->todo, "UDP port 443 let out") != NULL);
+    g->udp_err = CV_OK;
+    g->udp_took = 30 * CV_MILLISECOND;
+    CHECK(says("gate", CV_FINDING_OK, "UDP port 443 answers in 30 ms"));
+    CHECK(strstr(look("gate")->seen, "example") == NULL);
+}
+
 TEST(versions_that_differ_are_a_problem)
 {
     healthy();
@@ -316,7 +353,7 @@ TEST(a_portal_is_known_by_where_it_sends)
 }
 
 RUN_TESTS(T(a_healthy_home_has_no_problem), T(each_fact_has_its_words),
-          T(blocked_udp_and_a_portal_are_told_apart),
+          T(blocked_udp_and_a_portal_are_told_apart), T(each_gate_has_a_line),
           T(versions_that_differ_are_a_problem),
           T(a_key_is_followed_to_where_it_stops),
           T(nothing_that_names_a_place_is_shown_unless_asked),
