@@ -94,6 +94,8 @@ void gf_gate(struct gf_flow *flow, const struct gc_gate *gate,
     uint8_t room[CV_GATE_ROOM];
 
     GC_NEED(a && b); /* kept as long as the program runs */
+    flow->link[0] = a;
+    flow->link[1] = b;
     gc_link_open(a, gate, GC_TLS, from);
     gc_link_open(b, gate, GC_TLS, from);
     gc_register(b, room);
@@ -152,6 +154,7 @@ void gf_turn(struct gf_flow *flow, const struct cv_addr *server)
     socklen_t len = sizeof at;
     uint16_t port;
 
+    flow->link[0] = flow->link[1] = NULL;
     flow->tx = gf_turn_idle(server);
     flow->rx = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -320,6 +323,16 @@ static bool receive(struct run *r)
 
 /* ---- a run -------------------------------------------------------------- */
 
+/* A gate closes links on which nothing comes. */
+static void stay_linked(const struct gf_flow *flow)
+{
+    const struct cv_gate_frame ping = {.type = CV_GATE_PING};
+
+    for (unsigned i = 0; i < 2; i++)
+        if (flow->link[i])
+            gc_send(flow->link[i], &ping);
+}
+
 static double percentile(const struct run *r, double part)
 {
     uint64_t want = (uint64_t)((double)r->result.got * part), seen = 0;
@@ -343,6 +356,7 @@ struct gf_result gf_run(const struct gf_flow *flow, const struct gf_load *load,
     GC_NEED(load->burst <= BURST_MAX && load->size + 8 <= PACKET_MAX);
     r.late = calloc(LATE_US, sizeof *r.late);
     GC_NEED(r.late);
+    stay_linked(flow);
     while (receive(&r))
         ;
     for (now = begun; now < end; now = gf_now()) {

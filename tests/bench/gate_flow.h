@@ -9,6 +9,7 @@ struct gf_flow {
     int tx, rx;
     uint8_t header[CV_GATE_UDP_HEADER];
     size_t tx_header, rx_header;
+    struct gc_link *link[2]; /* of both ends to a gate; else NULL */
 };
 
 void gf_gate(struct gf_flow *flow, const struct gc_gate *gate,
