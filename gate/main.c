@@ -226,10 +226,11 @@ static int run(struct gate *g)
         err = catch_signals(g);
     if (err == CV_OK)
         err = open_server(g);
-    if (err == CV_OK)
-        err = open_dht(g);
+    /* Before there are threads, which inherit it: the DHT has some. */
     if (err == CV_OK && g->config.sandbox && g->config.command == CV_GATE_RUN)
         cv_gate_sandbox(&g->log, g->config.config_file);
+    if (err == CV_OK)
+        err = open_dht(g);
     if (err != CV_OK)
         return EXIT_FAILURE;
     if (g->config.command == CV_GATE_CHECK) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -10,13 +11,28 @@
 #include <unistd.h>
 
 #define READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define ALL                                                                    \
+#define BASIC                                                                  \
     (READ | LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE |       \
      LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |          \
      LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |              \
      LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |              \
      LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |            \
      LANDLOCK_ACCESS_FS_MAKE_SYM)
+
+/* Of newer kernels than the headers of Debian 12 know; each with the version
+ * of Landlock that brought it. */
+#define FS_REFER     (UINT64_C(1) << 13) /* 2: move between folders */
+#define FS_TRUNCATE  (UINT64_C(1) << 14) /* 3 */
+#define NET_BIND     (UINT64_C(1) << 0)  /* 4: TCP */
+#define NET_CONNECT  (UINT64_C(1) << 1)  /* 4: TCP */
+#define FS_IOCTL_DEV (UINT64_C(1) << 15) /* 5: of devices */
+#define SCOPE_UNIX   (UINT64_C(1) << 0)  /* 6: abstract sockets of others */
+#define SCOPE_SIGNAL (UINT64_C(1) << 1)  /* 6: to others */
+
+/* struct landlock_ruleset_attr, as of version 6. */
+struct ruleset {
+    uint64_t fs, net, scoped;
+};
 
 static bool drop_capabilities(void)
 {
@@ -53,11 +69,34 @@ static void allow_beside(int rules, const char *file)
     allow(rules, slash ? dir : ".", READ);
 }
 
-static bool restrict_files(const char *config_file)
+/* All that this kernel can forbid; older ones refuse what they do not know. */
+static int create_rules(void)
 {
-    struct landlock_ruleset_attr attr = {.handled_access_fs = ALL};
-    int rules =
-        (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
+    struct ruleset r = {.fs = BASIC};
+    long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
+                           LANDLOCK_CREATE_RULESET_VERSION);
+    size_t len = sizeof r.fs;
+
+    if (version >= 2)
+        r.fs |= FS_REFER;
+    if (version >= 3)
+        r.fs |= FS_TRUNCATE;
+    if (version >= 4) {
+        r.net = NET_BIND | NET_CONNECT;
+        len += sizeof r.net;
+    }
+    if (version >= 5)
+        r.fs |= FS_IOCTL_DEV;
+    if (version >= 6) {
+        r.scoped = SCOPE_UNIX | SCOPE_SIGNAL;
+        len += sizeof r.scoped;
+    }
+    return (int)syscall(SYS_landlock_create_ruleset, &r, len, 0);
+}
+
+static bool restrict_rights(const char *config_file)
+{
+    int rules = create_rules();
     bool ok;
 
     if (rules < 0)
@@ -80,7 +119,7 @@ void cv_gate_sandbox(struct cv_log *log, const char *config_file)
                 strerror(errno));
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
         cv_warn(log, "sandbox: the key may be in a core dump");
-    if (!restrict_files(config_file))
+    if (!restrict_rights(config_file))
         cv_warn(log, "sandbox: the kernel has no Landlock; files stay "
                      "reachable as the user's rights allow");
     if (!drop_capabilities())
