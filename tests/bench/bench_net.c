@@ -133,6 +133,7 @@ static void on_conn(void *user, struct cv_conn *c)
     (void)user;
     conn = c;
     cv_conn_set_events(c, &conn_events, NULL);
+    cv_conn_trust(c);
 }
 
 static void on_candidates(void *user, const struct cv_candidates *c)
