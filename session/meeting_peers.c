@@ -163,10 +163,30 @@ static void tell_members(struct cv_meeting *m)
     free(c);
 }
 
+static void mark_path(struct cv_neighbour *n, const struct cv_path_info *path)
+{
+    struct cv_mark mark = {
+        .kind = CV_MARK_SWITCHED,
+        .at = cv_meeting_now(n->meeting),
+        .node = n->node,
+        .path = path->kind,
+        .addr = path->remote,
+        .rtt = path->rtt,
+        .text = "",
+    };
+
+    if (n->meeting->events->mark == NULL ||
+        (path->kind == n->path.kind &&
+         cv_addr_equal(&path->remote, &n->path.remote)))
+        return;
+    n->meeting->events->mark(n->meeting->user, &mark);
+}
+
 static void on_peer_member(void *user, struct cv_peer *p)
 {
     struct cv_neighbour *n = user;
     struct cv_meeting *m = n->meeting;
+    struct cv_path_info path;
     char key[9];
 
     if (n->id == 0)
@@ -180,7 +200,9 @@ static void on_peer_member(void *user, struct cv_peer *p)
     m->all_left = false;
     m->node->counters.admitted++;
     cv_neighbour_set_reach(n, CV_REACH_MEMBER);
-    cv_conn_path(cv_peer_conn(p), &n->path);
+    cv_conn_path(cv_peer_conn(p), &path);
+    mark_path(n, &path); /* it may have changed just now */
+    n->path = path;
     cv_meeting_mark(m, CV_MARK_MEMBER, &n->node, NULL, "");
     cv_info(m->node->log, "meeting: joined, peer=%s, role=%s",
             cv_key_short(&n->node, key), cv_role_name(n->role));
@@ -225,25 +247,6 @@ static void on_peer_datagram(void *user, struct cv_peer *p,
     (void)p;
     if (n->meeting->events->datagram != NULL)
         n->meeting->events->datagram(n->meeting->user, n, data);
-}
-
-static void mark_path(struct cv_neighbour *n, const struct cv_path_info *path)
-{
-    struct cv_mark mark = {
-        .kind = CV_MARK_SWITCHED,
-        .at = cv_meeting_now(n->meeting),
-        .node = n->node,
-        .path = path->kind,
-        .addr = path->remote,
-        .rtt = path->rtt,
-        .text = "",
-    };
-
-    if (n->meeting->events->mark == NULL ||
-        (path->kind == n->path.kind &&
-         cv_addr_equal(&path->remote, &n->path.remote)))
-        return;
-    n->meeting->events->mark(n->meeting->user, &mark);
 }
 
 static void on_peer_path(void *user, struct cv_peer *p,

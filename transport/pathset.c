@@ -133,9 +133,9 @@ const struct cv_path *cv_pathset_promising(const struct cv_pathset *ps,
     for (unsigned i = 0; i < CV_PATHS_MAX; i++) {
         const struct cv_path *p = &ps->path[i];
 
-        if (p->used && p->state == CV_PATH_CHECKING && p->heard > 0 &&
-            now - p->heard < CV_SECOND && p->addr.carrier == CV_CARRIER_UDP &&
-            (!best || p->heard > best->heard))
+        if (p->used && p->state == CV_PATH_CHECKING && p->asked > 0 &&
+            now - p->asked < CV_SECOND && p->addr.carrier == CV_CARRIER_UDP &&
+            (!best || p->asked > best->asked))
             best = p;
     }
     return best;
@@ -431,7 +431,7 @@ void cv_pathset_requested(struct cv_pathset *ps,
         return;
     p->addr.local = from->local;
     first = p->heard == 0;
-    p->heard = now;
+    p->heard = p->asked = now;
     if (!p->proved) {
         p->bytes_in += len;
         p->bytes_out += answered;

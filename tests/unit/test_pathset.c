@@ -163,6 +163,29 @@ TEST(nothing_is_sent_before_a_path_is_proved_or_heard)
     CHECK_EQ(n_checks, 0); /* that is the attempt's */
 }
 
+TEST(where_the_peer_was_just_heard_is_promising_until_it_is_proved)
+{
+    struct cv_path_addr named = at(0x05000001), heard = at(0x05000002);
+    struct cv_path_addr link = {.carrier = CV_CARRIER_TCP,
+                                .remote = cv_addr_ipv4(0x05000003, 4000)};
+    const struct cv_path *p;
+
+    CHECK(cv_pathset_candidate(&ps, &named, now) != NULL);
+    CHECK(cv_pathset_promising(&ps, now) == NULL);
+    cv_pathset_packet(&ps, &named, 1000, now); /* no check: anybody's */
+    CHECK(cv_pathset_promising(&ps, now) == NULL);
+    cv_pathset_requested(&ps, &link, 88, 60, now);
+    run(10 * MS);
+    cv_pathset_requested(&ps, &heard, 88, 60, now);
+    p = cv_pathset_promising(&ps, now);
+    REQUIRE(p != NULL);
+    CHECK_EQ(p->addr.remote.ip[3], 2);
+    CHECK(cv_pathset_promising(&ps, now + CV_SECOND) == NULL);
+    cv_pathset_answered(&ps, &heard, 20 * MS, now);
+    p = cv_pathset_promising(&ps, now);
+    CHECK(p == NULL || p->addr.remote.ip[3] != 2);
+}
+
 TEST(an_address_that_is_only_heard_gets_three_times_what_it_sent)
 {
     struct cv_path_addr a = at(0x05000001);
@@ -467,6 +490,7 @@ TEST(a_stream_that_stops_is_a_reason_to_ask)
 RUN_TESTS(S(nothing_is_sent_before_a_path_is_proved_or_heard),
           S(where_a_moved_peer_speaks_from_packets_go_at_once),
           S(a_path_of_another_attempt_is_used_and_asked),
+          S(where_the_peer_was_just_heard_is_promising_until_it_is_proved),
           S(an_address_that_is_only_heard_gets_three_times_what_it_sent),
           S(the_first_proved_path_is_selected_at_once),
           S(a_better_tier_wins_after_a_second_and_a_little_better_path_never),
