@@ -71,6 +71,7 @@ struct covim_peer {
     char name[COVIM_NAME_TEXT];
     void *user;
     uint32_t asked;   /* the knock that the program was told of */
+    bool opening;     /* told */
     bool established; /* told */
     bool ended;       /* `closed` is to be told */
     int err;
@@ -191,12 +192,23 @@ int covim_post(covim_node *n, void (*fn)(void *user), void *user)
 
 /* --- streams --- */
 
+/* A stream may come before the program was told of the peer: tell it first. */
+static void tell_established(covim_peer *p)
+{
+    if (p->established)
+        return;
+    p->established = true;
+    if (!p->place->closing && p->place->events->established != NULL)
+        p->place->events->established(p->place->user, p);
+}
+
 static void on_stream_data(void *user, struct cv_stream *cs,
                            struct cv_bytes data, bool fin)
 {
     covim_stream *s = user;
 
     (void)cs;
+    tell_established(s->peer);
     if (s->events != NULL && s->events->data != NULL)
         s->events->data(s->user, s, data.data, data.len, fin);
 }
@@ -257,9 +269,7 @@ int covim_stream_open(covim_stream **out, covim_peer *p)
 
     if (p->neighbour == NULL || p->neighbour->peer == NULL)
         return COVIM_ERR_CLOSED;
-    if (!cv_peer_is_member(p->neighbour->peer))
-        return COVIM_ERR_INVALID;
-    err = cv_conn_open(cv_peer_conn(p->neighbour->peer), &cs);
+    err = cv_peer_open(p->neighbour->peer, &cs);
     if (err != CV_OK)
         return err;
     *out = wrap_stream(p, cs);
@@ -465,6 +475,20 @@ static void on_knock(void *user, struct cv_neighbour *n, bool gone)
     wake(place);
 }
 
+static void on_opening(void *user, struct cv_neighbour *n)
+{
+    covim_place *place = user;
+    covim_peer *p;
+
+    if (place->closing || place->events->opening == NULL)
+        return;
+    p = peer_of(place, n);
+    if (p == NULL)
+        return;
+    p->opening = true;
+    place->events->opening(place->user, p);
+}
+
 static void on_member(void *user, struct cv_neighbour *n)
 {
     covim_place *place = user;
@@ -479,16 +503,6 @@ static void on_lost(void *user, struct cv_neighbour *n, bool left)
     (void)user;
     if (n->user != NULL)
         end_peer(n->user, left ? COVIM_OK : COVIM_ERR_PEER);
-}
-
-/* A stream may come before the program was told of the peer: tell it first. */
-static void tell_established(covim_peer *p)
-{
-    if (p->established)
-        return;
-    p->established = true;
-    if (!p->place->closing && p->place->events->established != NULL)
-        p->place->events->established(p->place->user, p);
 }
 
 static void on_stream(void *user, struct cv_neighbour *n, struct cv_stream *cs)
@@ -558,6 +572,7 @@ static void on_done(void *user)
 static const struct cv_meeting_events meeting_events = {
     .changed = on_changed,
     .knock = on_knock,
+    .opening = on_opening,
     .member = on_member,
     .lost = on_lost,
     .stream = on_stream,
@@ -664,7 +679,8 @@ static bool tell_peer(covim_peer *p)
     struct cv_neighbour *n = p->neighbour;
 
     if (p->ended) {
-        if ((p->established || p->asked != 0) && place->events->closed != NULL)
+        if ((p->opening || p->established || p->asked != 0) &&
+            place->events->closed != NULL)
             place->events->closed(place->user, p, p->err);
         free_peer(p);
         return true;

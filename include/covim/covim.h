@@ -138,6 +138,12 @@ struct covim_events {
                      size_t len);
     /* COVIM_OK: they said goodbye, or we closed it. */
     void (*closed)(void *user, covim_peer *peer, int err);
+    /* Dialled, and it is who listens: streams may be opened already.  What is
+     * sent leaves with the end of the handshake, 64 KiB at most, and waits
+     * there until we are accepted; what comes back, for `established`.  Again
+     * when another connection takes the place of one that was not established.
+     */
+    void (*opening)(void *user, covim_peer *peer);
 };
 
 /* Listen.  `secret` is the private half of the key, [32] random bytes that the

@@ -12,7 +12,8 @@ struct side {
     covim_place *place;
     covim_peer *peer;
     char dir[64];
-    unsigned asked, established, closed, paths, datagrams, done, reads, ends;
+    unsigned opened, asked, established, closed, paths, datagrams, done, reads,
+        ends;
     enum covim_state state;
     char stage[256];
     enum covim_path path;
@@ -172,6 +173,35 @@ static const struct covim_events plain = {
     .closed = on_closed,
 };
 
+/* Send at once; what comes back waits until we are in. */
+static void on_opening(void *user, covim_peer *peer)
+{
+    struct side *s = user;
+
+    s->opened++;
+    s->peer = peer;
+    REQUIRE(covim_stream_open(&s->stream, peer) == COVIM_OK);
+    covim_stream_set_events(s->stream, &stream_events, s);
+    REQUIRE(covim_stream_send(s->stream, "early", 5) == COVIM_OK);
+    covim_stream_finish(s->stream);
+}
+
+static void on_early_established(void *user, covim_peer *peer)
+{
+    struct side *s = user;
+
+    REQUIRE(s->got == 0);
+    on_established(user, peer);
+}
+
+static const struct covim_events early = {
+    .state = on_state,
+    .opening = on_opening,
+    .established = on_early_established,
+    .stream = on_stream,
+    .closed = on_closed,
+};
+
 static void start(struct side *s, const char *name, const struct side *from)
 {
     char bootstrap[32], why[256];
@@ -208,7 +238,8 @@ static void finish(struct side *s)
     memset(s, 0, sizeof *s);
 }
 
-static void connect(const struct covim_events *listener)
+static void connect_with(const struct covim_events *listener,
+                         const struct covim_events *dialler)
 {
     char key[COVIM_KEY_TEXT], why[256];
 
@@ -216,8 +247,13 @@ static void connect(const struct covim_events *listener)
     start(&b, "Bob", &a);
     REQUIRE(covim_listen(&a.place, a.node, NULL, listener, &a) == COVIM_OK);
     covim_place_key(a.place, key);
-    REQUIRE(covim_dial(&b.place, b.node, key, &plain, &b, why, sizeof why) ==
+    REQUIRE(covim_dial(&b.place, b.node, key, dialler, &b, why, sizeof why) ==
             COVIM_OK);
+}
+
+static void connect(const struct covim_events *listener)
+{
+    connect_with(listener, &plain);
 }
 
 static void on_done(void *user)
@@ -323,6 +359,35 @@ TEST(a_guest_that_vanishes_is_told_and_a_refused_one_ends)
     finish(&a);
 }
 
+TEST(a_stream_may_be_there_before_the_guest_is)
+{
+    connect_with(&asking, &early);
+    a.echo = true;
+    UNTIL(30, a.asked == 1 && b.opened == 1);
+    CHECK_EQ(a.got, 0);
+    CHECK_EQ(b.established, 0);
+    CHECK_EQ(covim_accept(a.peer), COVIM_OK);
+    UNTIL(5, b.fin && b.ends == 1);
+    CHECK_EQ(a.got, 5);
+    CHECK_EQ(b.got, 5);
+    CHECK_EQ(b.established, 1);
+    finish(&b);
+    finish(&a);
+}
+
+TEST(an_early_stream_of_a_refused_guest_ends_with_him)
+{
+    connect_with(&asking, &early);
+    UNTIL(30, a.asked == 1 && b.opened == 1);
+    CHECK_EQ(covim_reject(a.peer, "closed today"), COVIM_OK);
+    UNTIL(5, b.ends == 1 && b.closed == 1 && b.state == COVIM_ENDED);
+    CHECK_EQ(a.got, 0);
+    CHECK_EQ(b.got, 0);
+    CHECK_EQ(b.established, 0);
+    finish(&b);
+    finish(&a);
+}
+
 TEST(keys_are_kept_and_mistyped_ones_refused)
 {
     const uint8_t secret[32] = {1, 2, 3};
@@ -360,4 +425,6 @@ TEST(run_ends_with_stop)
 RUN_TESTS(T(a_guest_is_asked_for_accepted_and_echoed),
           T(back_pressure_reaches_the_sender_and_nothing_is_lost),
           T(a_guest_that_vanishes_is_told_and_a_refused_one_ends),
+          T(a_stream_may_be_there_before_the_guest_is),
+          T(an_early_stream_of_a_refused_guest_ends_with_him),
           T(keys_are_kept_and_mistyped_ones_refused), T(run_ends_with_stop))
