@@ -720,6 +720,7 @@ static cv_dht_token listen_at(struct cv_dht *base, const struct cv_loc *loc,
     w->value = value;
     w->user = user;
     want_start(d, w);
+    cv_quicksend_listen(d->quick, loc, w->token);
     return w->token;
 }
 
@@ -732,6 +733,8 @@ static void cancel(struct cv_dht *base, cv_dht_token token)
         return;
     if (w->call != NULL)
         call_stop(d, w->call);
+    if (w->kind != PUT)
+        cv_quicksend_end(d->quick, token);
     want_free(d, w);
 }
 

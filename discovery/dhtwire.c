@@ -234,6 +234,25 @@ int cv_dhtwire_put(struct cv_writer *w, uint32_t tid, const struct cv_loc *id,
     return put_end(w, "put", tid);
 }
 
+int cv_dhtwire_listen(struct cv_writer *w, uint32_t tid,
+                      const struct cv_loc *id, const struct cv_loc *loc,
+                      uint32_t sid, struct cv_bytes token)
+{
+    put_map(w, 6);
+    put_text(w, "a");
+    put_map(w, 4);
+    put_text(w, "id");
+    put_bin(w, id->b, CV_LOC_LEN);
+    put_text(w, "h");
+    put_bin(w, loc->b, CV_LOC_LEN);
+    put_text(w, "sid");
+    cv_put_u8(w, 0xce);
+    cv_put_u32(w, sid);
+    put_text(w, "token");
+    put_bin(w, token.data, token.len);
+    return put_end(w, "listen", tid);
+}
+
 static void get_nodes(struct cv_dhtwire_reply *out, struct cv_bytes raw)
 {
     struct cv_reader r;

@@ -1,5 +1,6 @@
 /* Timers: of every node that was asked, again after 250 ms and given up after
- * 700; of every value, its end. */
+ * 700; of every value, its end; of every place that is listened at, the next
+ * round. */
 #include "discovery/quickput.h"
 
 #include <string.h>
@@ -142,30 +143,70 @@ static void ask(struct cv_quickput *q, struct cv_quickput_job *j,
         q->send(q->user, &a->addr, buf, w.len);
 }
 
+static struct cv_quickput_listen *listen_of(struct cv_quickput *q, uint32_t sid)
+{
+    for (unsigned i = 0; i < CV_QUICKPUT_LISTENS; i++)
+        if (q->listen[i].get != 0 && q->listen[i].sid == sid)
+            return &q->listen[i];
+    return NULL;
+}
+
+static bool listens_at(const struct cv_quickput_listen *l,
+                       const struct cv_addr *addr)
+{
+    for (unsigned i = 0; i < l->n && i < 2 * CV_QUICKPUT_NEAR; i++)
+        if (cv_addr_equal(&l->node[i], addr))
+            return true;
+    return false;
+}
+
+/* The value, or the wish to be told of some. */
 static void give(struct cv_quickput *q, struct cv_quickput_job *j,
                  struct cv_quickput_ask *a)
 {
+    const struct cv_bytes token = CV_BYTES(a->token, a->token_len);
+    struct cv_quickput_listen *l = j->sid != 0 ? listen_of(q, j->sid) : NULL;
+    const uint32_t tid = ++q->last_tid | 0x80000000u;
     uint8_t buf[CV_QUICKPUT_PACKET];
     struct cv_writer w;
+    int err;
 
-    if (a->given || a->token_len == 0 || j->len == 0 ||
+    if (a->given || a->token_len == 0 || (j->len == 0 && l == NULL) ||
         j->puts >= CV_QUICKPUT_PUTS)
         return;
     a->given = true;
     j->puts++;
     cv_writer_init(&w, buf, sizeof(buf));
-    if (cv_dhtwire_put(&w, ++q->last_tid | 0x80000000u, &q->id, &j->loc, j->id,
-                       CV_BYTES(j->value, j->len),
-                       CV_BYTES(a->token, a->token_len)) == CV_OK)
+    if (l != NULL) {
+        if (!listens_at(l, &a->addr))
+            l->node[l->n++ % (2 * CV_QUICKPUT_NEAR)] = a->addr;
+        err = cv_dhtwire_listen(&w, tid, &q->id, &j->loc, j->sid, token);
+    } else {
+        err = cv_dhtwire_put(&w, tid, &q->id, &j->loc, j->id,
+                             CV_BYTES(j->value, j->len), token);
+    }
+    if (err == CV_OK)
         q->send(q->user, &a->addr, buf, w.len);
+}
+
+/* Nobody is waited for.  Values may come in parts after a reply. */
+static bool is_done(const struct cv_quickput_job *j)
+{
+    for (unsigned i = 0; i < j->n; i++)
+        if (j->ask[i].state == CV_QUICKPUT_ASKED_ONCE ||
+            j->ask[i].state == CV_QUICKPUT_ASKED_TWICE)
+            return false;
+    return j->get == 0 || j->sid != 0;
 }
 
 static void job_step(struct cv_quickput *q, struct cv_quickput_job *j,
                      cv_time now)
 {
+    const unsigned width = j->sid != 0 ? CV_QUICKPUT_NEAR : CV_QUICKPUT_WIDTH;
+
     for (unsigned i = 0; i < j->n; i++) {
         struct cv_quickput_ask *a = &j->ask[i];
-        const bool near = !a->has_id || rank(j, a) < CV_QUICKPUT_WIDTH;
+        const bool near = !a->has_id || rank(j, a) < width;
 
         switch (a->state) {
         case CV_QUICKPUT_NEW:
@@ -196,7 +237,7 @@ static void job_step(struct cv_quickput *q, struct cv_quickput_job *j,
             break;
         }
     }
-    if (now - j->started >= CV_QUICKPUT_TIME)
+    if (now - j->started >= CV_QUICKPUT_TIME || is_done(j))
         memset(j, 0, sizeof(*j));
 }
 
@@ -266,12 +307,86 @@ int cv_quickput_put(struct cv_quickput *q, const struct cv_loc *loc,
 void cv_quickput_get(struct cv_quickput *q, const struct cv_loc *loc,
                      uint64_t get, cv_time now)
 {
-    struct cv_quickput_job *j = begin(q, loc, now);
+    struct cv_quickput_job *oldest = NULL, *j;
+    unsigned n = 0;
 
+    for (unsigned i = 0; i < CV_QUICKPUT_JOBS; i++) {
+        j = &q->job[i];
+        if (!j->used || j->get == 0 || j->sid != 0 ||
+            memcmp(j->loc.b, loc->b, CV_LOC_LEN) != 0)
+            continue;
+        n++;
+        if (oldest == NULL || j->started < oldest->started)
+            oldest = j;
+    }
+    if (n >= CV_QUICKPUT_POLLS)
+        memset(oldest, 0, sizeof(*oldest));
+    j = begin(q, loc, now);
     if (j == NULL)
         return;
     j->get = get;
     job_step(q, j, now);
+}
+
+static bool may_listen(const struct cv_quickput *q)
+{
+    unsigned free_jobs = 0;
+
+    for (unsigned i = 0; i < CV_QUICKPUT_JOBS; i++)
+        free_jobs += !q->job[i].used;
+    return free_jobs > CV_QUICKPUT_SPARE;
+}
+
+/* One round: who is near now? */
+static void listen_round(struct cv_quickput *q, struct cv_quickput_listen *l,
+                         cv_time now)
+{
+    struct cv_quickput_job *j = begin(q, &l->loc, now);
+
+    if (j == NULL)
+        return;
+    j->get = l->get;
+    j->sid = l->sid;
+    job_step(q, j, now);
+    l->next = now + (l->n > 0 ? CV_QUICKPUT_RENEW : CV_QUICKPUT_TIME);
+}
+
+static void listen_step(struct cv_quickput *q, cv_time now)
+{
+    for (unsigned i = 0; i < CV_QUICKPUT_LISTENS && may_listen(q); i++) {
+        struct cv_quickput_listen *l = &q->listen[i];
+
+        if (l->get != 0 && l->next <= now)
+            listen_round(q, l, now);
+    }
+}
+
+void cv_quickput_listen(struct cv_quickput *q, const struct cv_loc *loc,
+                        uint64_t get, cv_time now)
+{
+    for (unsigned i = 0; i < CV_QUICKPUT_LISTENS; i++) {
+        struct cv_quickput_listen *l = &q->listen[i];
+
+        if (l->get != 0)
+            continue;
+        memset(l, 0, sizeof(*l));
+        l->get = get;
+        l->loc = *loc;
+        l->sid = ++q->last_tid | 0x80000000u;
+        l->next = now;
+        break;
+    }
+    listen_step(q, now);
+}
+
+void cv_quickput_end(struct cv_quickput *q, uint64_t get)
+{
+    for (unsigned i = 0; i < CV_QUICKPUT_LISTENS; i++)
+        if (q->listen[i].get == get)
+            memset(&q->listen[i], 0, sizeof(q->listen[i]));
+    for (unsigned i = 0; i < CV_QUICKPUT_JOBS; i++)
+        if (q->job[i].used && q->job[i].get == get)
+            memset(&q->job[i], 0, sizeof(q->job[i]));
 }
 
 void cv_quickput_look(struct cv_quickput *q, const struct cv_loc *loc,
@@ -296,6 +411,8 @@ void cv_quickput_boot(struct cv_quickput *q, const struct cv_addr *addr,
     q->boot[q->n_boots++] = *addr;
     if (q->n_boots > 1)
         return;
+    for (unsigned i = 0; i < CV_QUICKPUT_LISTENS; i++)
+        q->listen[i].next = now;
     /* Two opposite places. */
     cv_random(q->rng, loc.b, CV_LOC_LEN);
     cv_quickput_look(q, &loc, now);
@@ -324,13 +441,28 @@ static void part(struct cv_quickput *q, const struct cv_addr *from,
     }
 }
 
+/* What a node tells us because we listen. */
+static bool told(struct cv_quickput *q, const struct cv_addr *from,
+                 const struct cv_dhtwire_reply *r)
+{
+    const struct cv_quickput_listen *l = listen_of(q, r->tid);
+    uint64_t get;
+
+    if (l == NULL)
+        return false;
+    get = listens_at(l, from) ? l->get : 0;
+    for (unsigned m = 0; get != 0 && m < r->n_values; m++)
+        q->value(q->user, get, r->value[m]);
+    return true;
+}
+
 void cv_quickput_input(struct cv_quickput *q, const struct cv_addr *from,
                        const uint8_t *data, size_t len, cv_time now)
 {
     struct cv_dhtwire_reply r;
     uint64_t get;
 
-    if (cv_dhtwire_reply(&r, data, len) != CV_OK)
+    if (cv_dhtwire_reply(&r, data, len) != CV_OK || told(q, from, &r))
         return;
     if (r.part) {
         part(q, from, &r);
@@ -374,6 +506,9 @@ cv_time cv_quickput_deadline(const struct cv_quickput *q)
     for (unsigned i = 0; i < CV_QUICKPUT_JOBS; i++)
         if (q->job[i].used)
             at = cv_time_min(at, job_deadline(&q->job[i]));
+    for (unsigned i = 0; i < CV_QUICKPUT_LISTENS && may_listen(q); i++)
+        if (q->listen[i].get != 0)
+            at = cv_time_min(at, q->listen[i].next);
     return at;
 }
 
@@ -382,4 +517,5 @@ void cv_quickput_step(struct cv_quickput *q, cv_time now)
     for (unsigned i = 0; i < CV_QUICKPUT_JOBS; i++)
         if (q->job[i].used && job_deadline(&q->job[i]) <= now)
             job_step(q, &q->job[i], now);
+    listen_step(q, now);
 }

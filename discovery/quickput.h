@@ -1,5 +1,5 @@
-/* discovery/quickput.h - lay a small value into OpenDHT's network at once, and
- * look for one.
+/* discovery/quickput.h - lay a small value into OpenDHT's network at once, look
+ * for one, and be told of those that come.
  *
  * OpenDHT's own put waits until the eight nodes nearest to a location have all
  * answered, or kept silent for a second; and of nodes behind NATs some always
@@ -10,6 +10,9 @@
  * the library's put, which keeps the value where it belongs.
  *
  * Its get asks for ids first and then for the values: here for both at once.
+ * Its listen begins when its search has ended, and dead nodes hold that up for
+ * three seconds each: here every near node that answers is listened at, and
+ * asked again every 25 s (it forgets after 30), which also keeps our NAT open.
  *
  * The wire format is that of OpenDHT 2.4 (msgpack; `find`, `put`), with the
  * flag of a client ("s"), so that no other node is told of us.
@@ -21,14 +24,18 @@
 #include "base/time.h"
 #include "discovery/dht.h"
 
-#define CV_QUICKPUT_VALUE 600u /* longer ones travel in parts: not here */
-#define CV_QUICKPUT_NODES 64   /* remembered */
-#define CV_QUICKPUT_BOOTS 8
-#define CV_QUICKPUT_JOBS  8
-#define CV_QUICKPUT_ASKED 32 /* nodes, for one value */
-#define CV_QUICKPUT_WIDTH 12 /* nearest ones that are asked and given */
-#define CV_QUICKPUT_PUTS  32 /* packets with one value */
-#define CV_QUICKPUT_TOKEN 64
+#define CV_QUICKPUT_VALUE   600u /* longer ones travel in parts: not here */
+#define CV_QUICKPUT_NODES   64   /* remembered */
+#define CV_QUICKPUT_BOOTS   8
+#define CV_QUICKPUT_JOBS    16
+#define CV_QUICKPUT_POLLS   3 /* gets at one place that run beside each other */
+#define CV_QUICKPUT_SPARE   8 /* jobs that listening leaves to others */
+#define CV_QUICKPUT_LISTENS 24
+#define CV_QUICKPUT_NEAR    8  /* nodes that are listened at */
+#define CV_QUICKPUT_ASKED   32 /* nodes, for one value */
+#define CV_QUICKPUT_WIDTH   12 /* nearest ones that are asked and given */
+#define CV_QUICKPUT_PUTS    32 /* packets with one value */
+#define CV_QUICKPUT_TOKEN   64
 /* OpenDHT takes a token of its last two secrets, which live for a quarter of an
  * hour and more. */
 #define CV_QUICKPUT_TOKEN_LIFE (5 * CV_MINUTE)
@@ -36,6 +43,7 @@
 #define CV_QUICKPUT_SILENT     (700 * CV_MILLISECOND)
 #define CV_QUICKPUT_TIME       (2 * CV_SECOND)
 #define CV_QUICKPUT_PACKET     800 /* the longest that is sent */
+#define CV_QUICKPUT_RENEW      (25 * CV_SECOND)
 
 struct cv_quickput_node {
     struct cv_loc id;
@@ -73,11 +81,21 @@ struct cv_quickput_job {
     uint8_t value[CV_QUICKPUT_VALUE];
     size_t len;   /* 0: only look around */
     uint64_t get; /* hand on what is there, under this number; 0: no */
+    uint32_t sid; /* and listen; 0: no */
     uint64_t id;
     cv_time started;
     unsigned puts;
     unsigned n;
     struct cv_quickput_ask ask[CV_QUICKPUT_ASKED];
+};
+
+struct cv_quickput_listen {
+    uint64_t get; /* the number of what it hands on; 0: free */
+    struct cv_loc loc;
+    uint32_t sid;
+    cv_time next;
+    unsigned n; /* nodes, a ring */
+    struct cv_addr node[2 * CV_QUICKPUT_NEAR];
 };
 
 struct cv_quickput {
@@ -92,9 +110,10 @@ struct cv_quickput {
     unsigned n_boots;
     struct cv_addr boot[CV_QUICKPUT_BOOTS];
     struct cv_quickput_job job[CV_QUICKPUT_JOBS];
+    struct cv_quickput_listen listen[CV_QUICKPUT_LISTENS];
 };
 
-/* Large (about 40 KiB). */
+/* Large (about 100 KiB). */
 void cv_quickput_init(struct cv_quickput *q, const struct cv_rng *rng,
                       void (*send)(void *user, const struct cv_addr *to,
                                    const uint8_t *data, size_t len),
@@ -111,6 +130,12 @@ CV_MUST_USE int cv_quickput_put(struct cv_quickput *q, const struct cv_loc *loc,
  * It comes from every node that has it. */
 void cv_quickput_get(struct cv_quickput *q, const struct cv_loc *loc,
                      uint64_t get, cv_time now);
+/* The same, and what is laid there later, until it is ended.  Too many are left
+ * out. */
+void cv_quickput_listen(struct cv_quickput *q, const struct cv_loc *loc,
+                        uint64_t get, cv_time now);
+/* Nothing is handed on under this number any more. */
+void cv_quickput_end(struct cv_quickput *q, uint64_t get);
 /* Learn which nodes about this place answer. */
 void cv_quickput_look(struct cv_quickput *q, const struct cv_loc *loc,
                       cv_time now);

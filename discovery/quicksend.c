@@ -132,3 +132,18 @@ void cv_quicksend_get(struct cv_quicksend *s, const struct cv_loc *loc,
     cv_quickput_get(&s->q, loc, get, cv_loop_now(s->loop));
     cv_timer_set(s->timer, cv_quickput_deadline(&s->q));
 }
+
+void cv_quicksend_listen(struct cv_quicksend *s, const struct cv_loc *loc,
+                         uint64_t get)
+{
+    if (s == NULL)
+        return;
+    cv_quickput_listen(&s->q, loc, get, cv_loop_now(s->loop));
+    cv_timer_set(s->timer, cv_quickput_deadline(&s->q));
+}
+
+void cv_quicksend_end(struct cv_quicksend *s, uint64_t get)
+{
+    if (s != NULL)
+        cv_quickput_end(&s->q, get);
+}

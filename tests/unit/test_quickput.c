@@ -95,6 +95,28 @@ TEST(requests_are_what_a_node_sends)
     CHECK_EQ(memcmp(buf, want, len), 0);
 }
 
+TEST(a_wish_to_listen_names_where_to_tell)
+{
+    struct cv_loc id, loc;
+    uint8_t buf[128], want[128];
+    struct cv_writer w;
+    size_t len;
+
+    memset(id.b, 0x11, sizeof(id.b));
+    memset(loc.b, 0x22, sizeof(loc.b));
+    cv_writer_init(&w, buf, sizeof(buf));
+    REQUIRE(cv_dhtwire_listen(&w, 0x9f8a82ac, &id, &loc, 0x80000005,
+                              CV_LITERAL("abcd")) == CV_OK);
+    len =
+        bytes(want, "86a16184a26964c4141111111111111111111111111111111111111111"
+                    "a168c4142222222222222222222222222222222222222222"
+                    "a3736964ce80000005a5746f6b656ec40461626364"
+                    "a171a66c697374656ea173c3a174ce9f8a82aca179a171a176a4524e47"
+                    "31");
+    CHECK_EQ(w.len, len);
+    CHECK_EQ(memcmp(buf, want, len), 0);
+}
+
 /* --- a network ----------------------------------------------------------- */
 
 #define NODES 40
@@ -107,8 +129,9 @@ static cv_time now;
 static struct {
     struct cv_loc id;
     bool silent, forgetful;
-    unsigned asked, given;
-    cv_time given_at;
+    unsigned asked, given, heard;
+    cv_time given_at, heard_at;
+    uint8_t sid[4];
 } node[NODES];
 static struct flying {
     cv_time at;
@@ -194,6 +217,17 @@ static void on_send(void *user, const struct cv_addr *to, const uint8_t *data,
     (void)user;
     REQUIRE(i < NODES && len <= CV_QUICKPUT_PACKET);
     REQUIRE(contains(data, len, "\xa1s\xc3")); /* a client */
+    if (contains(data, len, "\xa1q\xa6listen")) {
+        const uint8_t *t = memmem(data, len, "token", 5);
+
+        if (node[i].silent || t[10] != (uint8_t)i)
+            return;
+        if (node[i].heard++ == 0)
+            node[i].heard_at = now;
+        memcpy(node[i].sid, (const uint8_t *)memmem(data, len, "sid", 3) + 4,
+               4);
+        return;
+    }
     if (contains(data, len, "\xa1q\xa3put")) {
         REQUIRE(contains(data, len, "hello"));
         /* Refused unless the token is right. */
@@ -356,6 +390,75 @@ TEST(a_get_hands_on_what_every_node_says)
     CHECK(values <= CV_QUICKPUT_ASKED);
 }
 
+/* Half of the nodes are dead; the others tell at once. */
+TEST(who_listens_is_told_by_every_near_node_and_until_it_ends)
+{
+    struct cv_loc loc;
+    cv_time from;
+    unsigned packets = 0;
+
+    start(9, 20);
+    run(now + 3 * CV_SECOND);
+    cv_random(&rng, loc.b, CV_LOC_LEN);
+    from = now;
+    cv_quickput_listen(&q, &loc, 77, now);
+    run(now + CV_SECOND);
+    for (unsigned i = 0; i < NODES; i++) {
+        if (node[i].silent || rank_of(&loc, i) >= 8)
+            continue;
+        CHECK(node[i].heard >= 1 && node[i].heard <= 2);
+        CHECK(node[i].heard_at - from <= 3 * RTT);
+        with_value = true;
+        reply(i, &loc, node[i].sid);
+        with_value = false;
+        run(now + RTT);
+        CHECK_EQ(values, ++packets);
+        /* Whoever is not listened at says nothing. */
+        for (unsigned k = 0; k < NODES; k++)
+            if (node[k].heard == 0) {
+                with_value = true;
+                reply(k, &loc, node[i].sid);
+                with_value = false;
+                break;
+            }
+        run(now + RTT);
+        CHECK_EQ(values, packets);
+    }
+    CHECK(packets >= 2);
+    /* It is said again before it is forgotten, and costs little. */
+    for (unsigned i = 0; i < NODES; i++)
+        node[i].heard = node[i].asked = 0;
+    run(now + 100 * CV_SECOND);
+    packets = 0;
+    for (unsigned i = 0; i < NODES; i++) {
+        packets += node[i].heard + node[i].asked;
+        if (!node[i].silent && rank_of(&loc, i) < 8)
+            CHECK_EQ(node[i].heard, 4);
+    }
+    CHECK(packets <= 4 * 2 * (CV_QUICKPUT_NEAR + 4));
+    cv_quickput_end(&q, 77);
+    CHECK_EQ(cv_quickput_deadline(&q), CV_NEVER);
+}
+
+TEST(what_is_listened_at_before_anybody_is_known_begins_with_the_first_node)
+{
+    const struct cv_addr boot = address(0);
+    struct cv_loc loc;
+    unsigned heard = 0;
+
+    start(5, 0);
+    cv_quickput_init(&q, &rng, on_send, on_value, NULL);
+    n_flying = 0;
+    cv_random(&rng, loc.b, CV_LOC_LEN);
+    cv_quickput_listen(&q, &loc, 77, now);
+    run(now + CV_SECOND / 2);
+    cv_quickput_boot(&q, &boot, now);
+    run(now + CV_SECOND);
+    for (unsigned i = 0; i < NODES; i++)
+        heard += node[i].heard > 0;
+    CHECK(heard >= CV_QUICKPUT_NEAR);
+}
+
 TEST(answers_of_others_and_long_values_are_refused)
 {
     struct cv_loc loc;
@@ -376,8 +479,12 @@ TEST(answers_of_others_and_long_values_are_refused)
     CHECK_EQ(cv_quickput_put(&q, &loc, CV_LITERAL("hello"), now), CV_OK);
 }
 
-RUN_TESTS(T(a_recorded_reply_is_read), T(values_are_read_whole_and_in_parts),
-          T(requests_are_what_a_node_sends), T(silent_nodes_hold_up_nothing),
-          T(known_tokens_save_a_round_trip_and_old_ones_cost_one),
-          T(a_get_hands_on_what_every_node_says),
-          T(answers_of_others_and_long_values_are_refused))
+RUN_TESTS(
+    T(a_wish_to_listen_names_where_to_tell),
+    T(who_listens_is_told_by_every_near_node_and_until_it_ends),
+    T(what_is_listened_at_before_anybody_is_known_begins_with_the_first_node),
+    T(a_recorded_reply_is_read), T(values_are_read_whole_and_in_parts),
+    T(requests_are_what_a_node_sends), T(silent_nodes_hold_up_nothing),
+    T(known_tokens_save_a_round_trip_and_old_ones_cost_one),
+    T(a_get_hands_on_what_every_node_says),
+    T(answers_of_others_and_long_values_are_refused))
