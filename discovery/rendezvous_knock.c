@@ -32,14 +32,21 @@ static void knock_follow(struct knocking *k, const struct cv_book_entry *e)
     k->epoch = e->epoch;
 }
 
-/* Has the inbox that we knock at closed?  With a new epoch there is another
- * one beside it, which is no reason; a flood moves it, time ends it. */
+/* Has the inbox that we know closed?  With a new epoch there is another one
+ * beside it, which is no reason; a flood moves it, time ends it. */
+static bool inbox_is_closed(const struct cv_rendezvous *rv,
+                            const struct knocking *k,
+                            const struct cv_book_entry *e)
+{
+    return !cv_equal(k->box, e->p.box, sizeof(k->box)) &&
+           (k->epoch == e->epoch || k->ptr_not_after < cv_rv_unix_s(rv));
+}
+
 static bool knock_is_late(const struct cv_rendezvous *rv,
                           const struct knocking *k,
                           const struct cv_book_entry *e)
 {
-    return !k->answered && !cv_equal(k->box, e->p.box, sizeof(k->box)) &&
-           (k->epoch == e->epoch || k->ptr_not_after < cv_rv_unix_s(rv));
+    return !k->answered && inbox_is_closed(rv, k, e);
 }
 
 static bool answer_was_bad(const struct knocking *k, struct cv_bytes value)
@@ -177,9 +184,10 @@ static int knock_say(struct knocking *k)
 /* When the answer is asked for next; CV_NEVER: the listen has begun. */
 static cv_time poll_at(const struct knocking *k)
 {
-    static const cv_time at[] = {100 * CV_MILLISECOND, 150 * CV_MILLISECOND,
-                                 200 * CV_MILLISECOND, 300 * CV_MILLISECOND,
-                                 450 * CV_MILLISECOND, 700 * CV_MILLISECOND};
+    static const cv_time at[] = {
+        150 * CV_MILLISECOND,  300 * CV_MILLISECOND,  500 * CV_MILLISECOND,
+        800 * CV_MILLISECOND,  1250 * CV_MILLISECOND, 2000 * CV_MILLISECOND,
+        3000 * CV_MILLISECOND, 4500 * CV_MILLISECOND, 6500 * CV_MILLISECOND};
 
     if (k->answered || k->by_hand || k->polls >= sizeof(at) / sizeof(at[0]))
         return CV_NEVER;
@@ -264,7 +272,8 @@ static int knock_prepare(struct cv_rendezvous *rv, struct knocking **out,
 
     if (pow_bits > CV_KNOCK_POW_MAX)
         return CV_ERR_UNSUPPORTED;
-    if (k != NULL && !cv_equal(k->box, e->p.box, sizeof(k->box))) {
+    /* Another attempt would end this one, with all the ports that it opened. */
+    if (k != NULL && inbox_is_closed(rv, k, e)) {
         knock_close(k);
         k = NULL;
     }
