@@ -32,6 +32,8 @@ struct cv_candidate {
 #define CV_NAT_DROPS_STRAYS    0x0004u
 #define CV_NAT_IPV6            0x0008u
 #define CV_NAT_UDP_BLOCKED     0x0010u
+/* It lets in only from addresses and ports that it sent to. */
+#define CV_NAT_STRICT 0x8000u
 
 /* A gate that a node can be reached through (docs/protocol.md, 8). */
 struct cv_gate_ref {

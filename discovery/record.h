@@ -7,7 +7,7 @@
 
 /* u16 flags of a record.  The low five bits are CV_NAT_* of base/contact.h;
  * what a reader does not know it ignores. */
-#define CV_RECORD_NAT_MASK  0x001fu
+#define CV_RECORD_NAT_MASK  0x801fu
 #define CV_RECORD_GATE_ONLY 0x0020u /* addresses are never given */
 #define CV_RECORD_FULL      0x0040u /* takes no more peers */
 #define CV_RECORD_ADMITS    0x0080u /* may let newcomers in */

@@ -356,6 +356,7 @@ static void peer_is_there(struct cv_attempt *at, cv_time now)
     at->peer_at = now;
     at->fail_at = now + CV_ATTEMPT_DECIDE;
     cv_tcpplan_full(&at->tcp, now);
+    cv_attempt_hard_there(at, now);
 }
 
 /* Better paths are looked for, for a while. */

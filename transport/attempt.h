@@ -73,9 +73,14 @@
 #define CV_ATTEMPT_NEWS     (4 * CV_SECOND)
 #define CV_ATTEMPT_RENEWED  3
 /* A birthday begins so long after the other side is known to be there: the
- * knock has just come, or the answer, which took its time. */
+ * knock has just come, or the answer, which took its time.  The ports are open
+ * before they are guessed at; where the easy NAT is strict, punching cannot
+ * work, and nothing has to be waited for but that.  Of a joiner whose answer
+ * takes its time the ports, which cost nobody else anything, do not wait. */
 #define CV_ATTEMPT_BIRTHDAY_KNOCK  (200 * CV_MILLISECOND)
-#define CV_ATTEMPT_BIRTHDAY_ANSWER (75 * CV_MILLISECOND)
+#define CV_ATTEMPT_BIRTHDAY_ANSWER (100 * CV_MILLISECOND)
+#define CV_ATTEMPT_BIRTHDAY_OPEN   (75 * CV_MILLISECOND)
+#define CV_ATTEMPT_BIRTHDAY_EARLY  (400 * CV_MILLISECOND)
 #define CV_ATTEMPT_SOCKETS         (CV_PREDICT_SOCKETS + CV_BIRTHDAY_SOCKETS)
 /* Sockets without a path are closed so often once there is one. */
 #define CV_ATTEMPT_PRUNE (5 * CV_SECOND)

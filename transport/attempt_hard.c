@@ -83,20 +83,50 @@ static cv_time predict_at(const struct cv_attempt *at, struct cv_plan plan)
     return at->peer_last.family == CV_FAMILY_NONE ? CV_NEVER : at->peer_at;
 }
 
+/* When the hard side opens its ports. */
+static cv_time ports_at(const struct cv_attempt *at)
+{
+    cv_time when = at->peer_at, wait = 0;
+
+    if (when != CV_NEVER) {
+        if (!(at->peer_nat & CV_NAT_STRICT))
+            wait = at->joiner ? CV_ATTEMPT_BIRTHDAY_OPEN
+                              : CV_ATTEMPT_BIRTHDAY_KNOCK;
+        when += wait;
+    }
+    return at->joiner && !at->holds
+               ? cv_time_min(when, at->started + CV_ATTEMPT_BIRTHDAY_EARLY)
+               : when;
+}
+
+/* When the easy side begins to guess. */
+static cv_time guesses_at(const struct cv_attempt *at)
+{
+    cv_time wait =
+        at->joiner ? CV_ATTEMPT_BIRTHDAY_ANSWER : CV_ATTEMPT_BIRTHDAY_KNOCK;
+
+    if (at->peer_at == CV_NEVER)
+        return CV_NEVER;
+    /* The other side needs what is left for its 256 ports. */
+    if (at->local->nat & CV_NAT_STRICT)
+        wait -= CV_ATTEMPT_BIRTHDAY_OPEN;
+    return at->peer_at + wait;
+}
+
 static cv_time birthday_at(const struct cv_attempt *at, struct cv_plan plan)
 {
     cv_time when;
 
     if (!plan.birthday || at->birthday.on || at->birthday_refused ||
-        at->peer_at == CV_NEVER || !at->events->may_burst || at->hold.total > 0)
+        !at->events->may_burst || at->hold.total > 0)
         return CV_NEVER;
     /* Whom we do not know may have named somebody else's address. */
     if (!at->trusted && !cv_addr_same_ip(&at->heard_from, &at->peer_outside))
         return CV_NEVER;
-    when = at->peer_at + (at->joiner ? CV_ATTEMPT_BIRTHDAY_ANSWER
-                                     : CV_ATTEMPT_BIRTHDAY_KNOCK);
-    return plan.predict && !(at->by_hand && plan.hard) ? when + CV_PREDICT_TIME
-                                                       : when;
+    when = plan.hard ? ports_at(at) : guesses_at(at);
+    return plan.predict && !(at->by_hand && plan.hard) && when != CV_NEVER
+               ? when + CV_PREDICT_TIME
+               : when;
 }
 
 static void start_birthday(struct cv_attempt *at, bool hard, cv_time now)
@@ -116,7 +146,18 @@ static void start_birthday(struct cv_attempt *at, bool hard, cv_time now)
         cv_birthday_start_rounds(&at->birthday, gentle, &at->peer_outside, now);
     else
         cv_birthday_start(&at->birthday, hard, gentle, &at->peer_outside,
+                          at->peer_last.family != CV_FAMILY_NONE ? at->peer_step
+                                                                 : 0,
                           cv_random_u64(at->checks.rng), now);
+    /* At full TTL only what the other side expects. */
+    if (at->peer_at == CV_NEVER)
+        at->birthday.again = CV_NEVER;
+}
+
+void cv_attempt_hard_there(struct cv_attempt *at, cv_time now)
+{
+    if (at->birthday.again == CV_NEVER)
+        at->birthday.again = now + CV_BIRTHDAY_AGAIN;
 }
 
 static void start(struct cv_attempt *at, cv_time now)

@@ -18,6 +18,8 @@ bool cv_attempt_spend(struct cv_attempt *at, size_t len);
 /* The peer's record, or news of it. */
 void cv_attempt_hard_news(struct cv_attempt *at,
                           const struct cv_candidates *peer);
+/* The other side has begun. */
+void cv_attempt_hard_there(struct cv_attempt *at, cv_time now);
 cv_time cv_attempt_hard_deadline(const struct cv_attempt *at);
 void cv_attempt_hard_step(struct cv_attempt *at, cv_time now);
 /* There is a path: the plans end, and sockets without one are closed. */

@@ -1,10 +1,17 @@
 #include "transport/birthday.h"
+#include "transport/predict.h"
 
 void cv_birthday_start(struct cv_birthday *b, bool hard, bool gentle,
-                       const struct cv_addr *to, uint64_t seed, cv_time now)
+                       const struct cv_addr *to, int step, uint64_t seed,
+                       cv_time now)
 {
-    *b = (struct cv_birthday){
-        .on = true, .hard = hard, .to = *to, .seed = seed, .started = now};
+    *b = (struct cv_birthday){.on = true,
+                              .hard = hard,
+                              .to = *to,
+                              .step = step,
+                              .seed = seed,
+                              .started = now,
+                              .again = now + CV_BIRTHDAY_AGAIN};
     if (hard)
         b->total = gentle ? CV_BIRTHDAY_GENTLE_SOCKETS : CV_BIRTHDAY_SOCKETS;
     else
@@ -14,7 +21,7 @@ void cv_birthday_start(struct cv_birthday *b, bool hard, bool gentle,
 void cv_birthday_start_rounds(struct cv_birthday *b, bool gentle,
                               const struct cv_addr *to, cv_time now)
 {
-    cv_birthday_start(b, true, gentle, to, 0, now);
+    cv_birthday_start(b, true, gentle, to, 0, 0, now);
     b->rounds = true;
 }
 
@@ -43,16 +50,53 @@ uint16_t cv_birthday_port(uint64_t seed, unsigned i)
     return (uint16_t)(CV_BIRTHDAY_LOWEST + v);
 }
 
+/* The i-th of those near by, in an order of no pattern: an odd factor permutes
+ * what is counted modulo a power of two. */
+static uint16_t near_port(const struct cv_birthday *b, unsigned i)
+{
+    const unsigned place =
+        (i * 421u + (unsigned)(b->seed & 0xffff)) % CV_BIRTHDAY_NEAR;
+
+    if (b->step != 0)
+        return cv_predict_port(b->to.port, b->step, place + 1);
+    return (uint16_t)(b->to.port - b->to.port % CV_BIRTHDAY_NEAR + place);
+}
+
+static bool is_near(const struct cv_birthday *b, uint16_t port)
+{
+    int ahead;
+
+    if (b->step == 0)
+        return port / CV_BIRTHDAY_NEAR == b->to.port / CV_BIRTHDAY_NEAR;
+    ahead = cv_predict_way(b->to.port, port);
+    return ahead % b->step == 0 && ahead / b->step >= 1 &&
+           ahead / b->step <= CV_BIRTHDAY_NEAR;
+}
+
+/* In turn one near by and one far off; none twice. */
+static uint16_t next_guess(struct cv_birthday *b)
+{
+    uint16_t port;
+
+    if (b->sent % 2 == 0 && b->near < CV_BIRTHDAY_NEAR &&
+        b->to.port >= CV_BIRTHDAY_LOWEST)
+        return near_port(b, b->near++);
+    do
+        port = cv_birthday_port(b->seed, b->far++);
+    while (b->to.port >= CV_BIRTHDAY_LOWEST && is_near(b, port));
+    return port;
+}
+
 static cv_time due(const struct cv_birthday *b)
 {
-    cv_time at = b->started;
+    cv_time at = b->sent < b->total ? b->started : b->again;
 
     if (!b->hard)
-        return at + (cv_time)b->sent * CV_BIRTHDAY_GUESS_GAP;
+        return b->started + (cv_time)b->sent * CV_BIRTHDAY_GUESS_GAP;
     if (b->rounds)
-        at += b->sent / b->total * CV_BIRTHDAY_ROUND;
-    else if (b->sent >= b->total)
-        at += CV_BIRTHDAY_AGAIN;
+        at = b->started + b->sent / b->total * CV_BIRTHDAY_ROUND;
+    if (at == CV_NEVER)
+        return at;
     return at +
            (cv_time)(b->sent % b->total) * CV_BIRTHDAY_OPEN / (cv_time)b->total;
 }
@@ -81,7 +125,7 @@ bool cv_birthday_shot(struct cv_birthday *b, cv_time now, struct cv_shot *out)
         out->ttl = !b->rounds && b->sent < b->total ? CV_BIRTHDAY_TTL : 0;
         out->anew = b->rounds;
     } else {
-        out->to.port = cv_birthday_port(b->seed, b->sent);
+        out->to.port = next_guess(b);
     }
     b->sent++;
     return true;

@@ -2,9 +2,15 @@
  * destination: many ports on its side, many guesses on the other.
  *
  *   hard side   256 sockets, one check each to the easy side's port within
- *               50 ms, with a low TTL; after 1 s at full TTL
- *   easy side   2048 distinct random ports of 1024..65535 at 1000/s, from its
- *               one socket
+ *               50 ms, with a low TTL; after 1 s at full TTL, or so long
+ *               after the easy side is known to be there
+ *   easy side   2048 distinct ports of 1024..65535 at 1000/s, from its one
+ *               socket: 1024 near the port that the hard side named and 1024
+ *               elsewhere, in turn, either at random
+ *
+ * Near is the block of 1024 ports that it is in: carriers give a customer a
+ * block (RFC 6888, RFC 7422).  Of a NAT that counts it is the next 1024 ports.
+ * Where all ports are alike it costs nothing.
  *
  * With K sockets and N ports, n guesses miss with C(N-K, n)/C(N, n): 256 and
  * 2048 of 64512 hit with 99.97 %, half of the time within 174.  A gentle burst
@@ -27,6 +33,7 @@
 #define CV_BIRTHDAY_GENTLE_GUESSES 512
 #define CV_BIRTHDAY_LOWEST         1024
 #define CV_BIRTHDAY_PORTS          (65536 - CV_BIRTHDAY_LOWEST)
+#define CV_BIRTHDAY_NEAR           1024
 #define CV_BIRTHDAY_TTL            5
 #define CV_BIRTHDAY_OPEN           (50 * CV_MILLISECOND) /* all sockets by then */
 #define CV_BIRTHDAY_AGAIN          (1 * CV_SECOND)
@@ -39,16 +46,21 @@
 struct cv_birthday {
     bool on, hard;
     bool rounds;       /* hard, against a peer that holds ports */
-    struct cv_addr to; /* hard: the peer's port; easy: its address */
+    struct cv_addr to; /* hard: the peer's port; easy: its newest one */
+    int step;          /* easy: of a NAT that counts, or 0 */
     unsigned total;    /* sockets, or guesses */
     unsigned sent;
+    unsigned near; /* guesses near by */
+    unsigned far;  /* and elsewhere, with those left out */
     uint64_t seed; /* of the order of the ports */
     cv_time started;
+    cv_time again; /* hard: the second round; CV_NEVER: not yet */
 };
 
-/* `seed` is random. */
+/* `seed` is random. `step`: as of cv_predict_from(), or 0. */
 void cv_birthday_start(struct cv_birthday *b, bool hard, bool gentle,
-                       const struct cv_addr *to, uint64_t seed, cv_time now);
+                       const struct cv_addr *to, int step, uint64_t seed,
+                       cv_time now);
 /* The hard side, against a peer that holds ports open. */
 void cv_birthday_start_rounds(struct cv_birthday *b, bool gentle,
                               const struct cv_addr *to, cv_time now);

@@ -254,7 +254,16 @@ static bool may_ask(const struct cv_addr *server, const struct cv_addr *a)
            !cv_addr_equal(a, server);
 }
 
-/* The first server that has a second address is asked there as well. */
+static bool is_server(const struct cv_gather *g, const struct cv_addr *a)
+{
+    for (unsigned i = 0; i < CV_GATHER_SERVERS * CV_GATHER_ADDRS; i++)
+        if (cv_addr_equal(&source_of(g, i)->addr, a))
+            return true;
+    return false;
+}
+
+/* The first server that has a second address is asked there as well; what is
+ * asked already would only tell of its one mapping again, as if it were new. */
 static void ask_other(struct cv_gather *g, const struct cv_gather_source *src,
                       const struct cv_addr *other, cv_time now)
 {
@@ -264,9 +273,11 @@ static void ask_other(struct cv_gather *g, const struct cv_gather_source *src,
         return;
     g->kind_server = src->addr;
     g->kind_other = *other;
-    g->other[0] = (struct cv_gather_source){.addr = *other, .next = now};
+    if (!is_server(g, other))
+        g->other[0] = (struct cv_gather_source){.addr = *other, .next = now};
     third.port = src->addr.port;
-    if (!cv_addr_same_ip(other, &src->addr) && third.port != other->port)
+    if (!cv_addr_same_ip(other, &src->addr) && third.port != other->port &&
+        !is_server(g, &third))
         g->other[1] = (struct cv_gather_source){.addr = third, .next = now};
 }
 
@@ -390,7 +401,8 @@ static unsigned collect_seen(const struct cv_gather *g, enum cv_family family,
     for (unsigned i = 0; i < SOURCES; i++) {
         const struct cv_gather_source *src = source_of(g, i);
 
-        if (src->mapped.family == family)
+        if (src->mapped.family == family &&
+            (!is_other(g, src) || !is_server(g, &src->addr)))
             add_seen(list, &n,
                      (struct seen){src->mapped, src->addr, src->made});
     }
@@ -568,6 +580,8 @@ static void collect(struct cv_gather *g, struct cv_candidates *c)
         }
         if (v4.mapping == CV_NAT_MAPPING_EIM && g->strays == CV_STRAYS_DROPPED)
             c->nat |= CV_NAT_DROPS_STRAYS;
+        if (v4.mapping == CV_NAT_MAPPING_EIM && g->filter == CV_FILTER_PORT)
+            c->nat |= CV_NAT_STRICT;
         g->local.reflexive = v4.mapped;
         g->local.reflexive.port = 0;
     }

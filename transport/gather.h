@@ -14,7 +14,7 @@
  * that one server is enough to know how the NAT maps, and is made to send
  * strays, to know what the NAT does with those (transport/natkind.h); that
  * begins a second later and delays nothing.  Of a NAT that counts, the newest
- * port is looked up every 10 s.
+ * port is looked up every 5 s.
  *
  * Pure: interfaces, resolved names, packets and the time come in. */
 #ifndef CV_TRANSPORT_GATHER_H
@@ -42,7 +42,7 @@
 /* Filters are asked about so long after the first candidates were told. */
 #define CV_GATHER_KIND (1 * CV_SECOND)
 /* A port that was counted up is good for so long. */
-#define CV_GATHER_COUNT     (10 * CV_SECOND)
+#define CV_GATHER_COUNT     (5 * CV_SECOND)
 #define CV_GATHER_PEER_LIFE (5 * CV_MINUTE)
 /* The first candidates are told when all sources have spoken, at the latest
  * after this; later changes wait a little for more. */

@@ -156,9 +156,30 @@ static bool is_needless(const struct cv_net_link *l)
     return !old->silent && path && path->heard > l->begun;
 }
 
+/* A birthday that nobody came to, or that another attempt of the same wish
+ * takes over, does not count; the latter once a minute. */
+static void give_back(struct cv_net_link *l)
+{
+    struct cv_net *net = l->net;
+    cv_time now = cv_loop_now(net->loop);
+
+    if (!l->attempt->birthday.on)
+        return;
+    if (l->attempt->peer_at != CV_NEVER) {
+        if (now < net->give_back_after)
+            return;
+        net->give_back_after = now + CV_NET_BURST_PAUSE;
+    }
+    net->burst_after = now;
+}
+
 static void on_lost(void *user, const char *reason)
 {
-    cv_net_fail(user, reason);
+    struct cv_net_link *l = user;
+
+    if (l->attempt->peer_at == CV_NEVER)
+        give_back(l);
+    cv_net_fail(l, reason);
 }
 
 static void on_doubt(void *user, const char *reason)
@@ -274,6 +295,7 @@ void cv_net_drop(struct cv_net_link *l)
         cv_conn_close(l->conn, CV_NET_REPLACED, "replaced");
         (void)cv_quic_flush(l->conn, cv_loop_now(l->net->loop));
     }
+    give_back(l);
     l->gone = true;
 }
 

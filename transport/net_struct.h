@@ -96,6 +96,7 @@ struct cv_net {
     struct cv_sockets sockets; /* and further ones, for a while */
     enum cv_net_birthday birthday;
     cv_time burst_after; /* the next birthday */
+    cv_time give_back_after;
     /* One more meanwhile is for a connection that has lost its path. */
     cv_time rescue_after;
     struct cv_gates *gates;

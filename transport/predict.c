@@ -24,32 +24,57 @@ static int common_divisor(int a, int b)
     return abs(a);
 }
 
-/* Each difference is the step times one more than the number of others' ports
- * between. */
+int cv_predict_way(uint16_t from, uint16_t to)
+{
+    const int n = 65536 - LOWEST;
+    int d = (int)to - (int)from;
+
+    return d > n / 2 ? d - n : d < -n / 2 ? d + n : d;
+}
+
+/* Inserts it, in ascending order, if it is not there. */
+static unsigned insert(int *list, unsigned n, int v)
+{
+    unsigned at = 0;
+
+    while (at < n && list[at] < v)
+        at++;
+    if (at < n && list[at] == v)
+        return n; /* one mapping for two ports of one server */
+    memmove(list + at + 1, list + at, (n - at) * sizeof *list);
+    list[at] = v;
+    return n + 1;
+}
+
+/* Sorted, each gap is the step times one more than the number of others' ports
+ * between; requests that overtook each other do not matter then.  The order
+ * only says whether it counts up or down. */
 uint16_t cv_ports_seen_kind(const struct cv_ports_seen *s, int *step)
 {
-    bool same = true, near = true;
-    int sign = 0, divisor = 0;
+    int sorted[CV_PREDICT_SAMPLES] = {0}, divisor = 0, up = 0;
+    unsigned n = 1;
 
     *step = 0;
     if (s->n < 2)
         return CV_NAT_MAPPING_UNKNOWN;
     for (unsigned i = 1; i < s->n; i++) {
-        int d = (int)s->port[i] - (int)s->port[i - 1];
+        int d = cv_predict_way(s->port[i - 1], s->port[i]);
 
-        if (d == 0)
-            continue; /* one mapping for two ports of one server */
-        same = false;
-        near &=
-            abs(d) <= CV_PREDICT_NEAR && (sign == 0 || (d > 0) == (sign > 0));
-        sign = d > 0 ? 1 : -1;
-        divisor = common_divisor(divisor, d);
+        up += (d > 0) - (d < 0);
+        n = insert(sorted, n, cv_predict_way(s->port[0], s->port[i]));
     }
-    if (same)
+    if (n == 1)
         return CV_NAT_MAPPING_EIM;
-    if (!near || divisor > CV_PREDICT_STEP)
+    for (unsigned i = 1; i < n; i++) {
+        int gap = sorted[i] - sorted[i - 1];
+
+        if (gap > CV_PREDICT_NEAR)
+            return CV_NAT_MAPPING_RANDOM;
+        divisor = common_divisor(divisor, gap);
+    }
+    if (divisor > CV_PREDICT_STEP)
         return CV_NAT_MAPPING_RANDOM;
-    *step = sign * divisor;
+    *step = up >= 0 ? divisor : -divisor;
     return CV_NAT_MAPPING_SEQ;
 }
 

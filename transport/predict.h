@@ -27,7 +27,9 @@
 #define CV_PREDICT_GAP     (2 * CV_MILLISECOND)
 #define CV_PREDICT_AGAIN   (500 * CV_MILLISECOND)
 #define CV_PREDICT_TTL     5
-#define CV_PREDICT_TIME    (1200 * CV_MILLISECOND) /* then it has failed */
+/* What is behind the window by then is met by a birthday, which begins near
+ * the port that was named. */
+#define CV_PREDICT_TIME (300 * CV_MILLISECOND)
 
 /* The ports of mappings, in the order in which they were made. */
 struct cv_ports_seen {
@@ -43,6 +45,8 @@ uint16_t cv_ports_seen_kind(const struct cv_ports_seen *s, int *step);
 
 /* The d-th port after `last`; never 0 and never below 1024: it wraps there. */
 uint16_t cv_predict_port(uint16_t last, int step, unsigned d);
+/* From one port to another, the shorter way round: less than 0 is down. */
+int cv_predict_way(uint16_t from, uint16_t to);
 /* What the peer's record says, false when it does not: the newest mapping and
  * the step to the next. */
 bool cv_predict_from(const struct cv_candidates *peer, struct cv_addr *last,

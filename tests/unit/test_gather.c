@@ -454,6 +454,27 @@ TEST(one_server_with_two_addresses_tells_how_the_nat_maps)
     }
 }
 
+/* A counting NAT has one mapping for it, made when it was asked first. */
+TEST(another_address_that_is_asked_already_is_not_asked_twice)
+{
+    struct cv_addr two;
+
+    start(2);
+    REQUIRE(cv_addr_parse(&two, "5.0.0.9:3479", 0) == CV_OK);
+    cv_gather_server(&g, 1, &two, 1, now);
+    run(now + 100 * CV_MILLISECOND);
+    CHECK_EQ(n_sent, 2);
+    CHECK(answer_other(0, "9.9.9.9:5001", "5.0.0.9:3479"));
+    run(now);
+    CHECK_EQ(n_sent, 3); /* only the other one's port of ours is new */
+    CHECK_EQ(sent[2].to.remote.port, 3478);
+    CHECK(answer(1, "9.9.9.9:5002"));
+    CHECK(answer(2, "9.9.9.9:5005"));
+    run(now);
+    CHECK_EQ(n_told, 1);
+    CHECK_EQ(told.nat & CV_NAT_MAPPING_MASK, CV_NAT_MAPPING_SEQ);
+}
+
 TEST(another_address_that_is_none_is_not_asked)
 {
     static const char *const bad[] = {"10.0.0.1:3479", "127.0.0.1:3479",
@@ -509,7 +530,8 @@ TEST(the_filter_is_asked_about_later_and_from_another_socket)
     run(now + CV_SECOND);
     CHECK_EQ(closed, 1);
     CHECK_EQ(n_told, 2);
-    CHECK_EQ(told.nat, CV_NAT_MAPPING_EIM | CV_NAT_DROPS_STRAYS);
+    CHECK_EQ(told.nat,
+             CV_NAT_MAPPING_EIM | CV_NAT_DROPS_STRAYS | CV_NAT_STRICT);
     run(now + 20 * CV_SECOND);
     CHECK_EQ(opened, 1); /* once is enough */
     cv_gather_fini(&g);
@@ -657,5 +679,6 @@ RUN_TESTS(T(a_nat_that_forgot_its_mappings_is_no_other_kind_of_nat),
           T(private_addresses_are_connected_to_near_by_and_with_friends),
           T(one_server_with_two_addresses_tells_how_the_nat_maps),
           T(another_address_that_is_none_is_not_asked),
+          T(another_address_that_is_asked_already_is_not_asked_twice),
           T(the_filter_is_asked_about_later_and_from_another_socket),
           T(the_newest_port_of_a_nat_that_counts_is_looked_up))
