@@ -99,6 +99,13 @@ static void req_hello(struct cv_agent *a, const struct cv_rpc_id *id,
     why[0] = '\0';
     cv_json_get_bool(params, "lan", &a->options->lan);
     cv_json_get_bool(params, "port_mapping", &a->options->port_mapping);
+    if (cv_json_copy(params, "birthday", level, sizeof(level)) &&
+        cv_net_birthday_parse(&a->options->birthday, level) != CV_OK) {
+        cv_agent_error(a, id, CV_RPC_BAD_PARAMS,
+                       "the birthday mode is not on, gentle or off",
+                       "check g:covim_birthday");
+        return;
+    }
     if (cv_json_copy(params, "log", level, sizeof(level)))
         cv_log_level_parse(level, &a->log->level);
     if (take_servers(&a->options->bootstrap,

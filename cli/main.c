@@ -25,6 +25,10 @@ static const char node_help[] =
     "  --no-port-mapping       do not ask the gateway for a port (PCP, "
     "NAT-PMP, UPnP);\n"
     "                          also COVIM_NO_PORT_MAPPING=1\n"
+    "  --birthday MODE         packets to guess at ports of NATs that nothing "
+    "else joins:\n"
+    "                          on (2048), gentle (512, for weak routers) or "
+    "off\n"
     "  --name NAME             what others see (else COVIM_NAME, USER)\n"
     "  --data-dir DIR          identity and sessions (else "
     "$XDG_DATA_HOME/covim)\n"
@@ -113,7 +117,7 @@ static int run_stun(struct cv_options *o, struct cv_log *log)
     return cv_stun_run(o, log);
 }
 
-#define NODE_OPTIONS "bsGLmndpPgA"
+#define NODE_OPTIONS "bsGLmyndpPgA"
 
 static const struct command commands[] = {
     {"agent", "", "serve an editor on standard input and output",

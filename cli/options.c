@@ -186,6 +186,12 @@ static int take(struct cv_options *o, int letter, const char *value)
     case 'm':
         o->port_mapping = false;
         break;
+    case 'y':
+        if (cv_net_birthday_parse(&o->birthday, value) == CV_OK)
+            break;
+        fprintf(stderr, "covim: --birthday is on, gentle or off, not \"%s\"\n",
+                value);
+        return CV_ERR_INVALID;
     case 'n':
         snprintf(o->name, sizeof(o->name), "%s", value);
         break;
@@ -270,6 +276,7 @@ int cv_options_parse(struct cv_options *o, int argc, char **argv,
         {"listen", required_argument, NULL, 'l'},
         {"no-lan", no_argument, NULL, 'L'},
         {"no-port-mapping", no_argument, NULL, 'm'},
+        {"birthday", required_argument, NULL, 'y'},
         {"name", required_argument, NULL, 'n'},
         {"data-dir", required_argument, NULL, 'd'},
         {"port", required_argument, NULL, 'p'},
@@ -333,6 +340,7 @@ void cv_options_node(const struct cv_options *o, struct cv_loop *loop,
     config->gate_token = o->gate_token;
     config->lan = o->lan;
     config->port_mapping = o->port_mapping;
+    config->birthday = o->birthday;
     config->port = o->port;
     config->dht_port = o->dht_port;
     config->path_retry = o->retry_ms * CV_MILLISECOND;

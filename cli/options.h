@@ -32,6 +32,7 @@ struct cv_options {
     char *gate_token;        /* NULL: none */
     bool lan;
     bool port_mapping;
+    enum cv_net_birthday birthday;
     char name[CV_NAME_MAX_TEXT];
     char *data_dir; /* NULL: the user's */
     uint16_t port, dht_port;

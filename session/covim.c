@@ -119,6 +119,9 @@ int covim_node_new(covim_node **out, const struct covim_config *config,
         .gate_token = config->gate_token,
         .lan = config->lan,
         .port_mapping = config->port_mapping,
+        .birthday = config->no_birthday       ? CV_NET_BIRTHDAY_OFF
+                    : config->gentle_birthday ? CV_NET_BIRTHDAY_GENTLE
+                                              : CV_NET_BIRTHDAY,
         .port = config->port,
         .dht_port = config->dht_port,
     };

@@ -11,6 +11,7 @@
 #include "base/keytext.h"
 #include "base/loop.h"
 #include "session/document.h"
+#include "transport/net.h"
 
 struct cv_node;
 struct cv_session;
@@ -32,9 +33,10 @@ struct cv_node_config {
     const char *gate_token; /* for gates that want one; NULL: none */
     bool lan;               /* find peers on the LAN by multicast */
     bool port_mapping;      /* ask the gateway for a port: PCP, NAT-PMP, UPnP */
-    uint16_t port;          /* of our UDP socket; 0: any */
-    uint16_t dht_port;      /* 0: any */
-    cv_time path_retry;     /* of dead paths, for measurements; 0: as it is */
+    enum cv_net_birthday birthday;
+    uint16_t port;      /* of our UDP socket; 0: any */
+    uint16_t dht_port;  /* 0: any */
+    cv_time path_retry; /* of dead paths, for measurements; 0: as it is */
 };
 
 /* Load or make the identity, open the sockets, start the DHT node.  On failure

@@ -11,8 +11,8 @@ static void explain_nats(const struct cv_attempt *at, struct cv_plan plan,
             ? "two of this kind cannot be joined directly: try another network "
               "on one side, forward a UDP port there, or use IPv6"
         : plan.birthday && at->birthday_refused
-            ? "the way to join these two may be tried once a minute: wait, or "
-              "forward a UDP port on one side"
+            ? "the way to join these two may be tried once a minute, and not "
+              "where birthdays are off: wait, or forward a UDP port on one side"
         : plan.birthday && !at->trusted
             ? "the way to join these two is not tried with strangers: share "
               "the session open, or forward a UDP port on one side"

@@ -209,6 +209,18 @@ static void on_resolved(void *user, int err, const struct cv_addr *addrs,
 
 /* ---- the interface ------------------------------------------------------ */
 
+int cv_net_birthday_parse(enum cv_net_birthday *out, const char *text)
+{
+    static const char *const name[] = {"on", "gentle", "off"};
+
+    for (unsigned i = 0; i < 3; i++)
+        if (strcmp(text, name[i]) == 0) {
+            *out = (enum cv_net_birthday)i;
+            return CV_OK;
+        }
+    return CV_ERR_INVALID;
+}
+
 int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
                const struct cv_net_events *events, void *user)
 {

@@ -27,6 +27,10 @@ enum cv_net_birthday {
     CV_NET_BIRTHDAY_OFF,
 };
 
+/* "on", "gentle" or "off"; CV_ERR_INVALID. */
+CV_MUST_USE int cv_net_birthday_parse(enum cv_net_birthday *out,
+                                      const char *text);
+
 struct cv_net_gate {
     struct cv_gate_name name;
     const char *token; /* NULL: none; copied */

@@ -73,6 +73,10 @@ struct covim_config {
     const char *gate_token; /* for gates that want one; NULL: none */
     bool lan;               /* find peers on the LAN by multicast */
     bool port_mapping;      /* ask the gateway for a port: PCP, NAT-PMP, UPnP */
+    bool gentle_birthday;   /* a quarter of the packets by which two NATs that
+                               nothing else joins are joined; some routers fall
+                               over */
+    bool no_birthday;       /* none of them */
     uint16_t port;          /* of UDP; 0: any */
     uint16_t dht_port;      /* 0: any */
     /* Lines of the log up to `log_level` (0 errors … 4 packets); may be NULL.

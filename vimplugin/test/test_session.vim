@@ -60,6 +60,7 @@ function! Test_settings_reach_hello() abort
     let g:covim_stun = ['c.example:3478']
     let g:covim_lan = 0
     let g:covim_port_mapping = 0
+    let g:covim_birthday = 'gentle'
     let g:covim_log = 'debug'
     call Share(['x'])
     let l:sent = Logged('hello')[0][1]
@@ -67,10 +68,11 @@ function! Test_settings_reach_hello() abort
     call assert_equal(['c.example:3478'], l:sent.stun)
     call assert_equal(v:false, l:sent.lan)
     call assert_equal(v:false, l:sent.port_mapping)
+    call assert_equal('gentle', l:sent.birthday)
     call assert_equal('debug', l:sent.log)
     call assert_equal(1, l:sent.protocol)
     unlet g:covim_bootstrap g:covim_stun g:covim_lan g:covim_log
-    unlet g:covim_port_mapping
+    unlet g:covim_port_mapping g:covim_birthday
 endfunction
 
 function! Test_text_that_cannot_be_shared_is_refused() abort

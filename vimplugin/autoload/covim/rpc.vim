@@ -86,6 +86,9 @@ function! s:hello_params() abort
     if exists('g:covim_port_mapping')
         let l:params.port_mapping = g:covim_port_mapping ? v:true : v:false
     endif
+    if exists('g:covim_birthday')
+        let l:params.birthday = g:covim_birthday
+    endif
     if exists('g:covim_log')
         let l:params.log = g:covim_log
     endif
