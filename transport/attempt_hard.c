@@ -76,6 +76,13 @@ static cv_time predict_at(const struct cv_attempt *at, struct cv_plan plan)
      * the next ones, and the sharer meets what is held. */
     if (!plan.predict || at->predict.on || (at->by_hand && plan.hard))
         return CV_NEVER;
+    /* A record may be minutes old: of the sharer's ports only the answer
+     * counts. */
+    if (plan.duel)
+        return at->peer_last.family == CV_FAMILY_NONE ||
+                       (at->joiner && !at->answered)
+                   ? CV_NEVER
+                   : at->peer_at;
     /* Our own sockets can be open before the other side begins, if that is
      * soon. */
     if (plan.hard)
@@ -166,12 +173,18 @@ static void start(struct cv_attempt *at, cv_time now)
     char text[CV_ADDR_TEXT];
 
     if (predict_at(at, plan) <= now) {
-        cv_predict_start(&at->predict, plan.hard,
-                         plan.hard ? &at->peer_outside : &at->peer_last,
-                         at->peer_step, now);
+        if (plan.duel)
+            cv_predict_start_duel(&at->predict, at->joiner, &at->peer_last,
+                                  at->peer_step, now);
+        else
+            cv_predict_start(&at->predict, plan.hard,
+                             plan.hard ? &at->peer_outside : &at->peer_last,
+                             at->peer_step, now);
         cv_debug(at->log, "attempt: predict, side=%s step=%d addr=%s",
-                 plan.hard ? "hard" : "easy", at->peer_step,
-                 cv_addr_log(at->log, &at->predict.to, text));
+                 plan.duel   ? "both"
+                 : plan.hard ? "hard"
+                             : "easy",
+                 at->peer_step, cv_addr_log(at->log, &at->predict.to, text));
     }
     if (birthday_at(at, plan) <= now)
         start_birthday(at, plan.hard, now);

@@ -8,8 +8,13 @@ static void explain_nats(const struct cv_attempt *at, struct cv_plan plan,
     const char *peer = cv_plan_nat_words(at->peer_nat);
     const char *todo =
         plan.hopeless
-            ? "two of this kind cannot be joined directly: try another network "
-              "on one side, forward a UDP port there, or use IPv6"
+            ? plan.duel
+                  ? "two that count are joined directly only while nobody else "
+                    "uses them much: try again, try another network on one "
+                    "side, forward a UDP port there, or use IPv6"
+                  : "two of this kind cannot be joined directly: try another "
+                    "network "
+                    "on one side, forward a UDP port there, or use IPv6"
         : plan.birthday && at->birthday_refused
             ? "the way to join these two may be tried once a minute, and not "
               "where birthdays are off: wait, or forward a UDP port on one side"

@@ -8,15 +8,22 @@ static bool is_hard(uint16_t nat)
     return mapping == CV_NAT_MAPPING_SEQ || mapping == CV_NAT_MAPPING_RANDOM;
 }
 
+static bool counts(uint16_t nat)
+{
+    return (nat & CV_NAT_MAPPING_MASK) == CV_NAT_MAPPING_SEQ;
+}
+
 struct cv_plan cv_plan_for(uint16_t own, uint16_t peer)
 {
     bool we = is_hard(own), they = is_hard(peer);
     uint16_t hard = we ? own : peer;
     struct cv_plan plan = {.hard = we, .hopeless = we && they};
 
+    plan.duel = plan.hopeless && counts(own) && counts(peer);
+    plan.predict = plan.duel;
     if (we == they)
         return plan;
-    plan.predict = (hard & CV_NAT_MAPPING_MASK) == CV_NAT_MAPPING_SEQ;
+    plan.predict = counts(hard);
     plan.birthday = true;
     return plan;
 }

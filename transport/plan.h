@@ -4,8 +4,8 @@
  * none, or nothing is known of it), *hard* when it takes another one for each.
  * Two easy ones are joined by dialling and punching; one hard one needs the
  * right port to be met, by prediction when it counts and by the birthday
- * method when it does not; two hard ones cannot be joined in a sensible number
- * of packets.
+ * method when it does not.  Two that count may be joined when neither is busy;
+ * other pairs of hard ones cannot be, in a sensible number of packets.
  *
  * Pure. */
 #ifndef CV_TRANSPORT_PLAN_H
@@ -17,7 +17,8 @@ struct cv_plan {
     bool predict;  /* P2 */
     bool birthday; /* P3 */
     bool hard;     /* of the two, we are the hard side */
-    bool hopeless; /* both are: neither will do */
+    bool duel;     /* P2 with both ends hard: which is which is the caller's */
+    bool hopeless; /* both are: nothing is sure to do */
 };
 
 /* From the CV_NAT_* of both ends. */

@@ -118,6 +118,48 @@ void cv_predict_start(struct cv_predict *p, bool hard, const struct cv_addr *to,
                              .next = now};
 }
 
+void cv_predict_start_duel(struct cv_predict *p, bool joiner,
+                           const struct cv_addr *to, int step, cv_time now)
+{
+    cv_predict_start(p, joiner, to, step, now);
+    p->duel = true;
+}
+
+/* The port that the k-th twenty is sent to, as the guess that meets it. */
+static unsigned duel_guess(unsigned k)
+{
+    return CV_PREDICT_DUEL * (2 * k + 1);
+}
+
+static cv_time duel_due(const struct cv_predict *p)
+{
+    unsigned guess = p->sent;
+
+    if (p->sent >= (p->hard ? CV_PREDICT_DUEL * CV_PREDICT_DUELS
+                            : duel_guess(CV_PREDICT_DUELS - 1)))
+        return CV_NEVER;
+    if (!p->hard)
+        return p->started + (cv_time)guess * CV_PREDICT_GAP;
+    guess = duel_guess(p->sent / CV_PREDICT_DUEL);
+    return p->started + CV_PREDICT_AHEAD + (cv_time)guess * CV_PREDICT_GAP;
+}
+
+static bool duel_shot(struct cv_predict *p, cv_time now, struct cv_shot *out)
+{
+    unsigned guess = p->sent + 1;
+
+    if (duel_due(p) > now)
+        return false;
+    *out = (struct cv_shot){.to = p->to};
+    if (p->hard) {
+        guess = duel_guess(p->sent / CV_PREDICT_DUEL);
+        out->socket = 1 + p->sent;
+    }
+    out->to.port = cv_predict_port(p->to.port, p->step, guess);
+    p->sent++;
+    return true;
+}
+
 static unsigned first_round(const struct cv_predict *p)
 {
     return p->hard ? CV_PREDICT_SOCKETS : CV_PREDICT_FIRST;
@@ -130,7 +172,11 @@ static unsigned both_rounds(const struct cv_predict *p)
 
 cv_time cv_predict_deadline(const struct cv_predict *p)
 {
-    return p->on && p->sent < both_rounds(p) ? p->next : CV_NEVER;
+    if (!p->on)
+        return CV_NEVER;
+    if (p->duel)
+        return duel_due(p);
+    return p->sent < both_rounds(p) ? p->next : CV_NEVER;
 }
 
 bool cv_predict_shot(struct cv_predict *p, cv_time now, struct cv_shot *out)
@@ -138,6 +184,8 @@ bool cv_predict_shot(struct cv_predict *p, cv_time now, struct cv_shot *out)
     unsigned i = p->sent, first = first_round(p);
     bool again = i >= first;
 
+    if (p->on && p->duel)
+        return duel_shot(p, now, out);
     if (cv_predict_deadline(p) > now)
         return false;
     if (again)

@@ -11,6 +11,13 @@
  * candidates of the hard side's record, the newer one preferred; between p and
  * the eight other connections may have taken ports.
  *
+ * When both count (a duel), the j-th guess of the one end at p + j*step comes
+ * from its own j-th next port.  The other end, the joiner, sends from new
+ * sockets, 20 at a time, to the (20 + 40*k)-th next port of the first one.  If
+ * others have taken n ports at the two NATs since the ports were named, the
+ * k-th twenty meets n = 20*k .. 20*k + 19; four of them and 140 guesses, each
+ * at full TTL, as each opens a NAT for what comes back.
+ *
  * Pure. */
 #ifndef CV_TRANSPORT_PREDICT_H
 #define CV_TRANSPORT_PREDICT_H
@@ -27,6 +34,9 @@
 #define CV_PREDICT_GAP     (2 * CV_MILLISECOND)
 #define CV_PREDICT_AGAIN   (500 * CV_MILLISECOND)
 #define CV_PREDICT_TTL     5
+#define CV_PREDICT_DUEL    20 /* sockets at a time: below CV_ATTEMPT_BUDGET */
+#define CV_PREDICT_DUELS   4
+#define CV_PREDICT_AHEAD   (50 * CV_MILLISECOND) /* of the guesses */
 /* What is behind the window by then is met by a birthday, which begins near
  * the port that was named. */
 #define CV_PREDICT_TIME (300 * CV_MILLISECOND)
@@ -54,7 +64,9 @@ bool cv_predict_from(const struct cv_candidates *peer, struct cv_addr *last,
 
 struct cv_predict {
     bool on, hard;
-    struct cv_addr to; /* hard: the peer's port; easy: its newest mapping */
+    bool duel;         /* both count; `hard` is the one with the sockets */
+    struct cv_addr to; /* hard: the peer's port; easy, and in a duel: its newest
+                          mapping */
     int step;
     unsigned sent;
     cv_time started, next;
@@ -62,6 +74,8 @@ struct cv_predict {
 
 void cv_predict_start(struct cv_predict *p, bool hard, const struct cv_addr *to,
                       int step, cv_time now);
+void cv_predict_start_duel(struct cv_predict *p, bool joiner,
+                           const struct cv_addr *to, int step, cv_time now);
 /* CV_NEVER when all is sent. */
 cv_time cv_predict_deadline(const struct cv_predict *p);
 /* The next check that is due, or false. */

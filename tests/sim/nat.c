@@ -170,10 +170,12 @@ static uint16_t cone_port(struct natbox *b, uint8_t proto,
 static uint16_t random_port(struct natbox *b, uint8_t proto,
                             const struct cv_addr *remote, cv_time now)
 {
+    const unsigned from = b->block > 0 ? b->block_from : FIRST_PORT;
+    const unsigned n = b->block > 0 ? b->block : PORTS;
     uint16_t port;
 
     do
-        port = (uint16_t)(FIRST_PORT + cv_random_u64(b->rng) % PORTS);
+        port = (uint16_t)(from + cv_random_u64(b->rng) % n);
     while (flow_to(b, proto, port, remote, now) != NULL);
     return port;
 }

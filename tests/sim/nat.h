@@ -66,6 +66,9 @@ struct natbox {
     struct cv_addr outside; /* its address, port 0 */
     struct natbox *via;     /* another NAT, or NULL: the internet */
     uint16_t shift;         /* outer port ^ inner port of a cone */
+    /* Of NATBOX_SYMMETRIC: its customer's ports, as a carrier gives them;
+     * 0: all. */
+    uint16_t block, block_from;
     /* Of NATBOX_SYMMETRIC_SEQ: */
     uint16_t next;      /* less 1024 */
     int step;           /* between two flows; 1 at first */

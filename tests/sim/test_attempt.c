@@ -21,8 +21,21 @@ struct setup {
     bool strangers, no_burst;
     int step;              /* of a counting NAT; 0: 1 */
     unsigned busy;         /* as natbox */
+    unsigned taken[2];     /* by others after the ports were named */
+    uint16_t block;        /* of ports of a random NAT; 0: all */
     cv_time knock, answer; /* how long the rendezvous takes */
 };
+
+/* Others begin so many flows. */
+static void take_ports(struct natbox *nat, unsigned n)
+{
+    const int ports = 65536 - 1024;
+
+    if (nat)
+        nat->next =
+            (uint16_t)((nat->next + ports + nat->step * (int)n % ports) %
+                       ports);
+}
 
 static struct result run(uint64_t seed, const struct setup *s)
 {
@@ -40,19 +53,23 @@ static struct result run(uint64_t seed, const struct setup *s)
         if (sim->host[i].nat) {
             sim->host[i].nat->step = s->step != 0 ? s->step : 1;
             sim->host[i].nat->busy = s->busy;
+            sim->host[i].nat->block = s->block;
+            sim->host[i].nat->block_from = 20480;
         }
         sim->host[i].untrusting = s->strangers;
         sim->host[i].no_burst = s->no_burst;
     }
     j = sim_candidates(sim, 0);
     c = sim_candidates(sim, 1);
+    take_ports(sim->host[0].nat, s->taken[0]);
     sim_start(sim, 0, &c, !s->plain);
     sim_run(sim, start + s->knock, false);
+    if (s->sharer == SIM_COUNTING) /* it has looked again */
+        c = sim_candidates(sim, 1);
+    take_ports(sim->host[1].nat, s->taken[1]);
     sim_start(sim, 1, &j, !s->plain);
     sim_run(sim, start + s->knock + s->answer, true);
     if (!sim->host[0].reached || !sim->host[1].reached) {
-        if (s->sharer == SIM_COUNTING) /* it has looked again */
-            c = sim_candidates(sim, 1);
         cv_attempt_candidates(sim->host[0].attempt, &c, sim->now);
         cv_attempt_step(sim->host[0].attempt, sim->now);
         sim_run(sim, start + 40 * CV_SECOND, true);
@@ -82,7 +99,8 @@ static bool is_hard(enum sim_nat_kind k)
 
 static bool joinable(enum sim_nat_kind a, enum sim_nat_kind b)
 {
-    return !is_hard(a) || !is_hard(b);
+    return !is_hard(a) || !is_hard(b) ||
+           (a == SIM_COUNTING && b == SIM_COUNTING);
 }
 
 /* RTT 80 ms: one is enough where the joiner's mapping is open; a hard joiner
@@ -190,6 +208,87 @@ TEST(a_counting_nat_is_met_though_others_use_it)
                           step, joined, 2 * SEEDS, soon);
             CHECK_EQ(joined, 2 * SEEDS);
             CHECK(busy > 0 || soon == 2 * SEEDS);
+        }
+}
+
+/* More than prediction covers is met by a birthday that begins there. */
+TEST(a_counting_nat_that_others_use_much_is_met_soon)
+{
+    for (unsigned taken = 40; taken <= 700; taken += 60) {
+        unsigned joined = 0, soon = 0;
+
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            bool joins = seed % 2;
+            struct setup s = {.joiner = joins ? SIM_COUNTING : SIM_PORT,
+                              .sharer = joins ? SIM_PORT : SIM_COUNTING,
+                              .step = (int)(seed % 5) - 2,
+                              .busy = taken / 60 % 3,
+                              .taken = {taken, taken},
+                              .knock = 150 * CV_MILLISECOND,
+                              .answer = 100 * CV_MILLISECOND};
+            struct result r = run(seed, &s);
+
+            joined += r.reached;
+            soon += r.reached && r.took < 900 * CV_MILLISECOND;
+        }
+        print_message("taken %u: %u/%d, %u within 0.9 s\n", taken, joined,
+                      SEEDS, soon);
+        CHECK(joined == SEEDS && soon >= SEEDS - 2);
+    }
+}
+
+/* Carriers give out blocks (RFC 7422), of 512 ports and more. */
+TEST(a_random_nat_with_a_block_of_ports_is_met_sooner)
+{
+    for (uint16_t block = 512; block <= 2048; block *= 2) {
+        unsigned joined = 0, soon = 0;
+
+        for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+            bool joins = seed % 2;
+            struct setup s = {.joiner = joins ? SIM_SYMMETRIC : SIM_PORT,
+                              .sharer = joins ? SIM_PORT : SIM_SYMMETRIC,
+                              .block = block,
+                              .knock = 150 * CV_MILLISECOND,
+                              .answer = 100 * CV_MILLISECOND};
+            struct result r = run(seed, &s);
+
+            joined += r.reached;
+            soon += r.reached && r.took < 450 * CV_MILLISECOND;
+        }
+        print_message("block of %u: %u/%d, %u within 0.45 s\n", (unsigned)block,
+                      joined, SEEDS, soon);
+        CHECK(joined == SEEDS && soon == SEEDS);
+    }
+}
+
+/* What others take meanwhile, on both sides together, may be as much as the
+ * four rounds cover; with a flow of others at every other one of ours it is
+ * luck. */
+TEST(two_that_count_are_joined_while_others_use_them_little)
+{
+    for (unsigned taken = 0; taken <= 60; taken += 12)
+        for (unsigned busy = 0; busy <= 1; busy++) {
+            unsigned joined = 0, soon = 0;
+
+            for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+                struct setup s = {.joiner = SIM_COUNTING,
+                                  .sharer = SIM_COUNTING,
+                                  .step = seed % 2 ? 1 : -3,
+                                  .busy = busy,
+                                  .taken = {taken / 2, taken - taken / 2},
+                                  .knock = 150 * CV_MILLISECOND,
+                                  .answer = 100 * CV_MILLISECOND};
+                struct result r = run(seed, &s);
+
+                joined += r.reached;
+                soon += r.reached && r.took < 800 * CV_MILLISECOND;
+                CHECK(r.packets <= 2 * CV_ATTEMPT_BYTES / 88);
+                CHECK(r.reached || r.lost_after <= 4500 * CV_MILLISECOND);
+                CHECK(!r.reached || (r.open[0] <= 4 && r.open[1] == 0));
+            }
+            print_message("taken %u, busy %u: %u/%d, %u within 0.8 s\n", taken,
+                          busy, joined, SEEDS, soon);
+            CHECK(busy > 0 || (joined == SEEDS && soon == SEEDS));
         }
 }
 
@@ -494,6 +593,9 @@ TEST(a_forged_candidate_costs_its_victim_little)
 RUN_TESTS(T(every_pair_that_a_plan_can_join_is_joined),
           T(a_birthday_nearly_always_succeeds_and_half_of_them_soon),
           T(a_counting_nat_is_met_though_others_use_it),
+          T(two_that_count_are_joined_while_others_use_them_little),
+          T(a_counting_nat_that_others_use_much_is_met_soon),
+          T(a_random_nat_with_a_block_of_ports_is_met_sooner),
           T(loss_and_a_late_rendezvous_only_delay_it),
           T(gateways_that_let_strays_in_need_low_ttl_openers),
           T(one_lan_is_found_and_preferred),

@@ -33,7 +33,8 @@ TEST(one_hard_nat_is_met_and_two_are_hopeless)
             CHECK_EQ(p.hard, a >= 2);
             CHECK_EQ(p.hopeless, a >= 2 && b >= 2);
             CHECK_EQ(p.birthday, one);
-            CHECK_EQ(p.predict, one && (a == 2 || b == 2));
+            CHECK_EQ(p.predict, (one && (a == 2 || b == 2)) || p.duel);
+            CHECK_EQ(p.duel, a == 2 && b == 2);
         }
 }
 
@@ -162,6 +163,37 @@ TEST(prediction_sends_little_and_ends)
     }
     CHECK_EQ(n, CV_PREDICT_FIRST + CV_PREDICT_WINDOW);
     CHECK(now <= CV_SECOND + CV_PREDICT_AGAIN + 150 * CV_MILLISECOND);
+}
+
+TEST(a_duel_sends_no_port_too_much_and_its_guesses_are_there_first)
+{
+    struct cv_addr to = cv_addr_ipv4(0x05010101, 4000);
+    struct cv_predict a, b;
+    struct cv_shot shot;
+    unsigned to_port[512] = {0}, n = 0;
+    cv_time there[512] = {0};
+
+    cv_predict_start_duel(&b, false, &to, 2, CV_SECOND);
+    while (cv_predict_deadline(&b) != CV_NEVER) {
+        REQUIRE(cv_predict_shot(&b, cv_predict_deadline(&b), &shot));
+        CHECK(shot.socket == 0 && shot.ttl == 0);
+        CHECK_EQ(shot.to.port, 4000 + 2 * ++n);
+        there[n] = b.started + (n - 1) * CV_PREDICT_GAP;
+    }
+    CHECK_EQ(n, CV_PREDICT_DUEL * (2 * CV_PREDICT_DUELS - 1));
+    cv_predict_start_duel(&a, true, &to, 2, CV_SECOND);
+    for (n = 0; cv_predict_deadline(&a) != CV_NEVER; n++) {
+        cv_time now = cv_predict_deadline(&a);
+        unsigned guess;
+
+        REQUIRE(cv_predict_shot(&a, now, &shot));
+        CHECK(shot.socket == n + 1 && shot.ttl == 0);
+        guess = (unsigned)(shot.to.port - 4000) / 2;
+        REQUIRE(guess < 512);
+        CHECK(now >= there[guess]);
+        CHECK(++to_port[guess] <= CV_PREDICT_DUEL);
+    }
+    CHECK_EQ(n, CV_PREDICT_DUEL * CV_PREDICT_DUELS);
 }
 
 TEST(guesses_are_distinct_and_cover_every_port_in_the_end)
@@ -319,7 +351,8 @@ TEST(guesses_begin_near_the_port_that_was_named_and_none_is_made_twice)
     free(seen);
 }
 
-RUN_TESTS(T(what_is_held_is_refreshed_in_time_and_no_faster),
+RUN_TESTS(T(a_duel_sends_no_port_too_much_and_its_guesses_are_there_first),
+          T(what_is_held_is_refreshed_in_time_and_no_faster),
           T(against_held_ports_a_hard_side_makes_four_rounds_of_new_sockets),
           T(guesses_begin_near_the_port_that_was_named_and_none_is_made_twice),
           T(one_hard_nat_is_met_and_two_are_hopeless),
