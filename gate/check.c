@@ -42,8 +42,8 @@ static void say_addresses(const struct cv_gate_config *c)
                     "suffers from loss");
     if (c->udp || c->dht)
         line(true, "whether UDP comes through your firewall only another "
-                   "machine can tell: run there \"covim doctor --stun "
-                   "HOST:PORT\" with this one's name and port");
+                   "machine can tell: run there \"covim doctor --gate "
+                   "NAME\" with this one's name");
 }
 
 static void say_policy(const struct cv_gate_config *c)
