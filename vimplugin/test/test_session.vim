@@ -242,6 +242,15 @@ function! Test_status_and_peers() abort
     call s:notify('peer', {'session': 1, 'id': 7, 'name': 'bob', 'fingerprint': 'aa', 'role': 'editor',
                 \ 'path': 'direct', 'rtt_ms': 24, 'state': 'joined'})
     call WaitFor('covim#statusline() ==# "co:2 direct 24ms"')
+    call s:notify('peer', {'session': 1, 'id': 7, 'name': 'bob', 'fingerprint': 'aa', 'role': 'editor',
+                \ 'path': 'gate', 'rtt_ms': 101, 'state': 'changed'})
+    call WaitFor('covim#statusline() ==# "co:2 gate"')
+    CoVim status
+    call WaitFor('join(getline(1, "$")) =~# "peer *bob, editor, gate 101 ms"')
+    normal q
+    call s:notify('peer', {'session': 1, 'id': 7, 'name': 'bob', 'fingerprint': 'aa', 'role': 'editor',
+                \ 'path': 'direct', 'rtt_ms': 24, 'state': 'changed'})
+    call WaitFor('covim#statusline() ==# "co:2 direct 24ms"')
     call s:notify('presence', {'doc': Doc().doc, 'epoch': Doc().epoch, 'erev': 0, 'peers':
                 \ [{'peer': 7, 'name': 'bob', 'colour': 1, 'ranges': [[2, 1, 2, 1]], 'mode': 'n'}]})
     call WaitFor('!empty(Doc().peers)')

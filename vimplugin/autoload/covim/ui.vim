@@ -154,7 +154,8 @@ endfunction
 
 " Status.  {{{1
 
-" The short form for one session, e.g. `co:3 direct 24ms`.
+" The short form for one session, e.g. `co:3 direct 24ms`, or `co:3 gate` when
+" a gate leads to one of them.
 function! s:short(d) abort
     if a:d.state ==# 'detached'
         return 'co:- no agent' . (a:d.unsynced > 0 ? ' unsynced' : '')
@@ -175,7 +176,7 @@ function! s:short(d) abort
             endif
         endfor
         let l:text .= empty(l:path) ? '' : ' ' . l:path
-        let l:text .= l:rtt >= 0 ? ' ' . l:rtt . 'ms' : ''
+        let l:text .= l:rtt >= 0 && l:path !=# 'gate' ? ' ' . l:rtt . 'ms' : ''
     elseif l:state !=# 'alone' && !empty(l:state)
         let l:text .= ' ' . l:state
     endif
