@@ -653,7 +653,6 @@ static void look_again(struct cv_attempt *at, cv_time now)
 void cv_attempt_relay_up(struct cv_attempt *at, const struct cv_path_addr *path,
                          cv_time rtt, cv_time now)
 {
-    at->relays++;
     at->carried = true;
     cv_pathset_trust(&at->paths, path, rtt, now);
 }
@@ -661,8 +660,6 @@ void cv_attempt_relay_up(struct cv_attempt *at, const struct cv_path_addr *path,
 void cv_attempt_relay_down(struct cv_attempt *at,
                            const struct cv_path_addr *path, cv_time now)
 {
-    if (at->relays > 0)
-        at->relays--;
     cv_pathset_link_down(&at->paths, path, now);
 }
 

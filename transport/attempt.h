@@ -172,8 +172,7 @@ struct cv_attempt {
     bool heard;        /* an authenticated request came */
     bool answered;     /* the rendezvous answered: news after the first */
     bool trusted;      /* as cv_contact */
-    unsigned relays;   /* channels of gates that are there */
-    bool carried;      /* there was one: a connection may live */
+    bool carried;      /* a gate led to the peer: a connection may live */
     cv_time begun;     /* the first time it was started */
     cv_time again_at;  /* when a better path is looked for next */
     size_t spent;      /* bytes of checks before any path */

@@ -81,10 +81,9 @@ static bool add_channel(struct cv_net_link *l, const struct cv_path_addr *path)
         if (l->channel[i].channel != 0)
             continue;
         l->channel[i] = *path;
-        if (!l->relayed) {
+        if (!l->attempt->carried) {
             struct cv_net_link *old = cv_net_connected(l->net, &l->contact);
 
-            l->relayed = true;
             l->connect_at = old && old != l ? now + CV_NET_YIELD : now;
             l->handshake_by = now + CV_NET_HANDSHAKE;
         }

@@ -323,6 +323,12 @@ static void look_for_ourselves(struct cv_net_link *l, cv_time now)
     cv_gather_refresh(&l->net->gather, now);
 }
 
+/* Is there a way for the handshake? */
+static bool may_begin(const struct cv_net_link *l)
+{
+    return l->reached || l->attempt->carried;
+}
+
 void cv_net_link_step(struct cv_net_link *l, cv_time now)
 {
     if (l->look_at <= now)
@@ -347,13 +353,12 @@ void cv_net_link_step(struct cv_net_link *l, cv_time now)
         if (l->gone || l->net->freed)
             return;
     }
-    if ((l->reached || l->relayed) && is_needless(l)) {
+    if (may_begin(l) && is_needless(l)) {
         cv_net_drop(l);
         return;
     }
     cv_net_gate_step(l, now);
-    if (l->contact.knocked && !l->conn && (l->reached || l->relayed) &&
-        l->connect_at <= now)
+    if (l->contact.knocked && !l->conn && may_begin(l) && l->connect_at <= now)
         cv_net_start_handshake(l, now);
     if (l->handshake_by <= now) {
         l->handshake_by = CV_NEVER;
@@ -376,7 +381,7 @@ cv_time cv_net_link_deadline(const struct cv_net_link *l)
     at = cv_time_min(at, l->handshake_by);
     at = cv_time_min(at, l->reopen_at);
     at = cv_time_min(at, l->look_at);
-    if (l->contact.knocked && !l->conn && (l->reached || l->relayed))
+    if (l->contact.knocked && !l->conn && may_begin(l))
         at = cv_time_min(at, l->connect_at);
     if (l->conn)
         at = cv_time_min(at, cv_quic_deadline(l->conn));

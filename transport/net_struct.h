@@ -51,7 +51,6 @@ struct cv_net_link {
     cv_time connect_at;   /* when the client starts the handshake */
     cv_time handshake_by; /* without a handshake by then it failed */
     bool reached;         /* the owner was told */
-    bool relayed;         /* a gate carries it, or did */
     struct cv_path_addr channel[CV_NET_CHANNELS]; /* channel 0: none */
     cv_time reopen_at;             /* another channel, CV_NEVER */
     struct cv_path_addr reopening; /* asked for, not open yet; or channel 0 */
