@@ -100,19 +100,28 @@ static bool is_better(const struct cv_path *a, const struct cv_path *b,
     return effective_rtt(a) + margin < effective_rtt(b);
 }
 
-/* The best proved path other than `not_this`. */
+/* The number of the best proved path other than `not_this`, or -1. */
+static int index_of_best(const struct cv_pathset *ps,
+                         const struct cv_path *not_this)
+{
+    int best = -1;
+
+    for (int i = 0; i < CV_PATHS_MAX; i++) {
+        const struct cv_path *p = &ps->path[i];
+
+        if (is_good(p) && p != not_this &&
+            (best < 0 || is_better(p, &ps->path[best], 0)))
+            best = i;
+    }
+    return best;
+}
+
 static struct cv_path *best_good(struct cv_pathset *ps,
                                  const struct cv_path *not_this)
 {
-    struct cv_path *best = NULL;
+    int i = index_of_best(ps, not_this);
 
-    for (unsigned i = 0; i < CV_PATHS_MAX; i++) {
-        struct cv_path *p = &ps->path[i];
-
-        if (is_good(p) && p != not_this && (!best || is_better(p, best, 0)))
-            best = p;
-    }
-    return best;
+    return i < 0 ? NULL : &ps->path[i];
 }
 
 static struct cv_path *selected(struct cv_pathset *ps)
@@ -704,7 +713,12 @@ static cv_time suspect_at(const struct cv_pathset *ps)
 
     if (!p || p->state != CV_PATH_SELECTED || !ps->in_flight)
         return CV_NEVER;
-    wait = 2 * p->srtt + 4 * p->rttvar + 25 * CV_MILLISECOND;
+    wait = 2 * p->srtt + 4 * p->rttvar;
+    /* With another path a mistake costs a few packets sent twice, so one slow
+     * answer among the few that were measured does not make us wait. */
+    if (wait > 3 * p->srtt && index_of_best(ps, p) >= 0)
+        wait = 3 * p->srtt;
+    wait += 25 * CV_MILLISECOND;
     if (wait < CV_PATH_SUSPECT_MIN)
         wait = CV_PATH_SUSPECT_MIN;
     if (wait > CV_PATH_SUSPECT_MAX)
