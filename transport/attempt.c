@@ -43,7 +43,7 @@ static void on_silent(void *user, bool silent, cv_time now)
 
     if (!silent)
         cv_tcpplan_stop(&at->tcp);
-    else if (at->phase == CV_ATTEMPT_REACHED)
+    else if (at->phase == CV_ATTEMPT_REACHED || at->looked)
         cv_tcpplan_again(&at->tcp, now);
     if (at->events->silent)
         at->events->silent(at->user, silent);
@@ -270,7 +270,7 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
     at->events = events;
     at->user = user;
     at->started = at->paced_until = at->begun = now;
-    at->again_at = at->upgrade_at = CV_NEVER;
+    at->again_at = CV_NEVER;
     at->by_hand = contact->by_hand;
     at->holds = contact->knocked && contact->by_hand;
     at->peer_at = at->joiner ? CV_NEVER : now;
@@ -359,13 +359,6 @@ static void peer_is_there(struct cv_attempt *at, cv_time now)
     cv_attempt_hard_there(at, now);
 }
 
-/* Better paths are looked for, for a while. */
-static void note_time(struct cv_attempt *at, cv_time now)
-{
-    at->reached_at = now;
-    at->upgrade_at = now + CV_ATTEMPT_AFTER;
-}
-
 void cv_attempt_candidates(struct cv_attempt *at,
                            const struct cv_candidates *peer, cv_time now)
 {
@@ -375,7 +368,7 @@ void cv_attempt_candidates(struct cv_attempt *at,
     at->answered = true;
     any = add_candidates(at, peer, now);
     if (any && at->phase == CV_ATTEMPT_REACHED)
-        note_time(at, now); /* look for better paths again */
+        at->reached_at = now; /* look for better paths again */
     if (at->phase != CV_ATTEMPT_LOOKING)
         return;
     peer_is_there(at, now);
@@ -476,7 +469,7 @@ static void note_reached(struct cv_attempt *at, cv_time now)
 {
     if (at->phase != CV_ATTEMPT_REACHED || at->reached_at > 0)
         return;
-    note_time(at, now);
+    at->reached_at = now;
     cv_attempt_hard_reached(at, now);
     if (at->events->reached)
         at->events->reached(at->user);
@@ -588,7 +581,7 @@ static void say_doubt(struct cv_attempt *at)
         at->events->doubt(at->user, reason);
 }
 
-/* ---- while a gate carries the connection -------------------------------- */
+/* ---- while there is nothing better than TCP or a gate ------------------- */
 
 /* When it is looked for again, from the beginning of the attempt; then every
  * five minutes. */
@@ -605,10 +598,10 @@ static cv_time next_look(const struct cv_attempt *at, cv_time now)
     return at->begun + (since / AGAIN_EVERY + 1) * AGAIN_EVERY;
 }
 
-/* No direct path this time; the gate goes on. */
+/* No better path this time. */
 static void rest(struct cv_attempt *at, cv_time now)
 {
-    cv_debug(at->log, "attempt: no direct path yet, the gate carries it");
+    cv_debug(at->log, "attempt: no better path yet");
     at->phase = CV_ATTEMPT_REACHED;
     at->reached_at = now;
     cv_attempt_hard_end(at);
@@ -618,28 +611,38 @@ static void rest(struct cv_attempt *at, cv_time now)
         at->events->rests(at->user);
 }
 
-static bool has_direct(const struct cv_attempt *at)
+static bool has_path(const struct cv_attempt *at, enum cv_carrier carrier)
 {
     for (unsigned i = 0; i < CV_PATHS_MAX; i++) {
         const struct cv_path *p = &at->paths.path[i];
 
-        if (p->used && !cv_path_is_relay(&p->addr) &&
-            (p->state == CV_PATH_SELECTED || p->state == CV_PATH_STANDBY))
+        if (p->used && p->addr.carrier == carrier &&
+            (p->state == CV_PATH_SELECTED || p->state == CV_PATH_STANDBY ||
+             p->state == CV_PATH_SUSPECT))
             return true;
     }
     return false;
 }
 
+/* Does TCP or a gate carry the connection, for want of UDP? */
+static bool is_second_best(const struct cv_attempt *at)
+{
+    return at->phase == CV_ATTEMPT_REACHED && !has_path(at, CV_CARRIER_UDP) &&
+           cv_pathset_any(&at->paths);
+}
+
 static void look_again(struct cv_attempt *at, cv_time now)
 {
-    at->again_at = next_look(at, now);
-    if (at->phase == CV_ATTEMPT_LOOKING || has_direct(at))
+    at->again_at = CV_NEVER;
+    if (!is_second_best(at))
         return;
+    at->again_at = next_look(at, now);
+    at->looked = true;
     at->phase = CV_ATTEMPT_LOOKING;
     at->started = at->paced_until = now;
     at->reached_at = 0;
     at->spent = 0;
-    at->peer_at = now; /* the gate says so */
+    at->peer_at = now; /* it is connected to us */
     at->fail_at = now + CV_ATTEMPT_DECIDE;
     for (unsigned i = 0; i < at->n; i++) {
         struct cv_attempt_target *t = &at->target[i];
@@ -647,7 +650,8 @@ static void look_again(struct cv_attempt *at, cv_time now)
         t->sent = t->openers = t->full = 0;
         t->next = t->full_at = now;
     }
-    cv_tcpplan_again(&at->tcp, now);
+    if (!has_path(at, CV_CARRIER_TCP))
+        cv_tcpplan_again(&at->tcp, now);
 }
 
 void cv_attempt_relay_up(struct cv_attempt *at, const struct cv_path_addr *path,
@@ -675,7 +679,6 @@ cv_time cv_attempt_deadline(const struct cv_attempt *at)
     due = cv_time_min(due, at->again_at);
     due = cv_time_min(due, cv_attempt_hard_deadline(at));
     due = cv_time_min(due, cv_tcpplan_deadline(&at->tcp));
-    due = cv_time_min(due, at->upgrade_at);
     for (unsigned i = 0; i < at->n; i++) {
         const struct cv_attempt_target *t = &at->target[i];
         cv_time next = t->next > at->paced_until ? t->next : at->paced_until;
@@ -694,14 +697,12 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
         return;
     cv_pathset_step(&at->paths, now);
     note_reached(at, now);
+    if (at->again_at == CV_NEVER && is_second_best(at))
+        at->again_at = next_look(at, now);
     if (now >= at->again_at)
         look_again(at, now);
     cv_attempt_hard_step(at, now);
     cv_tcpplan_step(&at->tcp, now);
-    if (now >= at->upgrade_at) {
-        at->upgrade_at = CV_NEVER;
-        cv_pathset_upgrade(&at->paths, now);
-    }
     /* The one that has waited longest goes first. */
     while (now >= at->paced_until) {
         struct cv_attempt_target *first = NULL;
@@ -724,7 +725,8 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
     }
     if (now >= doubt_at(at))
         say_doubt(at);
-    if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at) && at->carried) {
+    if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at) &&
+        (at->carried || at->looked)) {
         rest(at, now);
     } else if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at)) {
         cv_attempt_explain(at, reason, sizeof reason);

@@ -162,7 +162,6 @@ struct cv_attempt {
     const struct cv_attempt_events *events;
     void *user;
 
-    cv_time upgrade_at; /* look for a path of a better kind, rarely */
     cv_time started, fail_at, paced_until, reached_at;
     cv_time doubt_at; /* by hand, of the sharer; CV_NEVER */
     bool doubted;
@@ -173,6 +172,7 @@ struct cv_attempt {
     bool answered;     /* the rendezvous answered: news after the first */
     bool trusted;      /* as cv_contact */
     bool carried;      /* a gate led to the peer: a connection may live */
+    bool looked;       /* again, below a connection */
     cv_time begun;     /* the first time it was started */
     cv_time again_at;  /* when a better path is looked for next */
     size_t spent;      /* bytes of checks before any path */
@@ -218,10 +218,10 @@ bool cv_attempt_adopt(struct cv_attempt *at, const struct cv_path *proved,
 int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,
                      const struct cv_stun *m, cv_time now);
 
-/* A channel of a gate leads to the peer, or does no more.  While one does, the
- * connection is made over it and a better path is looked for again and again:
- * both ends count from the beginning of the attempt, so that they look at the
- * same time. */
+/* A channel of a gate leads to the peer, or does no more: the connection is made
+ * over it.  As long as gates or TCP are all there is, another path is looked for
+ * 12, 30 and 90 s after the attempt began, then every five minutes; both ends
+ * count from there, so that they look at the same time. */
 void cv_attempt_relay_up(struct cv_attempt *at, const struct cv_path_addr *path,
                          cv_time rtt, cv_time now);
 void cv_attempt_relay_down(struct cv_attempt *at,

@@ -741,19 +741,6 @@ static void die(struct cv_pathset *ps, struct cv_path *p, cv_time now)
         p->used = false; /* never was one */
 }
 
-void cv_pathset_upgrade(struct cv_pathset *ps, cv_time now)
-{
-    const struct cv_path *best = cv_pathset_best(ps);
-
-    for (unsigned i = 0; i < CV_PATHS_MAX; i++) {
-        struct cv_path *p = &ps->path[i];
-
-        if (p->used && p->candidate && best && tier(p) < tier(best) &&
-            (p->state == CV_PATH_NEW || p->state == CV_PATH_CHECKING))
-            die(ps, p, now);
-    }
-}
-
 static void step_checking(struct cv_pathset *ps, struct cv_path *p, cv_time now)
 {
     static const cv_time gap[] = {100 * CV_MILLISECOND, 150 * CV_MILLISECOND};

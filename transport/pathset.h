@@ -119,9 +119,6 @@ void cv_pathset_link_up(struct cv_pathset *ps, const struct cv_path_addr *link,
                         cv_time now);
 void cv_pathset_link_down(struct cv_pathset *ps,
                           const struct cv_path_addr *link, cv_time now);
-/* The attempt is over, and what it found is not the best kind: its other
- * candidates are asked now and then, as paths that have died. */
-void cv_pathset_upgrade(struct cv_pathset *ps, cv_time now);
 /* A channel of a gate, whose other end the gate has authenticated: as good as
  * proved, `rtt` is a first guess. */
 void cv_pathset_trust(struct cv_pathset *ps, const struct cv_path_addr *addr,

@@ -89,6 +89,12 @@ path_is() { # NAME PATH: the last that was told
         "\"path\":\"$2\"" ]
 }
 
+# The longest round trip in milliseconds; an echo waits for the one before.
+longest() { # NAME
+    sed -n 's/.*"event":"echo".*"rtt_ms":\([0-9]*\).*/\1/p' "$lab_dir/$1.log" |
+        sort -n | tail -n 1
+}
+
 hopeless_pairs_are_connected() {
     begin "side a tcp443only; side b tcp443only
            side c symmetric; side d symmetric"
@@ -116,10 +122,28 @@ a_direct_path_outlives_the_gate_and_the_other_way_round() {
     kill -9 "${gate_pid[g]}"
     sleep 2
     expect "it stays direct without the gate" path_is a ipv4
+    echo "direct, the gate killed: $(longest a) ms"
     start_gate g
     sleep 4 # both are back at the gate, and have a channel again
     lab_wan cut a-nat b-nat
     expect "the gate takes over" lab_wait 4 path_is a gate-tls
+    wait "$dialler" || :
+    expect "not one echo was lost" all_echoes a 40
+    lab_end
+}
+
+# Looked for from both ends 12 s after the attempt began, and 30 s after it.
+a_way_that_opens_later_is_found() {
+    begin "side a portrestricted; side b portrestricted"
+    serve b
+    lab_wan cut a-nat b-nat
+    dial a "$key" 16
+    local dialler=$lab_pid
+    expect "the gate carries them" lab_wait 15 grep -q '"n":5,' "$lab_dir/a.log"
+    sleep 8 # until there is no hope
+    expect "the gate still carries them" path_is a gate-tls
+    lab_wan restore
+    expect "it becomes direct" lab_wait 8 path_is a ipv4
     wait "$dialler" || :
     expect "not one echo was lost" all_echoes a 40
     lab_end
@@ -136,13 +160,8 @@ who_has_only_the_gate_comes_back_with_it() {
     start_gate g
     wait "$dialler" || :
     expect "it goes on, and not one echo was lost" all_echoes a 25
+    echo "one gate, away for two seconds: $(longest a) ms"
     lab_end
-}
-
-# The longest round trip in milliseconds; an echo waits for the one before.
-longest() { # NAME
-    sed -n 's/.*"event":"echo".*"rtt_ms":\([0-9]*\).*/\1/p' "$lab_dir/$1.log" |
-        sort -n | tail -n 1
 }
 
 one_of_two_gates_may_die() {
@@ -187,6 +206,7 @@ a_proxy_is_way_enough() {
 
 (hopeless_pairs_are_connected)
 (a_direct_path_outlives_the_gate_and_the_other_way_round)
+(a_way_that_opens_later_is_found)
 (who_has_only_the_gate_comes_back_with_it)
 (one_of_two_gates_may_die)
 (a_proxy_is_way_enough)
