@@ -218,10 +218,10 @@ bool cv_attempt_adopt(struct cv_attempt *at, const struct cv_path *proved,
 int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,
                      const struct cv_stun *m, cv_time now);
 
-/* A channel of a gate leads to the peer, or does no more: the connection is made
- * over it.  As long as gates or TCP are all there is, another path is looked for
- * 12, 30 and 90 s after the attempt began, then every five minutes; both ends
- * count from there, so that they look at the same time. */
+/* A channel of a gate leads to the peer, or does no more: the connection is
+ * made over it.  As long as gates or TCP are all there is, another path is
+ * looked for 12, 30 and 90 s after the attempt began, then every five minutes;
+ * both ends count from there, so that they look at the same time. */
 void cv_attempt_relay_up(struct cv_attempt *at, const struct cv_path_addr *path,
                          cv_time rtt, cv_time now);
 void cv_attempt_relay_down(struct cv_attempt *at,
