@@ -119,6 +119,7 @@ lab_sweep() {
 
 lab_end() {
     local pid space tries=60
+    trap '' TERM INT HUP # once is enough
     for pid in "${lab_pids[@]}"; do
         kill "$pid" 2>/dev/null || :
     done
@@ -136,6 +137,7 @@ lab_end() {
     lab_pids=()
     lab_spaces=()
     [ -z "${lab_dir-}" ] || rm -rf "$lab_dir"
+    trap - TERM INT HUP
 }
 
 # --- cables ---
