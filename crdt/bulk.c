@@ -413,11 +413,14 @@ static uint32_t make_parents(struct cv_doc *doc, uint32_t from, uint32_t n,
                     sum += doc->inners[from + i].w[k][c];
             in->w[k][in->n] = sum;
         }
-        in->n++;
-        if (level == 1)
+        if (level == 1) {
             doc->leaves[from + i].parent = doc->inners_n - 1;
-        else
+            doc->leaves[from + i].slot = in->n;
+        } else {
             doc->inners[from + i].parent = doc->inners_n - 1;
+            doc->inners[from + i].slot = in->n;
+        }
+        in->n++;
     }
     return first;
 }

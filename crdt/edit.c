@@ -244,7 +244,7 @@ static bool insert_here(struct cv_doc *doc, const struct insertion *in,
     if (gap.rest > 0) {
         rest = cv_store_item_new(doc);
         z = &doc->items[rest];
-        *z = *x;
+        cv_item_copy(z, x);
         x->bytes -= gap.rest;
         x->len = units_before(doc, z, x->bytes);
         z->bytes = gap.rest;
@@ -418,7 +418,8 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
     struct cv_item *x = &doc->items[p->item], *y = x, *z;
     uint32_t behind = x->len - d->from - d->n;
     uint32_t k = (d->from > 0 ? 1u : 0u) + (behind > 0 ? 1u : 0u), newlines;
-    uint32_t off = x->off + d->bfrom, pos = p->pos;
+    uint32_t off = x->off + d->bfrom, pos = p->pos, client = x->client;
+    uint32_t clock = x->clock + d->from;
     struct cv_slot slot;
 
     if (k == 0 || l->n + k > CV_LEAF_ITEMS ||
@@ -428,21 +429,21 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
     l = &doc->leaves[p->leaf];
     x = y = &doc->items[p->item];
     slot = cv_store_slot_of(doc, p->item);
-    if (!cv_store_fit(&doc->clients[x->client], slot))
+    if (!cv_store_fit(&doc->clients[client], slot))
         return false;
     newlines =
-        (uint32_t)cv_utf8_newlines(doc->clients[x->client].log + off, d->bytes);
+        (uint32_t)cv_utf8_newlines(doc->clients[client].log + off, d->bytes);
     cv_tree_open(l, pos + 1, k);
     if (behind > 0) {
         uint32_t item = cv_store_item_new(doc);
 
         z = &doc->items[item];
-        *z = *x;
+        cv_item_copy(z, x);
         z->clock += d->from + d->n;
         z->len = behind;
         z->off += d->bfrom + d->bytes;
         z->bytes -= d->bfrom + d->bytes;
-        z->oclient = x->client;
+        z->oclient = client;
         z->oclock = z->clock - 1;
         cv_store_squeeze(doc, item, slot);
         l->item[pos + k] = item;
@@ -452,10 +453,10 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
         uint32_t item = cv_store_item_new(doc);
 
         y = &doc->items[item];
-        *y = *x;
-        y->clock += d->from;
-        y->oclient = x->client;
-        y->oclock = y->clock - 1;
+        cv_item_copy(y, x);
+        y->clock = clock;
+        y->oclient = client;
+        y->oclock = clock - 1;
         x->len = d->from;
         x->bytes = d->bfrom;
         cv_store_squeeze(doc, item, slot);
@@ -466,8 +467,8 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
     y->len = d->n;
     y->off = y->bytes = 0;
     l->vis[pos] = (uint16_t)d->bytes;
-    cv_store_log_lose(doc, y->client, off, d->bytes);
-    cv_txn_deleted(doc, y->client, y->clock, d->n);
+    cv_store_log_lose(doc, client, off, d->bytes);
+    cv_txn_deleted(doc, client, clock, d->n);
     cv_tree_resize_at(doc, p->leaf, pos, -(int32_t)d->bytes, -(int32_t)d->n,
                       -(int32_t)newlines);
     if (p->leaf != doc->hot.leaf)

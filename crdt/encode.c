@@ -406,28 +406,39 @@ static int by_unit(const void *a, const void *b, void *clients)
     return x->clock < y->clock ? -1 : x->clock > y->clock ? 1 : 0;
 }
 
-/* Few enough to be sorted without a function for each comparison: what one
- * long deletion mostly meets. */
-#define FEW_DELETED 64
+/* Few enough to be sorted without a call for each comparison: what one long
+ * deletion mostly meets. */
+#define FEW_DELETED 1024
+
+static inline bool is_behind(const struct cv_doc *doc,
+                             const struct cv_deleted *a,
+                             const struct cv_deleted *b)
+{
+    if (a->client == b->client)
+        return a->clock > b->clock;
+    return doc->clients[a->client].id < doc->clients[b->client].id;
+}
 
 static void sort_deleted(const struct cv_doc *doc, struct cv_deleted *d,
                          uint32_t n)
 {
+    /* Shell's sort, with the gaps of Ciura. */
+    static const uint32_t gaps[] = {301, 132, 57, 23, 10, 4, 1};
+
     if (n > FEW_DELETED) {
         qsort_r(d, n, sizeof(*d), by_unit, doc->clients);
         return;
     }
-    for (uint32_t i = 1; i < n; i++) {
-        struct cv_deleted x = d[i];
-        uint32_t k = i;
+    for (uint32_t g = 0; g < sizeof(gaps) / sizeof(*gaps); g++) {
+        for (uint32_t i = gaps[g]; i < n; i++) {
+            struct cv_deleted x = d[i];
+            uint32_t k = i;
 
-        for (; k > 0 &&
-               (d[k - 1].client == x.client
-                    ? d[k - 1].clock > x.clock
-                    : by_client(&d[k - 1].client, &x.client, doc->clients) > 0);
-             k--)
-            d[k] = d[k - 1];
-        d[k] = x;
+            for (; k >= gaps[g] && is_behind(doc, &d[k - gaps[g]], &x);
+                 k -= gaps[g])
+                d[k] = d[k - gaps[g]];
+            d[k] = x;
+        }
     }
 }
 

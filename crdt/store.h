@@ -102,6 +102,7 @@ enum cv_weight {
 #endif
 struct cv_leaf {
     uint32_t parent; /* inner node; CV_NONE: this is the root */
+    uint32_t slot;   /* its place there */
     uint32_t list;
     uint32_t prev, next;
     uint32_t n;
@@ -116,7 +117,7 @@ struct cv_leaf {
 #define CV_INNER_NODES 16
 #endif
 struct cv_inner {
-    uint32_t parent;
+    uint32_t parent, slot;
     uint32_t n;
     uint32_t level; /* 1: children are leaves */
     uint32_t child[CV_INNER_NODES];
@@ -385,6 +386,17 @@ static inline bool cv_list_is_key(const struct cv_list *l)
     return l->owner != CV_NONE;
 }
 
+/* *to = *from, in pieces for which compilers use registers, not a string
+ * instruction that takes longer to begin than to do this. */
+static inline void cv_item_copy(struct cv_item *to, const struct cv_item *from)
+{
+    enum { HALF = sizeof(*to) / 2 };
+    uint8_t *a = (uint8_t *)to;
+    const uint8_t *b = (const uint8_t *)from;
+
+    memcpy(a, b, HALF);
+    memcpy(a + HALF, b + HALF, sizeof(*to) - HALF);
+}
 static inline uint32_t cv_item_end(const struct cv_item *x)
 {
     return x->clock + x->len;

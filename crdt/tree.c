@@ -85,19 +85,19 @@ uint32_t cv_item_newlines(const struct cv_doc *doc, const struct cv_item *x)
 void cv_tree_flush(struct cv_doc *doc)
 {
     const struct cv_leaf *leaf;
-    uint32_t child = doc->lazy, node, i, d[CV_WEIGHTS];
+    uint32_t node, i, d[CV_WEIGHTS];
     struct cv_inner *in;
 
     assert((doc->hot.typed | doc->hot.gone) == 0);
-    if (child == CV_NONE)
+    if (doc->lazy == CV_NONE)
         return;
+    leaf = &doc->leaves[doc->lazy];
     doc->lazy = CV_NONE;
-    leaf = &doc->leaves[child];
     node = leaf->parent;
     if (node == CV_NONE)
         return;
     in = &doc->inners[node];
-    i = index_of(in->child, child);
+    i = leaf->slot;
     /* Differences modulo 2^32. */
     for (uint32_t k = 0; k < CV_WEIGHTS; k++) {
         d[k] = leaf->sum[k] - in->w[k][i];
@@ -105,12 +105,11 @@ void cv_tree_flush(struct cv_doc *doc)
     }
     if ((d[CV_BYTES] | d[CV_UNITS] | d[CV_NEWLINES]) == 0)
         return;
-    for (; in->parent != CV_NONE; node = in->parent, in = &doc->inners[node]) {
-        struct cv_inner *up = &doc->inners[in->parent];
-
-        i = index_of(up->child, node);
+    while (in->parent != CV_NONE) {
+        i = in->slot;
+        in = &doc->inners[in->parent];
         for (uint32_t k = 0; k < CV_WEIGHTS; k++)
-            up->w[k][i] += d[k];
+            in->w[k][i] += d[k];
     }
 }
 
@@ -191,13 +190,13 @@ bool cv_place_next(const struct cv_doc *doc, struct cv_place *p)
 /* The first leaf behind this one under which something counts. */
 static uint32_t next_live_leaf(const struct cv_doc *doc, uint32_t leaf)
 {
-    uint32_t child = leaf, node = doc->leaves[leaf].parent;
+    uint32_t node = doc->leaves[leaf].parent, i = doc->leaves[leaf].slot;
 
     cv_tree_flush(cv_doc_mutable(doc));
     while (node != CV_NONE) {
         const struct cv_inner *in = &doc->inners[node];
-        uint32_t i = index_of(in->child, child) + 1;
 
+        i++;
         while (i < in->n && in->w[CV_UNITS][i] == 0)
             i++;
         if (i < in->n) {
@@ -209,7 +208,7 @@ static uint32_t next_live_leaf(const struct cv_doc *doc, uint32_t leaf)
             }
             return in->child[i];
         }
-        child = node;
+        i = in->slot;
         node = in->parent;
     }
     return CV_NONE;
@@ -263,18 +262,28 @@ static void move_sums(struct cv_doc *doc, uint32_t from, uint32_t to)
         l->sum[k] -= t->sum[k];
 }
 
-static void adopt(struct cv_doc *doc, const struct cv_inner *in, uint32_t child,
-                  uint32_t node)
+/* Tell the children of a node from the i-th on where they are. */
+static void adopt(struct cv_doc *doc, uint32_t node, uint32_t i)
 {
-    if (in->level == 1)
-        doc->leaves[child].parent = node;
-    else
-        doc->inners[child].parent = node;
+    const struct cv_inner *in = &doc->inners[node];
+
+    for (; i < in->n; i++) {
+        uint32_t child = in->child[i];
+
+        if (in->level == 1) {
+            doc->leaves[child].parent = node;
+            doc->leaves[child].slot = i;
+        } else {
+            doc->inners[child].parent = node;
+            doc->inners[child].slot = i;
+        }
+    }
 }
 
-static void put_child(struct cv_inner *in, uint32_t i, uint32_t child,
-                      const uint32_t sum[CV_WEIGHTS])
+static void put_child(struct cv_doc *doc, uint32_t node, uint32_t i,
+                      uint32_t child, const uint32_t sum[CV_WEIGHTS])
 {
+    struct cv_inner *in = &doc->inners[node];
     uint32_t behind = in->n - i;
 
     memmove(&in->child[i + 1], &in->child[i], behind * sizeof(uint32_t));
@@ -284,15 +293,18 @@ static void put_child(struct cv_inner *in, uint32_t i, uint32_t child,
         in->w[k][i] = sum[k];
     }
     in->n++;
+    adopt(doc, node, i);
 }
 
-static void drop_child(struct cv_inner *in, uint32_t i)
+static void drop_child(struct cv_doc *doc, uint32_t node, uint32_t i)
 {
+    struct cv_inner *in = &doc->inners[node];
     uint32_t behind = --in->n - i;
 
     memmove(&in->child[i], &in->child[i + 1], behind * sizeof(uint32_t));
     for (uint32_t k = 0; k < CV_WEIGHTS; k++)
         memmove(&in->w[k][i], &in->w[k][i + 1], behind * sizeof(uint32_t));
+    adopt(doc, node, i);
 }
 
 static void sum_inner(const struct cv_inner *in, uint32_t sum[CV_WEIGHTS])
@@ -324,12 +336,9 @@ static void link_right(struct cv_doc *doc, uint32_t list, uint32_t level,
 
         if (node == CV_NONE) {
             node = inner_new(doc);
-            in = &doc->inners[node];
-            in->level = level;
-            put_child(in, 0, left, ls);
-            put_child(in, 1, right, rs);
-            adopt(doc, in, left, node);
-            adopt(doc, in, right, node);
+            doc->inners[node].level = level;
+            put_child(doc, node, 0, left, ls);
+            put_child(doc, node, 1, right, rs);
             doc->lists[list].root = node;
             doc->lists[list].height = level;
             if (level > doc->height_max)
@@ -337,12 +346,11 @@ static void link_right(struct cv_doc *doc, uint32_t list, uint32_t level,
             return;
         }
         in = &doc->inners[node];
-        i = index_of(in->child, left);
+        i = level == 1 ? doc->leaves[left].slot : doc->inners[left].slot;
         for (uint32_t k = 0; k < CV_WEIGHTS; k++)
             in->w[k][i] = ls[k];
         if (in->n < CV_INNER_NODES) {
-            put_child(in, i + 1, right, rs);
-            adopt(doc, in, right, node);
+            put_child(doc, node, i + 1, right, rs);
             return;
         }
         twin = inner_new(doc);
@@ -358,15 +366,11 @@ static void link_right(struct cv_doc *doc, uint32_t list, uint32_t level,
         for (uint32_t k = 0; k < CV_WEIGHTS; k++)
             memcpy(t->w[k], in->w[k] + keep, t->n * sizeof(uint32_t));
         in->n = keep;
-        for (uint32_t k = 0; k < t->n; k++)
-            adopt(doc, t, t->child[k], twin);
-        if (i < keep) {
-            put_child(in, i + 1, right, rs);
-            adopt(doc, in, right, node);
-        } else {
-            put_child(t, i + 1 - keep, right, rs);
-            adopt(doc, t, right, twin);
-        }
+        adopt(doc, twin, 0);
+        if (i < keep)
+            put_child(doc, node, i + 1, right, rs);
+        else
+            put_child(doc, twin, i + 1 - keep, right, rs);
         sum_inner(in, ls);
         sum_inner(t, rs);
         left = node;
@@ -506,7 +510,7 @@ static void shrink(struct cv_doc *doc, uint32_t list, uint32_t node)
         uint32_t up = doc->inners[node].parent;
 
         if (up != CV_NONE)
-            drop_child(&doc->inners[up], index_of(doc->inners[up].child, node));
+            drop_child(doc, up, doc->inners[node].slot);
         else
             l->root = CV_NONE;
         inner_free(doc, node);
@@ -515,10 +519,12 @@ static void shrink(struct cv_doc *doc, uint32_t list, uint32_t node)
     while (l->root != CV_NONE && l->height > 0 && doc->inners[l->root].n == 1) {
         uint32_t child = doc->inners[l->root].child[0];
 
-        adopt(doc, &doc->inners[l->root], child, CV_NONE);
         inner_free(doc, l->root);
         l->root = child;
-        l->height--;
+        if (--l->height == 0)
+            doc->leaves[child].parent = CV_NONE;
+        else
+            doc->inners[child].parent = CV_NONE;
     }
     if (l->root == CV_NONE)
         l->height = 0;
@@ -538,7 +544,7 @@ static void unlink_leaf(struct cv_doc *doc, uint32_t leaf)
         doc->lists[list].root = CV_NONE;
         return;
     }
-    drop_child(&doc->inners[node], index_of(doc->inners[node].child, leaf));
+    drop_child(doc, node, doc->leaves[leaf].slot);
     shrink(doc, list, node);
 }
 
@@ -548,7 +554,6 @@ static void join_leaves(struct cv_doc *doc, uint32_t left, uint32_t right)
 {
     struct cv_leaf *l = &doc->leaves[left], *r = &doc->leaves[right];
     struct cv_inner *in = &doc->inners[l->parent];
-    uint32_t i = index_of(in->child, left);
 
     for (uint32_t k = 0; k < r->n; k++)
         doc->items[r->item[k]].leaf = left;
@@ -557,7 +562,7 @@ static void join_leaves(struct cv_doc *doc, uint32_t left, uint32_t right)
     l->n += r->n;
     for (uint32_t k = 0; k < CV_WEIGHTS; k++) {
         l->sum[k] += r->sum[k];
-        in->w[k][i] = l->sum[k];
+        in->w[k][l->slot] = l->sum[k];
     }
     if (doc->hot.leaf == left)
         doc->hot = (struct cv_hot){.leaf = CV_NONE};
@@ -682,15 +687,16 @@ struct cv_place cv_tree_find(const struct cv_doc *doc, uint32_t list,
 uint32_t cv_tree_leaf_offset(const struct cv_doc *doc, uint32_t leaf,
                              enum cv_weight weight)
 {
-    uint32_t child = leaf, node = doc->leaves[leaf].parent, sum = 0;
+    uint32_t node = doc->leaves[leaf].parent, n = doc->leaves[leaf].slot;
+    uint32_t sum = 0;
 
     cv_tree_flush(cv_doc_mutable(doc));
     while (node != CV_NONE) {
         const struct cv_inner *in = &doc->inners[node];
 
-        for (uint32_t i = 0; in->child[i] != child; i++)
+        for (uint32_t i = 0; i < n; i++)
             sum += in->w[weight][i];
-        child = node;
+        n = in->slot;
         node = in->parent;
     }
     return sum;
@@ -724,18 +730,15 @@ bool cv_tree_before(const struct cv_doc *doc, uint32_t a, uint32_t b)
     }
     px = doc->leaves[x].parent;
     py = doc->leaves[y].parent;
+    x = doc->leaves[x].slot;
+    y = doc->leaves[y].slot;
     while (px != py) {
-        x = px;
-        y = py;
-        px = doc->inners[x].parent;
-        py = doc->inners[y].parent;
+        x = doc->inners[px].slot;
+        y = doc->inners[py].slot;
+        px = doc->inners[px].parent;
+        py = doc->inners[py].parent;
     }
-    for (uint32_t i = 0;; i++) {
-        if (doc->inners[px].child[i] == y)
-            return false;
-        if (doc->inners[px].child[i] == x)
-            return true;
-    }
+    return x < y;
 }
 
 /* ---- checking ---- */
@@ -792,9 +795,10 @@ static void check_node(const struct cv_doc *doc, uint32_t list, uint32_t node,
     EXPECT(in->parent == parent && in->level == height);
     EXPECT(in->n > 0 && in->n <= CV_INNER_NODES);
     for (uint32_t i = 0; i < in->n; i++) {
-        uint32_t s[CV_WEIGHTS];
+        uint32_t s[CV_WEIGHTS], c = in->child[i];
 
-        check_node(doc, list, in->child[i], height - 1, node, last, s);
+        EXPECT((height == 1 ? doc->leaves[c].slot : doc->inners[c].slot) == i);
+        check_node(doc, list, c, height - 1, node, last, s);
         for (uint32_t k = 0; k < CV_WEIGHTS; k++) {
             EXPECT(in->w[k][i] == s[k]);
             sum[k] += s[k];
