@@ -215,6 +215,7 @@ static bool make_items(struct bulk *b, const struct cv_struct *s)
         x->client = s->client & CV_CLIENT_MASK;
         x->kind = s->kind & 0xfu;
         x->fresh = 0;
+        x->lines = CV_LINES_UNKNOWN;
         x->clock = clock;
         x->len = stop - clock;
         x->oclient = clock > s->clock ? s->client : s->oclient;
@@ -433,6 +434,7 @@ static void fill_leaves(struct bulk *b, uint32_t list)
 
     for (uint32_t i = b->next[b->items]; i != CV_NONE; i = b->next[i]) {
         struct cv_item *x = &doc->items[i];
+        uint32_t newlines;
 
         if (l == NULL || l->n == FILL(CV_LEAF_ITEMS)) {
             uint32_t at = doc->leaves_n++;
@@ -450,7 +452,9 @@ static void fill_leaves(struct bulk *b, uint32_t list)
         l->vis[l->n++] = (uint16_t)cv_item_visible(x);
         l->sum[CV_BYTES] += cv_item_visible(x);
         l->sum[CV_UNITS] += cv_item_units(x);
-        l->sum[CV_NEWLINES] += cv_item_newlines(doc, x);
+        newlines = cv_item_newlines(doc, x);
+        cv_item_set_newlines(x, newlines);
+        l->sum[CV_NEWLINES] += newlines;
     }
     for (uint32_t i = 0; i < doc->leaves_n; i++) {
         for (uint32_t k = 0; k < CV_WEIGHTS; k++)

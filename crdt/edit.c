@@ -98,6 +98,7 @@ static bool go_on(struct cv_doc *doc, const struct insertion *in, int *err)
     newlines = (uint32_t)cv_utf8_newlines(in->text.data, n);
     x->bytes += n;
     x->len += in->units;
+    cv_item_add_newlines(x, (int32_t)newlines);
     c->next += in->units;
     cv_tree_resize_at(doc, hot->leaf, hot->pos, (int32_t)n, (int32_t)in->units,
                       (int32_t)newlines);
@@ -205,6 +206,7 @@ static bool insert_here(struct cv_doc *doc, const struct insertion *in,
                         struct cv_place p)
 {
     uint32_t self = doc->self, len = (uint32_t)in->text.len, item, rest, k;
+    uint32_t newlines;
     struct cv_item *x, *y, *z;
     struct cv_leaf *l;
     struct cv_slot slot = {0, 0};
@@ -235,6 +237,8 @@ static bool insert_here(struct cv_doc *doc, const struct insertion *in,
                           .len = in->units,
                           .bytes = len,
                           .leaf = gap.leaf};
+    newlines = (uint32_t)cv_utf8_newlines(in->text.data, len);
+    cv_item_set_newlines(y, newlines);
     if (cv_store_enter(doc, item) != CV_OK) {
         cv_store_item_free(doc, item);
         return false;
@@ -253,6 +257,7 @@ static bool insert_here(struct cv_doc *doc, const struct insertion *in,
         z->off += x->bytes;
         z->oclient = x->client;
         z->oclock = z->clock - 1;
+        cv_item_share_newlines(doc, x, z, x->lines);
         cv_store_squeeze(doc, rest, slot);
         l->vis[gap.pos - 1] = (uint16_t)x->bytes;
         l->item[gap.pos + 1] = rest;
@@ -275,7 +280,7 @@ static bool insert_here(struct cv_doc *doc, const struct insertion *in,
         cv_hot_set(doc, gap.leaf, gap.pos, in->at);
     }
     cv_tree_resize_at(doc, gap.leaf, gap.pos, (int32_t)len, (int32_t)in->units,
-                      (int32_t)cv_utf8_newlines(in->text.data, in->text.len));
+                      (int32_t)newlines);
     cv_hot_type(doc);
     return true;
 }
@@ -395,11 +400,11 @@ static inline bool move_border(struct cv_doc *doc, const struct cv_place *p,
     } else {
         return false;
     }
-    newlines =
-        (uint32_t)cv_utf8_newlines(doc->clients[x->client].log + off, d->bytes);
+    newlines = cv_item_part_newlines(doc, x, off, d->bytes);
     y->len += d->n;
     x->len -= d->n;
     x->bytes -= d->bytes;
+    cv_item_add_newlines(x, -(int32_t)newlines);
     cv_store_log_lose(doc, x->client, off, d->bytes);
     cv_txn_deleted(doc, x->client, clock, d->n);
     cv_tree_resize_at(doc, p->leaf, p->pos, -(int32_t)d->bytes, -(int32_t)d->n,
@@ -415,7 +420,7 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
                   const struct piece *d)
 {
     struct cv_leaf *l = &doc->leaves[p->leaf];
-    struct cv_item *x = &doc->items[p->item], *y = x, *z;
+    struct cv_item *x = &doc->items[p->item], *y = x, *z = x;
     uint32_t behind = x->len - d->from - d->n;
     uint32_t k = (d->from > 0 ? 1u : 0u) + (behind > 0 ? 1u : 0u), newlines;
     uint32_t off = x->off + d->bfrom, pos = p->pos, client = x->client;
@@ -431,8 +436,8 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
     slot = cv_store_slot_of(doc, p->item);
     if (!cv_store_fit(&doc->clients[client], slot))
         return false;
-    newlines =
-        (uint32_t)cv_utf8_newlines(doc->clients[client].log + off, d->bytes);
+    newlines = cv_item_part_newlines(doc, x, off, d->bytes);
+    cv_item_add_newlines(x, -(int32_t)newlines);
     cv_tree_open(l, pos + 1, k);
     if (behind > 0) {
         uint32_t item = cv_store_item_new(doc);
@@ -459,6 +464,8 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
         y->oclock = clock - 1;
         x->len = d->from;
         x->bytes = d->bfrom;
+        if (behind > 0)
+            cv_item_share_newlines(doc, x, z, x->lines);
         cv_store_squeeze(doc, item, slot);
         l->vis[pos] = (uint16_t)d->bfrom;
         l->item[++pos] = item;

@@ -17,6 +17,7 @@ static void settle_typed(struct cv_doc *doc, const struct cv_hot *hot)
     doc->log_total += n;
     x->bytes += n;
     x->len += n;
+    cv_item_add_newlines(x, (int32_t)hot->newlines);
     cv_tree_resize_at(doc, hot->leaf, hot->pos, (int32_t)n, (int32_t)n,
                       (int32_t)hot->newlines);
 }
@@ -30,6 +31,7 @@ static void settle_gone(struct cv_doc *doc, const struct cv_hot *hot)
 
     x->bytes -= n;
     x->len -= n;
+    cv_item_add_newlines(x, -(int32_t)hot->newlines);
     if (hot->forward) {
         y = &doc->items[l->item[hot->pos - 1]];
         clock = x->clock + before;

@@ -47,6 +47,8 @@ int cv_append_item(struct cv_doc *doc, const struct cv_item *x, uint32_t list,
     y->bytes = (uint32_t)content.len;
     if (y->kind == CV_KIND_TYPE)
         y->bytes -= (uint32_t)sizeof(uint32_t);
+    if (y->kind == CV_KIND_STRING)
+        cv_item_set_newlines(y, cv_item_count_newlines(doc, y));
     cv_txn_touch(doc, client);
     doc->clients[client].next += y->len;
     if (y->kind != CV_KIND_GC)
@@ -330,6 +332,7 @@ static bool extend(struct cv_doc *doc, const struct cv_item *x,
         newlines = (uint32_t)cv_utf8_newlines(content.data, content.len);
         y->bytes += (uint32_t)content.len;
         y->len += x->len;
+        cv_item_add_newlines(y, (int32_t)newlines);
         pos = t->direct ? t->pos : cv_tree_pos(doc, left);
         cv_tree_resize_at(doc, y->leaf, pos, (int32_t)content.len,
                           (int32_t)x->len, (int32_t)newlines);

@@ -102,6 +102,7 @@ static bool apply_typed(struct cv_doc *doc, const uint8_t *at,
                         const uint8_t *end, int *err)
 {
     uint32_t client = get_client(doc, &at, end), clock, v, item, n, pos;
+    int32_t newlines;
     bool right;
     uint8_t all = 0;
     struct cv_client *c;
@@ -139,11 +140,12 @@ static bool apply_typed(struct cv_doc *doc, const uint8_t *at,
         return true;
     cv_txn_touch(doc, client);
     cv_store_log_append(doc, client, at, n);
+    newlines = (int32_t)cv_utf8_newlines(at, n);
     x->bytes += n;
     x->len += n;
+    cv_item_add_newlines(x, newlines);
     c->next += n;
-    cv_tree_resize_at(doc, x->leaf, pos, (int32_t)n, (int32_t)n,
-                      (int32_t)cv_utf8_newlines(at, n));
+    cv_tree_resize_at(doc, x->leaf, pos, (int32_t)n, (int32_t)n, newlines);
     return true;
 }
 

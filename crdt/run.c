@@ -33,6 +33,8 @@ static int cut(struct cv_doc *doc, uint32_t item, uint32_t n, uint32_t at)
     }
     x->len = n;
     x->bytes = at;
+    if (x->kind == CV_KIND_STRING)
+        cv_item_share_newlines(doc, x, y, x->lines);
     cv_tree_divide(doc, item, right);
     return CV_OK;
 }

@@ -1,5 +1,6 @@
 #include "crdt/store.h"
 
+#include "crdt/utf8.h"
 #include <assert.h>
 #include <stdlib.h>
 
@@ -525,6 +526,34 @@ void cv_store_item_free(struct cv_doc *doc, uint32_t item)
     doc->items[item].leaf = doc->items_free;
     doc->items_free = item;
     doc->items_used--;
+}
+
+/* ---- newlines ---- */
+
+uint32_t cv_item_count_newlines(const struct cv_doc *doc,
+                                const struct cv_item *x)
+{
+    return (uint32_t)cv_utf8_newlines(cv_item_content(doc, x), x->bytes);
+}
+
+uint32_t cv_item_part_newlines(const struct cv_doc *doc,
+                               const struct cv_item *x, uint32_t off,
+                               uint32_t bytes)
+{
+    if (x->lines == 0)
+        return 0;
+    return (uint32_t)cv_utf8_newlines(doc->clients[x->client].log + off, bytes);
+}
+
+void cv_item_share_newlines(const struct cv_doc *doc, struct cv_item *x,
+                            struct cv_item *y, uint32_t n)
+{
+    uint32_t first = n;
+
+    if (n > 0 && n < CV_LINES_UNKNOWN)
+        first = cv_item_count_newlines(doc, x);
+    cv_item_set_newlines(x, first);
+    cv_item_set_newlines(y, n < CV_LINES_UNKNOWN ? n - first : n);
 }
 
 /* ---- logs ---- */

@@ -35,10 +35,14 @@
 
 struct cv_plan;
 
+/* Text of so many newlines or more is counted when that is asked for. */
+#define CV_LINES_UNKNOWN 127u
+
 struct cv_item {
     uint32_t client : CV_CLIENT_BITS; /* index into clients */
     uint32_t kind : 4;                /* GC and DELETED have no content */
     uint32_t fresh : 1; /* U+FFFD that this transaction made of a pair */
+    uint32_t lines : 7; /* newlines in text, CV_LINES_UNKNOWN */
     uint32_t clock;
     uint32_t len;     /* units */
     uint32_t oclient; /* origin; CV_NONE: none */
@@ -349,6 +353,36 @@ static inline const uint8_t *cv_item_content(const struct cv_doc *doc,
 
     return log == NULL ? &nothing : log + x->off;
 }
+uint32_t cv_item_count_newlines(const struct cv_doc *doc,
+                                const struct cv_item *x);
+/* Newlines in an item that is visible text, else 0. */
+static inline uint32_t cv_item_newlines(const struct cv_doc *doc,
+                                        const struct cv_item *x)
+{
+    if (x->kind != CV_KIND_STRING)
+        return 0;
+    if (x->lines != CV_LINES_UNKNOWN)
+        return x->lines;
+    return cv_item_count_newlines(doc, x);
+}
+static inline void cv_item_set_newlines(struct cv_item *x, uint32_t n)
+{
+    x->lines = (n < CV_LINES_UNKNOWN ? n : CV_LINES_UNKNOWN) & CV_LINES_UNKNOWN;
+}
+/* So many have come, or gone. */
+static inline void cv_item_add_newlines(struct cv_item *x, int32_t n)
+{
+    if (x->lines != CV_LINES_UNKNOWN)
+        cv_item_set_newlines(x, x->lines + (uint32_t)n);
+}
+/* Newlines in text at [off, off + bytes) of the log, all of the item x. */
+uint32_t cv_item_part_newlines(const struct cv_doc *doc,
+                               const struct cv_item *x, uint32_t off,
+                               uint32_t bytes);
+/* Two items have what is left of one that had `n` newlines, or
+ * CV_LINES_UNKNOWN. */
+void cv_item_share_newlines(const struct cv_doc *doc, struct cv_item *x,
+                            struct cv_item *y, uint32_t n);
 /* Bytes of the log that an item occupies. */
 uint32_t cv_item_stored(const struct cv_item *x);
 /* Rewrite the logs that have lost much (`force`: anything). */

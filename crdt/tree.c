@@ -73,13 +73,6 @@ uint32_t cv_tree_pos(const struct cv_doc *doc, uint32_t item)
     return index_of(doc->leaves[doc->items[item].leaf].item, item);
 }
 
-uint32_t cv_item_newlines(const struct cv_doc *doc, const struct cv_item *x)
-{
-    if (x->kind != CV_KIND_STRING)
-        return 0;
-    return (uint32_t)cv_utf8_newlines(cv_item_content(doc, x), x->bytes);
-}
-
 /* ---- sums ---- */
 
 void cv_tree_flush(struct cv_doc *doc)
@@ -634,7 +627,7 @@ void cv_tree_clear(struct cv_doc *doc, uint32_t list)
 
 /* ---- searching ---- */
 
-/* Newlines of an item are not kept: count as far as needed. */
+/* What an item weighs. */
 static uint32_t item_weight(const struct cv_doc *doc, const struct cv_leaf *l,
                             uint32_t i, enum cv_weight weight)
 {
@@ -771,6 +764,7 @@ static void check_leaf(const struct cv_doc *doc, uint32_t list, uint32_t leaf,
 
             EXPECT(cv_utf8_measure(cv_item_content(doc, x), x->bytes, &units));
             EXPECT(units == x->len);
+            EXPECT(cv_item_newlines(doc, x) == cv_item_count_newlines(doc, x));
             EXPECT(x->bytes <= CV_RUN_BYTES ||
                    cv_list_is_key(&doc->lists[list]));
         }

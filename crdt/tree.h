@@ -105,8 +105,6 @@ uint32_t cv_tree_leaf_offset(const struct cv_doc *doc, uint32_t leaf,
                              enum cv_weight weight);
 /* Does a lie before b in the list that both are in? */
 bool cv_tree_before(const struct cv_doc *doc, uint32_t a, uint32_t b);
-/* Newlines in an item that is visible text, else 0. */
-uint32_t cv_item_newlines(const struct cv_doc *doc, const struct cv_item *x);
 
 /* Abort if the tree of a list is not what it should be; for tests. */
 void cv_tree_check(const struct cv_doc *doc, uint32_t list);
