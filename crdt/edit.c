@@ -176,37 +176,65 @@ static int insert_long(struct cv_doc *doc, const struct insertion *in)
     return CV_OK;
 }
 
-/* Where a new item goes in a leaf; `rest` bytes of the item before it go
- * behind it. */
+/* Where a new item goes in a leaf, behind the item `left`. */
 struct gap {
     uint32_t leaf, pos;
-    uint32_t rest; /* 0: nothing is cut */
+    uint32_t left;
+    uint32_t rest;  /* bytes of it that go behind the new one */
+    uint32_t right; /* what follows if nothing is cut */
 };
 
 /* Find the gap that open_gap() would open, if that is simple: in the middle of
  * the text, and not before the first item of a leaf.  `p` holds what ends at
- * `at`. */
+ * `at`.  Nothing is changed. */
 static bool find_gap(struct cv_doc *doc, uint32_t at, struct cv_place p,
                      struct gap *gap)
 {
-    *gap = (struct gap){p.leaf, p.pos + 1,
-                        doc->items[p.item].bytes - (at - p.start)};
+    *gap = (struct gap){p.leaf, p.pos + 1, p.item,
+                        doc->items[p.item].bytes - (at - p.start), CV_NONE};
     if (gap->rest > 0)
         return true;
     if (!cv_place_next_live(doc, &p) || (p.leaf != gap->leaf && p.pos == 0))
         return false;
     gap->leaf = p.leaf;
     gap->pos = p.pos;
+    gap->left = doc->leaves[p.leaf].item[p.pos - 1];
+    gap->right = p.item;
     return true;
 }
 
-/* Insert one short piece into a gap of a leaf that has room, and whatever is
- * cut off.  False: nothing was changed, it has to go the long way. */
+/* Cut the rest off the item before a gap, which was opened for two items, and
+ * put it behind; `slot`: of that item, with room for another.  The rest. */
+static inline struct cv_item *
+cut_rest(struct cv_doc *doc, const struct gap *gap, struct cv_slot slot)
+{
+    struct cv_leaf *l = &doc->leaves[gap->leaf];
+    uint32_t rest = cv_store_item_new(doc);
+    struct cv_item *x = &doc->items[gap->left], *z = &doc->items[rest];
+
+    cv_item_copy(z, x);
+    x->bytes -= gap->rest;
+    x->len = units_before(doc, z, x->bytes);
+    z->bytes = gap->rest;
+    z->len -= x->len;
+    z->clock += x->len;
+    z->off += x->bytes;
+    z->oclient = x->client;
+    z->oclock = z->clock - 1;
+    cv_item_share_newlines(doc, x, z, x->lines);
+    cv_store_squeeze(doc, rest, slot);
+    l->vis[gap->pos - 1] = (uint16_t)x->bytes;
+    l->item[gap->pos + 1] = rest;
+    l->vis[gap->pos + 1] = (uint16_t)gap->rest;
+    return z;
+}
+
+/* Insert one short piece into a gap in a leaf, and whatever is cut off.  False:
+ * nothing was changed, it has to go the long way. */
 static bool insert_here(struct cv_doc *doc, const struct insertion *in,
                         struct cv_place p)
 {
-    uint32_t self = doc->self, len = (uint32_t)in->text.len, item, rest, k;
-    uint32_t newlines;
+    uint32_t self = doc->self, len = (uint32_t)in->text.len, item, k, newlines;
     struct cv_item *x, *y, *z;
     struct cv_leaf *l;
     struct cv_slot slot = {0, 0};
@@ -216,15 +244,16 @@ static bool insert_here(struct cv_doc *doc, const struct insertion *in,
     if (in->text.len > CV_RUN_BYTES || !find_gap(doc, in->at, p, &gap))
         return false;
     k = gap.rest > 0 ? 2 : 1;
-    l = &doc->leaves[gap.leaf];
-    if (l->n + k > CV_LEAF_ITEMS || cv_store_reserve(doc) != CV_OK ||
+    if (cv_store_reserve(doc) != CV_OK ||
         cv_store_log_reserve(doc, self, len) != CV_OK ||
         cv_txn_room(doc) != CV_OK)
         return false;
+    if (doc->leaves[gap.leaf].n + k > CV_LEAF_ITEMS)
+        gap.leaf = cv_tree_split(doc, gap.leaf, &gap.pos);
     l = &doc->leaves[gap.leaf];
-    x = &doc->items[l->item[gap.pos - 1]];
+    x = &doc->items[gap.left];
     if (gap.rest > 0) {
-        slot = cv_store_slot_of(doc, l->item[gap.pos - 1]);
+        slot = cv_store_slot_of(doc, gap.left);
         if (!cv_store_fit(&doc->clients[x->client], slot))
             return false;
     }
@@ -245,26 +274,10 @@ static bool insert_here(struct cv_doc *doc, const struct insertion *in,
     }
     cv_tree_open(l, gap.pos, k);
     y->oclient = x->client;
-    if (gap.rest > 0) {
-        rest = cv_store_item_new(doc);
-        z = &doc->items[rest];
-        cv_item_copy(z, x);
-        x->bytes -= gap.rest;
-        x->len = units_before(doc, z, x->bytes);
-        z->bytes = gap.rest;
-        z->len -= x->len;
-        z->clock += x->len;
-        z->off += x->bytes;
-        z->oclient = x->client;
-        z->oclock = z->clock - 1;
-        cv_item_share_newlines(doc, x, z, x->lines);
-        cv_store_squeeze(doc, rest, slot);
-        l->vis[gap.pos - 1] = (uint16_t)x->bytes;
-        l->item[gap.pos + 1] = rest;
-        l->vis[gap.pos + 1] = (uint16_t)gap.rest;
-    } else {
-        z = &doc->items[l->item[gap.pos + 1]];
-    }
+    if (gap.rest > 0)
+        z = cut_rest(doc, &gap, slot);
+    else
+        z = &doc->items[gap.right];
     y->oclock = cv_item_end(x) - 1;
     y->rclient = z->client;
     y->rclock = z->clock;

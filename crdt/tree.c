@@ -373,20 +373,16 @@ static void link_right(struct cv_doc *doc, uint32_t list, uint32_t level,
     }
 }
 
-/* Make room in a full leaf for an item at `pos`; returns the leaf and changes
- * *pos to where it goes now. */
-static uint32_t split_leaf(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
+uint32_t cv_tree_split(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
 {
     uint32_t twin = leaf_new(doc);
     struct cv_leaf *l = &doc->leaves[leaf], *t = &doc->leaves[twin];
-    uint32_t keep = *pos == CV_LEAF_ITEMS && l->next == CV_NONE
-                        ? CV_LEAF_ITEMS - 1
-                        : CV_LEAF_ITEMS / 2;
+    uint32_t keep = *pos == l->n && l->next == CV_NONE ? l->n - 1 : l->n / 2;
 
     cv_tree_flush(doc);
     t->list = l->list;
     t->parent = l->parent;
-    t->n = CV_LEAF_ITEMS - keep;
+    t->n = l->n - keep;
     memcpy(t->item, l->item + keep, t->n * sizeof(uint32_t));
     memcpy(t->vis, l->vis + keep, t->n * sizeof(*t->vis));
     l->n = keep;
@@ -401,7 +397,7 @@ static uint32_t split_leaf(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
     link_right(doc, l->list, 1, leaf, l->sum, twin, t->sum);
     if (doc->hot.leaf == leaf)
         doc->hot = (struct cv_hot){.leaf = CV_NONE};
-    if (*pos < keep)
+    if (*pos <= keep)
         return leaf;
     *pos -= keep;
     return twin;
@@ -464,7 +460,7 @@ void cv_tree_insert(struct cv_doc *doc, uint32_t list, uint32_t left,
             at = next;
             pos = 0;
         } else {
-            at = split_leaf(doc, at, &pos);
+            at = cv_tree_split(doc, at, &pos);
         }
     }
     open_leaf(doc, at, pos, item);
