@@ -422,9 +422,7 @@ static void open_leaf(struct cv_doc *doc, uint32_t leaf, uint32_t pos,
 {
     struct cv_leaf *l = &doc->leaves[leaf];
 
-    memmove(&l->item[pos + 1], &l->item[pos], (l->n - pos) * sizeof(uint32_t));
-    memmove(&l->vis[pos + 1], &l->vis[pos], (l->n - pos) * sizeof(*l->vis));
-    l->n++;
+    cv_tree_open(l, pos, 1);
     l->item[pos] = item;
     l->vis[pos] = 0;
     doc->items[item].leaf = leaf;
