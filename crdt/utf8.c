@@ -70,9 +70,30 @@ static size_t check_char(const uint8_t *text, size_t len)
     return n;
 }
 
+/* How much of a text is ASCII for certain. */
+static size_t ascii_prefix(const uint8_t *text, size_t len)
+{
+    size_t i = 0;
+
+    /* The compiler makes vector instructions of this. */
+    for (; len - i >= BLOCK; i += BLOCK) {
+        uint8_t all = 0;
+
+        for (size_t k = 0; k < BLOCK; k++)
+            all |= text[i + k];
+        if (all >= 0x80)
+            return i;
+    }
+    for (; len - i >= 8; i += 8) {
+        if (load64(text + i) & HIGH_BITS)
+            return i;
+    }
+    return load_short(text + i, len - i) & HIGH_BITS ? i : len;
+}
+
 bool cv_utf8_measure_long(const uint8_t *text, size_t len, size_t *units)
 {
-    size_t at = 0, n = 0;
+    size_t at = ascii_prefix(text, len), n = at;
 
     while (at < len) {
         size_t step;
@@ -94,11 +115,9 @@ bool cv_utf8_measure_long(const uint8_t *text, size_t len, size_t *units)
 
 size_t cv_utf8_units(const uint8_t *text, size_t len)
 {
-    size_t n = 0, i = 0;
+    size_t i = ascii_prefix(text, len), n = i;
 
     /* Every byte that begins a character, and those of four bytes twice. */
-    for (; len - i >= 8 && !(load64(text + i) & HIGH_BITS); i += 8)
-        n += 8;
     for (; i < len; i++)
         n += (size_t)((text[i] & 0xC0) != 0x80) + (size_t)(text[i] >= 0xF0);
     return n;
