@@ -72,6 +72,7 @@ struct cv_contact {
      * minutes until the other side begins. */
     bool by_hand;
     struct cv_candidates peer;
+    bool answered; /* `peer` is the answer to the knock */
     /* Of the one that knocked: how to hand the knock over at the peer's gates,
      * too. `ring_len` 0: not at all. */
     uint8_t room_key[CV_ROOM_KEY];

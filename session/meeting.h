@@ -32,7 +32,7 @@
 #define CV_MEETING_SILENT (5 * CV_SECOND)
 /* A member whose only path has fallen silent is knocked at after so long: one
  * of the two may have another address now.  At once when it is us. */
-#define CV_MEETING_RECALL (400 * CV_MILLISECOND)
+#define CV_MEETING_RECALL (250 * CV_MILLISECOND)
 /* The one that added a token waits for the other, which may have to lead. */
 #define CV_MEETING_BY_HAND (90 * CV_SECOND)
 /* So long a token waits for our addresses to be known. */

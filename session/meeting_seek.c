@@ -319,6 +319,7 @@ static void on_answer(void *user, const struct cv_answer_info *a)
     case CV_VERDICT_OK:
     case CV_VERDICT_ASK:
         contact.realm = m->realm;
+        contact.answered = true;
         if (m->node->net != NULL &&
             cv_net_connect(m->node->net, &contact) != CV_OK)
             return;

@@ -45,6 +45,7 @@ static void on_silent(void *user, bool silent, cv_time now)
         cv_tcpplan_stop(&at->tcp);
     else if (at->phase == CV_ATTEMPT_REACHED || at->looked)
         cv_tcpplan_again(&at->tcp, now);
+    cv_attempt_hard_silent(at, silent, now);
     if (at->events->silent)
         at->events->silent(at->user, silent);
 }
@@ -278,7 +279,7 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
                          : at->by_hand ? CV_ATTEMPT_BY_HAND_LEAD
                          : at->joiner  ? CV_ATTEMPT_TIME
                                        : CV_ATTEMPT_DECIDE);
-    at->doubt_at = CV_NEVER;
+    at->doubt_at = at->rescue_at = CV_NEVER;
     at->hold_at = at->holds ? now : CV_NEVER;
     if (at->by_hand && !at->joiner)
         at->doubt_at = now + CV_ATTEMPT_DECIDE;
@@ -359,6 +360,16 @@ static void peer_is_there(struct cv_attempt *at, cv_time now)
     cv_attempt_hard_there(at, now);
 }
 
+void cv_attempt_news(struct cv_attempt *at, const struct cv_candidates *peer,
+                     cv_time now)
+{
+    if (add_candidates(at, peer, now) && at->phase == CV_ATTEMPT_REACHED)
+        at->reached_at = now; /* look for better paths again */
+    if (at->phase == CV_ATTEMPT_LOOKING && is_udp_blocked(at, peer))
+        cv_tcpplan_hurry(&at->tcp, now);
+    cv_attempt_hard_aim(at, now);
+}
+
 void cv_attempt_candidates(struct cv_attempt *at,
                            const struct cv_candidates *peer, cv_time now)
 {
@@ -367,6 +378,7 @@ void cv_attempt_candidates(struct cv_attempt *at,
 
     at->answered = true;
     any = add_candidates(at, peer, now);
+    cv_attempt_hard_aim(at, now);
     if (any && at->phase == CV_ATTEMPT_REACHED)
         at->reached_at = now; /* look for better paths again */
     if (at->phase != CV_ATTEMPT_LOOKING)
@@ -505,8 +517,8 @@ int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,
         break;
     case CV_CHECK_RESPONSE:
         /* A guess has hit: now it is a path. */
-        if (!cv_pathset_find(&at->paths, from))
-            (void)cv_pathset_candidate(&at->paths, from, now);
+        if (cv_pathset_met(&at->paths, from, now))
+            cv_attempt_hard_share(at, from);
         cv_pathset_answered(&at->paths, from, check.rtt, now);
         /* Other sockets have other mappings. */
         if (check.mapped.family != CV_FAMILY_NONE && from->socket == 0 &&

@@ -40,6 +40,10 @@
  * answering the peer's checks as long as the connection lives; and the sockets
  * that it opened, of which only those with a path stay.
  *
+ * When no path of the connection works any more and one of the NATs is hard,
+ * its mapping is probably another one: both ends notice that at nearly the same
+ * time, and begin another birthday between the addresses that they had.
+ *
  * Pure: time, packets and events in; packets with a TTL, events and a deadline
  * out. */
 #ifndef CV_TRANSPORT_ATTEMPT_H
@@ -82,6 +86,9 @@
 #define CV_ATTEMPT_BIRTHDAY_OPEN   (75 * CV_MILLISECOND)
 #define CV_ATTEMPT_BIRTHDAY_EARLY  (400 * CV_MILLISECOND)
 #define CV_ATTEMPT_SOCKETS         (CV_PREDICT_SOCKETS + CV_BIRTHDAY_SOCKETS)
+/* A connection that is silent for so long, and for two round trips, has lost
+ * its mappings: both ends know that, so neither waits for the rendezvous. */
+#define CV_ATTEMPT_RESCUE (200 * CV_MILLISECOND)
 /* Sockets without a path are closed so often once there is one. */
 #define CV_ATTEMPT_PRUNE (5 * CV_SECOND)
 /* How long better or second paths are still looked for once one is proved. */
@@ -139,6 +146,9 @@ struct cv_attempt_events {
      * tried. */
     cv_socket_open_fn open;
     cv_socket_close_fn close;
+    /* One more owner of a socket that is open: close() is called once more.
+     * May be NULL. */
+    cv_socket_close_fn share;
     /* Begin a birthday now?  True counts as one.  NULL: never. */
     bool (*may_burst)(void *user, bool *gentle);
     /* How to connect by TCP, with the same `user`; NULL: not at all. */
@@ -184,6 +194,8 @@ struct cv_attempt {
     int peer_step;
     struct cv_predict predict;
     struct cv_birthday birthday;
+    unsigned aimed;        /* begun anew, elsewhere */
+    bool moved;            /* there was news of the peer since it fell silent */
     struct cv_hold hold;   /* by hand, of the joiner */
     cv_time hold_at;       /* it is asked for then; CV_NEVER */
     bool birthday_refused; /* there was no leave for it */
@@ -191,6 +203,7 @@ struct cv_attempt {
     uint16_t socket[CV_ATTEMPT_SOCKETS]; /* 0: not open */
     unsigned n_sockets;
     cv_time prune_at;
+    cv_time rescue_at; /* silent: another birthday, on our own; CV_NEVER */
 };
 
 /* Start; nothing is sent before the first step.  Pointers are kept, `contact`
@@ -204,7 +217,10 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
 /* Wipes the keys, closes the TCP links. */
 void cv_attempt_fini(struct cv_attempt *at);
 
-/* Further candidates of the peer: its answer, or news. */
+/* A newer record of the peer; it need not know of us yet. */
+void cv_attempt_news(struct cv_attempt *at, const struct cv_candidates *peer,
+                     cv_time now);
+/* The peer has heard of us, and says where it is: its answer, or a knock. */
 void cv_attempt_candidates(struct cv_attempt *at,
                            const struct cv_candidates *peer, cv_time now);
 

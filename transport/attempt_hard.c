@@ -1,5 +1,6 @@
 /* Timers: the next check of a plan that runs; the start of the birthday; and,
- * once there is a path, the next look for sockets that have none. */
+ * once there is a path, the next look for sockets that have none, and what is
+ * done when it falls silent. */
 #include "transport/attempt_impl.h"
 #include <string.h>
 
@@ -190,6 +191,35 @@ static void start(struct cv_attempt *at, cv_time now)
         start_birthday(at, plan.hard, now);
 }
 
+/* The hard side aims at a port, the easy one at an address: is the peer at
+ * another one than `to`, and is it allowed to aim there? */
+static bool is_elsewhere(const struct cv_attempt *at, bool hard,
+                         const struct cv_addr *to)
+{
+    const struct cv_addr *now = &at->peer_outside;
+
+    return (hard ? !cv_addr_equal(now, to) : !cv_addr_same_ip(now, to)) &&
+           (at->trusted || cv_addr_same_ip(&at->heard_from, now)) &&
+           cv_local_may_send(at->local, now, false) &&
+           !cv_addr_same_ip(now, &at->local->reflexive);
+}
+
+void cv_attempt_hard_aim(struct cv_attempt *at, cv_time now)
+{
+    struct cv_birthday *b = &at->birthday;
+    bool gentle = b->total == CV_BIRTHDAY_GENTLE_SOCKETS ||
+                  b->total == CV_BIRTHDAY_GENTLE_GUESSES;
+
+    at->moved = true;
+    if (!b->on || at->aimed >= CV_HARD_AIMS ||
+        !is_elsewhere(at, b->hard, &b->to))
+        return;
+    cv_debug(at->log, "attempt: birthday, the peer is elsewhere");
+    at->aimed++;
+    cv_birthday_start(b, b->hard, gentle, &at->peer_outside, b->step, b->seed,
+                      now);
+}
+
 static void keep_holding(struct cv_attempt *at, cv_time now)
 {
     struct cv_addr to;
@@ -291,17 +321,69 @@ cv_time cv_attempt_hard_deadline(const struct cv_attempt *at)
     struct cv_plan plan = plan_of(at);
     cv_time due = at->prune_at;
 
+    due = cv_time_min(due, at->rescue_at);
+    due = cv_time_min(due, cv_predict_deadline(&at->predict));
+    due = cv_time_min(due, cv_birthday_deadline(&at->birthday));
     if (at->phase != CV_ATTEMPT_LOOKING)
         return due;
     due = cv_time_min(due, predict_at(at, plan));
     due = cv_time_min(due, birthday_at(at, plan));
     due = cv_time_min(due, at->hold_at);
-    due = cv_time_min(due, cv_hold_deadline(&at->hold));
-    due = cv_time_min(due, cv_predict_deadline(&at->predict));
-    return cv_time_min(due, cv_birthday_deadline(&at->birthday));
+    return cv_time_min(due, cv_hold_deadline(&at->hold));
 }
 
 static void prune(struct cv_attempt *at, cv_time now);
+
+/* Where the path in use leads, if a birthday may find it again. */
+static const struct cv_addr *lost_end(const struct cv_attempt *at)
+{
+    const struct cv_path *p = cv_pathset_best(&at->paths);
+    struct cv_plan plan = cv_plan_for(at->local->nat, at->peer_nat);
+
+    if (at->phase != CV_ATTEMPT_REACHED || !plan.birthday || !p ||
+        p->kind != CV_PATH_IPV4 || !p->proved || !at->events->may_burst ||
+        (plan.hard && !at->events->open))
+        return NULL;
+    return &p->addr.remote;
+}
+
+void cv_attempt_hard_silent(struct cv_attempt *at, bool silent, cv_time now)
+{
+    const struct cv_path *p = cv_pathset_best(&at->paths);
+    cv_time wait = CV_ATTEMPT_RESCUE;
+
+    at->rescue_at = CV_NEVER;
+    if (!silent && at->phase == CV_ATTEMPT_REACHED) {
+        at->predict.on = at->birthday.on = false;
+        if (at->n_sockets > 0)
+            at->prune_at = cv_time_min(at->prune_at, now + CV_ATTEMPT_PRUNE);
+    }
+    if (!silent || !lost_end(at))
+        return;
+    at->moved = false;
+    at->aimed = 0;
+    if (wait < 2 * p->srtt)
+        wait = 2 * p->srtt;
+    at->rescue_at = now + wait;
+}
+
+static void rescue(struct cv_attempt *at, cv_time now)
+{
+    const struct cv_addr *to = lost_end(at);
+    bool hard = cv_plan_for(at->local->nat, at->peer_nat).hard, gentle = false;
+    char text[CV_ADDR_TEXT];
+
+    at->rescue_at = CV_NEVER;
+    if (!to || !at->events->may_burst(at->user, &gentle))
+        return;
+    if (at->moved && is_elsewhere(at, hard, to))
+        to = &at->peer_outside;
+    cv_debug(at->log, "attempt: rescue, side=%s gentle=%d addr=%s",
+             hard ? "hard" : "easy", gentle, cv_addr_log(at->log, to, text));
+    cv_birthday_start(&at->birthday, hard, gentle, to, 0,
+                      cv_random_u64(at->checks.rng), now);
+    at->prune_at = now + CV_BIRTHDAY_TIME;
+}
 
 void cv_attempt_hard_step(struct cv_attempt *at, cv_time now)
 {
@@ -309,10 +391,12 @@ void cv_attempt_hard_step(struct cv_attempt *at, cv_time now)
 
     if (now >= at->prune_at)
         prune(at, now);
-    if (at->phase != CV_ATTEMPT_LOOKING)
-        return;
-    keep_holding(at, now);
-    start(at, now);
+    if (now >= at->rescue_at)
+        rescue(at, now);
+    if (at->phase == CV_ATTEMPT_LOOKING) {
+        keep_holding(at, now);
+        start(at, now);
+    }
     while (cv_hold_shot(&at->hold, now, &shot))
         fire(at, &shot, CV_PREDICT_SOCKETS, now);
     while (cv_predict_shot(&at->predict, now, &shot))
@@ -348,29 +432,60 @@ void cv_attempt_hard_reached(struct cv_attempt *at, cv_time now)
     prune(at, now);
 }
 
+/* A place for a socket that this attempt did not open; NULL: there is none, or
+ * it has that one. */
+static uint16_t *place_for(struct cv_attempt *at, uint16_t number)
+{
+    uint16_t *place = NULL;
+
+    for (unsigned i = 0; i < CV_ATTEMPT_SOCKETS; i++) {
+        if (at->socket[i] == number)
+            return NULL;
+        if (at->socket[i] == 0 && !place)
+            place = &at->socket[i];
+    }
+    return place;
+}
+
+static void take_socket(struct cv_attempt *at, uint16_t *place, uint16_t number)
+{
+    *place = number;
+    at->n_sockets++;
+}
+
 bool cv_attempt_adopt(struct cv_attempt *at, const struct cv_path *proved,
                       cv_time now)
 {
-    uint16_t number = proved->addr.socket;
-    unsigned slot = CV_ATTEMPT_SOCKETS;
+    uint16_t number = proved->addr.socket, *place = NULL;
 
     if (proved->addr.carrier != CV_CARRIER_UDP)
         return false;
-    for (unsigned i = 0; number != 0 && i < CV_ATTEMPT_SOCKETS; i++) {
-        if (at->socket[i] == number)
-            number = 0; /* it has that one */
-        else if (at->socket[i] == 0 && slot == CV_ATTEMPT_SOCKETS)
-            slot = i;
-    }
-    if (number != 0 && slot == CV_ATTEMPT_SOCKETS)
-        return false;
     if (number != 0) {
-        at->socket[slot] = number;
-        at->n_sockets++;
+        place = place_for(at, number);
+        if (!place && at->n_sockets == CV_ATTEMPT_SOCKETS)
+            return false;
+    }
+    if (place) {
+        take_socket(at, place, number);
         at->prune_at = cv_time_min(at->prune_at, now + CV_ATTEMPT_PRUNE);
     }
     cv_pathset_adopt(&at->paths, proved, now);
-    return number != 0;
+    return place != NULL;
+}
+
+void cv_attempt_hard_share(struct cv_attempt *at,
+                           const struct cv_path_addr *addr)
+{
+    uint16_t *place;
+
+    if (addr->carrier != CV_CARRIER_UDP || addr->socket == 0 ||
+        !at->events->share)
+        return;
+    place = place_for(at, addr->socket);
+    if (!place)
+        return;
+    at->events->share(at->user, addr->socket);
+    take_socket(at, place, addr->socket);
 }
 
 void cv_attempt_hard_end(struct cv_attempt *at)

@@ -15,15 +15,26 @@ bool cv_attempt_spend(struct cv_attempt *at, size_t len);
 
 /* --- attempt_hard.c --- */
 
+/* So often one attempt begins its birthday anew, elsewhere. */
+#define CV_HARD_AIMS 3
+
 /* The peer's record, or news of it. */
 void cv_attempt_hard_news(struct cv_attempt *at,
                           const struct cv_candidates *peer);
 /* The other side has begun. */
 void cv_attempt_hard_there(struct cv_attempt *at, cv_time now);
+/* After news: what runs goes on where the peer is now. */
+void cv_attempt_hard_aim(struct cv_attempt *at, cv_time now);
 cv_time cv_attempt_hard_deadline(const struct cv_attempt *at);
 void cv_attempt_hard_step(struct cv_attempt *at, cv_time now);
 /* There is a path: the plans end, and sockets without one are closed. */
 void cv_attempt_hard_reached(struct cv_attempt *at, cv_time now);
+/* No path of the connection works just now, or one does again. */
+void cv_attempt_hard_silent(struct cv_attempt *at, bool silent, cv_time now);
+/* A path is proved on a socket that is another attempt's, maybe: it is ours,
+ * too. */
+void cv_attempt_hard_share(struct cv_attempt *at,
+                           const struct cv_path_addr *addr);
 void cv_attempt_hard_end(struct cv_attempt *at);
 
 /* --- attempt_reason.c --- */

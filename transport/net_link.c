@@ -249,6 +249,13 @@ static void on_close(void *user, uint16_t socket)
     cv_sockets_close(&l->net->sockets, socket);
 }
 
+static void on_share(void *user, uint16_t socket)
+{
+    struct cv_net_link *l = user;
+
+    cv_sockets_share(&l->net->sockets, socket);
+}
+
 static bool on_may_burst(void *user, bool *gentle)
 {
     struct cv_net_link *l = user;
@@ -258,12 +265,18 @@ static bool on_may_burst(void *user, bool *gentle)
 
     if (net->birthday == CV_NET_BIRTHDAY_OFF)
         return false;
-    if (now >= net->burst_after)
+    if (cv_net_connected(net, &l->contact)) {
+        cv_time *oldest = &net->rescue_after[net->rescues % CV_NET_RESCUES];
+
+        if (now < *oldest)
+            return false;
+        *oldest = now + CV_NET_RESCUE_TIME;
+        net->rescues++;
+    } else if (now >= net->burst_after) {
         net->burst_after = now + CV_NET_BURST_PAUSE;
-    else if (now >= net->rescue_after && cv_net_connected(net, &l->contact))
-        net->rescue_after = now + CV_NET_BURST_PAUSE;
-    else
+    } else {
         return false;
+    }
     *gentle = l->net->birthday == CV_NET_BIRTHDAY_GENTLE;
     return true;
 }
@@ -283,6 +296,7 @@ static const struct cv_attempt_events attempt_events = {
     .reflexive = on_reflexive,
     .open = on_open,
     .close = on_close,
+    .share = on_share,
     .may_burst = on_may_burst,
     .tcp = &cv_net_tcpplan_ops,
 };
@@ -473,7 +487,10 @@ int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
     if (l) {
         if (!cv_key_equal(&l->contact.node, &contact->node))
             return CV_ERR_INVALID;
-        cv_attempt_candidates(l->attempt, &contact->peer, now);
+        if (contact->knocked && !contact->answered)
+            cv_attempt_news(l->attempt, &contact->peer, now);
+        else
+            cv_attempt_candidates(l->attempt, &contact->peer, now);
         cv_net_gate_news(l, contact);
         if (old && old != l)
             cv_attempt_candidates(old->attempt, &contact->peer, now);

@@ -23,6 +23,8 @@
 #include "transport/udp.h"
 
 #define CV_NET_BURST_PAUSE (60 * CV_SECOND) /* between birthdays */
+#define CV_NET_RESCUES     6 /* birthdays of living connections… */
+#define CV_NET_RESCUE_TIME (30 * CV_SECOND) /* …in so long */
 #define CV_NET_KNOCKERS    64 /* node keys whose attempts are counted */
 #define CV_NET_CHANNELS    2  /* of one link, each at another gate */
 /* The attempt that does not stand gives the other one this lead. */
@@ -96,8 +98,9 @@ struct cv_net {
     enum cv_net_birthday birthday;
     cv_time burst_after; /* the next birthday */
     cv_time give_back_after;
-    /* One more meanwhile is for a connection that has lost its path. */
-    cv_time rescue_after;
+    /* Connections that have lost their path have birthdays of their own. */
+    cv_time rescue_after[CV_NET_RESCUES];
+    unsigned rescues;
     struct cv_gates *gates;
     uint8_t rooms[CV_NET_ROOMS][CV_ROOM_KEY];
     unsigned n_rooms;

@@ -41,7 +41,7 @@ void cv_pathset_init(struct cv_pathset *ps, struct cv_checks *checks,
     ps->user = user;
     ps->told_none = true;
     ps->choose_at = CV_NEVER;
-    ps->quiet_at = CV_NEVER;
+    ps->quiet_at = ps->doubt_from = CV_NEVER;
 }
 
 /* The only place that changes a path's state. */
@@ -179,11 +179,31 @@ static void tell_selected(struct cv_pathset *ps)
         ps->events->selected(ps->user, p);
 }
 
+/* What one of the two has lost the other has lost, too: they run between the
+ * same two NATs. */
+static bool shares_fate(const struct cv_path *a, const struct cv_path *b)
+{
+    return a->addr.carrier == CV_CARRIER_UDP &&
+           b->addr.carrier == CV_CARRIER_UDP &&
+           cv_addr_same_ip(&a->addr.remote, &b->addr.remote);
+}
+
+/* Is there a path of which nothing speaks against it? */
+static bool has_hope(const struct cv_pathset *ps)
+{
+    const struct cv_path *sel = cv_pathset_best(ps);
+
+    for (unsigned i = 0; i < CV_PATHS_MAX; i++)
+        if (is_good(&ps->path[i]) && (ps->doubt_from == CV_NEVER || !sel ||
+                                      !shares_fate(&ps->path[i], sel)))
+            return true;
+    return false;
+}
+
 /* The only place that tells of silence. */
 static void tell_silent(struct cv_pathset *ps, cv_time now)
 {
-    bool silent =
-        best_good(ps, NULL) == NULL && (ps->selected >= 0 || ps->told_silent);
+    bool silent = !has_hope(ps) && (ps->selected >= 0 || ps->told_silent);
 
     if (silent == ps->told_silent)
         return;
@@ -214,6 +234,12 @@ static void suspect(struct cv_pathset *ps, struct cv_path *p, cv_time now)
     p->check_at = now;
     ps->doubled_on = 0;
     tell_doubled(ps);
+    if (ps->doubt_from != CV_NEVER)
+        return;
+    ps->doubt_from = now;
+    for (unsigned i = 0; i < CV_PATHS_MAX; i++)
+        if (is_good(&ps->path[i]) && shares_fate(&ps->path[i], p))
+            ps->path[i].check_at = now;
 }
 
 static void revive(struct cv_pathset *ps, cv_time now);
@@ -260,6 +286,8 @@ static void choose(struct cv_pathset *ps, cv_time now)
         return;
     ps->selected = best ? (int)(best - ps->path) : -1;
     ps->switched = now;
+    if (best && old && ps->doubt_from != CV_NEVER && shares_fate(best, old))
+        suspect(ps, best, now); /* it is in use, and as silent */
     if (best && ps->in_flight)
         ps->in_flight_at = now; /* it is not this path that was silent */
     tell_selected(ps);
@@ -338,6 +366,14 @@ struct cv_path *cv_pathset_candidate(struct cv_pathset *ps,
     if (p)
         p->candidate = true;
     return p;
+}
+
+struct cv_path *cv_pathset_met(struct cv_pathset *ps,
+                               const struct cv_path_addr *addr, cv_time now)
+{
+    struct cv_path *p = cv_pathset_find(ps, addr);
+
+    return p ? p : add(ps, addr, now);
 }
 
 void cv_pathset_check(struct cv_pathset *ps, struct cv_path *p, unsigned ttl,
@@ -526,6 +562,7 @@ void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,
         return; /* forgotten meanwhile */
     p->heard = now;
     p->unanswered = 0;
+    ps->doubt_from = CV_NEVER;
     if (p->state == CV_PATH_NEW || p->state == CV_PATH_CHECKING ||
         p->state == CV_PATH_DEAD) {
         p->srtt = 0; /* it may lead elsewhere now */
@@ -554,7 +591,7 @@ void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,
 void cv_pathset_adopt(struct cv_pathset *ps, const struct cv_path *proved,
                       cv_time now)
 {
-    struct cv_path *p = cv_pathset_candidate(ps, &proved->addr, now);
+    struct cv_path *p = cv_pathset_met(ps, &proved->addr, now);
 
     if (!p || is_alive(p))
         return;
@@ -605,9 +642,11 @@ void cv_pathset_packet(struct cv_pathset *ps, const struct cv_path_addr *from,
     if (p) {
         if (has_turned(sel, p, now)) {
             suspect(ps, sel, now);
+            ps->doubt_from = CV_NEVER; /* it speaks */
             cv_pathset_step(ps, now);
         }
         p->heard = p->spoke = now;
+        ps->doubt_from = CV_NEVER;
         if (!p->proved)
             p->bytes_in += len;
         if (p->state != CV_PATH_DEAD && p->state != CV_PATH_NEW)

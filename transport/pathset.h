@@ -90,6 +90,8 @@ struct cv_pathset {
     cv_time retry;        /* dead paths are asked so often; 0: as above */
     cv_time stream_from;  /* packets since, to know a running stream */
     unsigned stream;
+    cv_time doubt_from; /* a path in use is suspect, and nothing has come from
+                           the peer since; CV_NEVER */
     bool told_none;
     bool told_silent;
     unsigned strays;     /* checks caused in the second from */
@@ -110,6 +112,10 @@ void cv_pathset_init(struct cv_pathset *ps, struct cv_checks *checks,
 struct cv_path *cv_pathset_candidate(struct cv_pathset *ps,
                                      const struct cv_path_addr *addr,
                                      cv_time now);
+/* One that is about to be proved, and may be forgotten again when it is dead;
+ * NULL when there is no room. */
+struct cv_path *cv_pathset_met(struct cv_pathset *ps,
+                               const struct cv_path_addr *addr, cv_time now);
 struct cv_path *cv_pathset_find(struct cv_pathset *ps,
                                 const struct cv_path_addr *addr);
 

@@ -10,7 +10,7 @@
 #include "base/loop.h"
 #include "transport/udp.h"
 
-#define CV_SOCKETS_MAX 384 /* one birthday, and what else goes on */
+#define CV_SOCKETS_MAX 560 /* two birthdays, and what else goes on */
 
 struct cv_sockets_events {
     /* As cv_udp_events, and which socket it is. */

@@ -312,6 +312,7 @@ cell() {
         # By hand the host waits for minutes: what is not there by now is not
         # worth the time of a whole row.
         timeout=$((wait + 15))
+        [ "$wait" = 0 ] || ahead=1
     fi
     find_side a "$a" "$how"
     sides=("$side")

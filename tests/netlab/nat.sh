@@ -56,6 +56,7 @@ lab_rebind() {
     lab_shift[$1]=$((1 + RANDOM % 1000))
     # shellcheck disable=SC2086
     lab_nat ${lab_nat_of[$1]}
+    lab_forgot=$EPOCHREALTIME # CLOCK_REALTIME, of whoever measures
     lab_in "$1" conntrack -F 2>/dev/null
 }
 

@@ -87,13 +87,13 @@ roam_end() {
 }
 
 # CLOCK_REALTIME of the shell; the one of the lines is monotonic.
-roam_note() {
-    [ "$1" = - ] || echo "$EPOCHREALTIME $*" >>"$roam_dir/events"
+roam_note() { # NAME [TIME]
+    [ "$1" = - ] || echo "${2:-$EPOCHREALTIME} $1" >>"$roam_dir/events"
 }
 
 roam_rebind() { # NAME a|b
-    roam_note "$1"
     lab_rebind "${roam_at[$2]}"
+    roam_note "$1" "$lab_forgot"
 }
 
 roam_move() { # NAME a|b

@@ -15,7 +15,7 @@
 
 #define SIM_PACKETS 8192
 #define SIM_VICTIMS 64
-#define SIM_SOCKETS 1600
+#define SIM_SOCKETS 12000
 #define SIM_FIRST   45000 /* inner port of the first further socket */
 #define SIM_MTU     1500
 
@@ -67,6 +67,8 @@ struct sim_host {
     enum cv_path_kind kind;        /* of the selected path */
     cv_time selected_at;
     unsigned selections;
+    bool silent; /* no path of it works just now */
+    unsigned silences;
     struct cv_addr seen_as;
     /* application data */
     uint64_t app_in;
@@ -293,6 +295,14 @@ static inline void sim_path(void *user, const struct cv_path *path)
     h->selections++;
 }
 
+static inline void sim_silent(void *user, bool silent)
+{
+    struct sim_host *h = user;
+
+    h->silent = silent;
+    h->silences += silent;
+}
+
 static inline void sim_reflexive(void *user, const struct cv_addr *mapped,
                                  const struct cv_addr *peer)
 {
@@ -310,6 +320,7 @@ static const struct cv_attempt_events sim_events = {
     .open = sim_open,
     .close = sim_close,
     .may_burst = sim_may_burst,
+    .silent = sim_silent,
 };
 
 static inline struct sim *sim_new(uint64_t seed, enum sim_nat_kind joiner,

@@ -510,6 +510,75 @@ TEST(one_hard_nat_is_joined_by_hand_whoever_has_it)
     }
 }
 
+/* Something is to be sent, and not acknowledged while a path is silent. */
+static void keep_busy(struct sim *sim, cv_time until)
+{
+    while (sim->now < until) {
+        for (unsigned i = 0; i < 2; i++) {
+            struct sim_host *h = &sim->host[i];
+
+            cv_pathset_in_flight(&h->attempt->paths, h->silent, sim->now);
+            if (!h->silent)
+                cv_pathset_recheck(&h->attempt->paths, sim->now);
+            cv_attempt_step(h->attempt, sim->now);
+        }
+        sim_run(sim, sim->now + 50 * CV_MILLISECOND, false);
+    }
+}
+
+/* How long until both ends have a path again; at most 10 s. */
+static cv_time rebind(struct sim *sim, unsigned which)
+{
+    cv_time from = sim->now;
+
+    natbox_rebind(sim->host[which].nat);
+    do
+        keep_busy(sim, sim->now + 100 * CV_MILLISECOND);
+    while (sim->now - from < 10 * CV_SECOND &&
+           (sim->now - from < CV_SECOND || sim->host[0].silent ||
+            sim->host[1].silent));
+    return sim->now - from;
+}
+
+/* Beside a hard NAT a connection that falls silent has another mapping: both
+ * ends make another birthday at once, without any rendezvous.  More often than
+ * there is room for paths. */
+TEST(a_connection_through_a_hard_nat_is_found_again_when_it_forgets)
+{
+    static const enum sim_nat_kind hard[] = {SIM_SYMMETRIC, SIM_COUNTING};
+    unsigned soon = 0, back = 0, n = 0;
+
+    for (unsigned i = 0; i < 16; i++) {
+        unsigned which = i >> 1 & 1; /* has the hard one */
+        enum sim_nat_kind kind[2] = {SIM_PORT, SIM_PORT};
+        struct cv_candidates of[2];
+        struct sim *sim;
+
+        kind[which] = hard[i & 1];
+        sim = sim_new(i, kind[0], kind[1]);
+        for (unsigned k = 0; k < 2; k++)
+            of[k] = sim_candidates(sim, k);
+        for (unsigned k = 0; k < 2; k++)
+            sim_start(sim, k, &of[1 - k], true);
+        cv_attempt_candidates(sim->host[0].attempt, &of[1], sim->now);
+        sim_run(sim, sim->now + 6 * CV_SECOND, false);
+        CHECK(sim->host[0].reached && sim->host[1].reached);
+        for (unsigned k = 0; k < 20; k++) {
+            cv_time took = rebind(sim, which);
+
+            n++;
+            soon += took <= 2500 * CV_MILLISECOND;
+            back += took < 10 * CV_SECOND;
+            CHECK(sim->host[1 - which].silences > k);
+            keep_busy(sim, sim->now + 8 * CV_SECOND);
+            CHECK(sim->host[which].open <= CV_PATHS_MAX); /* the others */
+        }
+        sim_free(sim);
+    }
+    printf("found again: %u of %u, %u soon\n", back, n, soon);
+    CHECK(back >= n * 98 / 100 && soon >= n * 95 / 100);
+}
+
 TEST(hopeless_pairs_end_soon_with_a_reason_and_within_budget)
 {
     struct setup s = {.joiner = SIM_SYMMETRIC,
@@ -603,6 +672,7 @@ RUN_TESTS(T(every_pair_that_a_plan_can_join_is_joined),
           T(a_knock_carried_by_hand_is_waited_for),
           T(a_symmetric_joiner_leads_to_an_open_address_by_hand),
           T(one_hard_nat_is_joined_by_hand_whoever_has_it),
+          T(a_connection_through_a_hard_nat_is_found_again_when_it_forgets),
           T(hopeless_pairs_end_soon_with_a_reason_and_within_budget),
           T(strangers_get_no_birthday_and_no_path_is_said_within_eight_seconds),
           T(a_forged_candidate_costs_its_victim_little))

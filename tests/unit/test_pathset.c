@@ -405,6 +405,61 @@ TEST(with_another_path_three_lost_checks_kill_and_without_three_seconds)
     CHECK_EQ(n_proved, 2);
 }
 
+static unsigned n_silent;
+
+static void on_silent(void *user, bool silent, cv_time when)
+{
+    (void)user;
+    (void)when;
+    n_silent += silent;
+}
+
+/* Two paths between the same NATs end together; one elsewhere does not. */
+TEST(of_paths_to_one_address_none_is_hoped_for_when_one_falls_silent)
+{
+    static const struct cv_pathset_events with_silence = {
+        .selected = on_selected, .silent = on_silent};
+
+    for (unsigned elsewhere = 0; elsewhere < 2; elsewhere++) {
+        struct cv_path_addr second = at(elsewhere ? 0x0a000002 : 0x0a000001);
+
+        CHECK_EQ(setup(NULL), 0);
+        ps.events = &with_silence;
+        n_silent = 0;
+        second.remote.port++;
+        prove(0x0a000001, 50 * MS);
+        CHECK(cv_pathset_met(&ps, &second, now) != NULL);
+        cv_pathset_answered(&ps, &second, 50 * MS, now);
+        cv_pathset_in_flight(&ps, true, now);
+        run(400 * MS);
+        CHECK_EQ(n_silent, elsewhere ? 0 : 1);
+        CHECK(checks_to[1] >= 2);
+        /* The second one speaks: it is good after all. */
+        cv_pathset_answered(&ps, &second, 50 * MS, now);
+        CHECK(!ps.told_silent);
+    }
+}
+
+/* Each rebinding leaves a dead path behind. */
+TEST(there_is_always_room_for_a_path_of_another_attempt)
+{
+    struct cv_path_addr first = at(0x0a000001);
+    struct cv_path proved = {.srtt = 20 * MS, .rttvar = MS};
+
+    CHECK(cv_pathset_candidate(&ps, &first, now) != NULL);
+    for (unsigned i = 0; i < 3 * CV_PATHS_MAX; i++) {
+        proved.addr = at(0x0a000002);
+        proved.addr.remote.port = (uint16_t)(2000 + i);
+        cv_pathset_adopt(&ps, &proved, now);
+        REQUIRE(cv_pathset_find(&ps, &proved.addr) != NULL);
+        cv_pathset_in_flight(&ps, false, now);
+        cv_pathset_in_flight(&ps, true, now);
+        run(6 * CV_SECOND); /* and nothing answers */
+        CHECK_EQ(cv_pathset_find(&ps, &proved.addr)->state, CV_PATH_DEAD);
+    }
+    CHECK(cv_pathset_find(&ps, &first) != NULL); /* the attempt's */
+}
+
 TEST(packets_from_elsewhere_cause_a_few_checks_and_move_nothing)
 {
     prove(0x05000001, 20 * MS);
@@ -506,6 +561,8 @@ RUN_TESTS(S(nothing_is_sent_before_a_path_is_proved_or_heard),
           S(dead_paths_are_asked_as_often_as_is_wanted),
           S(a_suspect_that_answers_is_selected_again),
           S(with_another_path_three_lost_checks_kill_and_without_three_seconds),
+          S(of_paths_to_one_address_none_is_hoped_for_when_one_falls_silent),
+          S(there_is_always_room_for_a_path_of_another_attempt),
           S(packets_from_elsewhere_cause_a_few_checks_and_move_nothing),
           S(the_table_is_bounded_and_keeps_what_is_good),
           S(a_changed_network_is_looked_at_at_once),
