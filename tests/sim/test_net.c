@@ -184,6 +184,7 @@ static void on_conn(void *user, struct cv_conn *conn)
     cv_conn_path(conn, &info);
     p->kind = info.kind;
     cv_conn_set_events(conn, &conn_events, p);
+    cv_conn_trust(conn);
 }
 
 static const struct cv_net_events net_events = {
