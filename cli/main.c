@@ -187,7 +187,10 @@ static const struct command commands[] = {
     {"stun", "", "tell others their public address (STUN, RFC 8489)",
      "  --listen ADDRESS:PORT   where, over UDP and TCP (else 0.0.0.0:3478 "
      "and\n"
-     "                          [::]:3478)\n"
+     "                          [::]:3478); two public addresses of one "
+     "family: on two\n"
+     "                          ports of each, so that NATs' filters are seen, "
+     "too\n"
      "  --log LEVEL\n",
      "lgA", false, 0, 0, run_stun},
 };

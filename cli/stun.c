@@ -14,6 +14,24 @@ static void on_stop(void *user)
     cv_loop_stop(user);
 }
 
+/* Two addresses are enough to say: a server that is to show what a NAT filters
+ * answers on two ports of both (RFC 5780, 2). */
+static void complete(struct cv_addr *out, unsigned *n)
+{
+    if (*n != 2 || out[0].family != out[1].family ||
+        cv_addr_same_ip(&out[0], &out[1]))
+        return;
+    out[2] = out[0];
+    out[3] = out[1];
+    out[2].port = out[1].port;
+    out[3].port = out[0].port;
+    if (out[0].port == out[1].port)
+        out[2].port = out[3].port =
+            (uint16_t)(out[0].port == UINT16_MAX ? out[0].port - 1
+                                                 : out[0].port + 1);
+    *n = 4;
+}
+
 static int addresses(const struct cv_options *o, struct cv_addr *out,
                      unsigned *n)
 {
@@ -31,6 +49,7 @@ static int addresses(const struct cv_options *o, struct cv_addr *out,
                     o->listen.item[i]);
             return CV_ERR_INVALID;
         }
+    complete(out, n);
     return CV_OK;
 }
 
@@ -52,7 +71,8 @@ int cv_stun_run(const struct cv_options *options, struct cv_log *log)
     if (err == CV_OK)
         err = cv_stunserver_new(&server, loop, log, binds, n);
     if (err == CV_OK) {
-        fprintf(stderr, "covim: answering STUN on port %u\n", binds[0].port);
+        fprintf(stderr, "covim: answering STUN on port %u%s\n", binds[0].port,
+                n == CV_STUN_BINDS ? ", and what NATs filter" : "");
         cv_loop_run(loop);
     } else if (err != CV_ERR_INVALID) {
         fprintf(stderr, "covim: cannot listen: %s\n", cv_strerror(err));

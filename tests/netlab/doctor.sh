@@ -23,8 +23,9 @@ lab_net 'public p addresses=2
          host portal pr'
 two=${lab_ip[p]%.1}.2
 one=${lab_ip[p]}
+# Each also answers on port 3479.
 lab_spawn p "$lab_dir/stun.log" "$covim" stun --listen "$one:3478" \
-    --listen "$one:3479" --listen "$two:3478" --listen "$two:3479"
+    --listen "$two:3478"
 mkfifo "$lab_dir/never"
 exec 9<>"$lab_dir/never" # a dhtnode ends when its input does
 ip netns exec "$lab_id-d" dhtnode -p 4222 <&9 >"$lab_dir/dht.log" 2>&1 &
