@@ -239,7 +239,7 @@ NFT
 # So many bytes have come back.
 roam_came() {
     tac "$roam_dir/dial" | sed -n \
-        '/"event":"progress"/{s/.*"bytes":\([0-9]*\).*/\1/p;q}'
+        '/"event":"progress"/{s/.*"bytes":\([0-9]*\).*/\1/p;q}' || : # tac may meet a closed pipe
 }
 
 # The events are even over the bytes; which they are is the seed's.
