@@ -1,6 +1,7 @@
 /* The search: listens at the places of e, and after a second of e - 1 and
  * e + 1 (clocks differ); while nothing is found it also gets at 10, 20, 60 s
- * and then every minute, later every five minutes, for a listen can be lost. */
+ * and then every minute, later every five minutes, for a listen can be lost.  A
+ * shelf tells nobody of what is laid there later, so it is asked more often. */
 #include "discovery/rendezvous_struct.h"
 
 #include <assert.h>
@@ -9,6 +10,12 @@
 
 #define NEIGHBOURS_AFTER CV_SECOND
 #define REFRESH          (5 * CV_MINUTE)
+
+/* Of the shelf, while nothing is found: a joiner is often a little earlier than
+ * the pointer.  A gate lets 5 a second pass from one address. */
+#define LOOK_SOON  (2 * CV_SECOND)
+#define LOOKS_SOON 10u
+#define LOOK_LATER (10 * CV_SECOND)
 
 static void release(struct cv_rendezvous *rv);
 
@@ -173,7 +180,8 @@ static void watch_open(struct cv_rendezvous *rv, uint64_t epoch)
 
         if (w->used)
             continue;
-        *w = (struct watch){.rv = rv, .used = true, .next_get = rv->now};
+        *w = (struct watch){
+            .rv = rv, .used = true, .next_get = rv->now, .next_look = rv->now};
         cv_place_at(&w->place, &rv->root, epoch);
         return;
     }
@@ -190,20 +198,32 @@ static cv_time get_interval(const struct cv_rendezvous *rv, unsigned gets)
     return gets < 3 ? searching[gets] : CV_MINUTE;
 }
 
+static void look_at_shelf(struct watch *w)
+{
+    struct cv_rendezvous *rv = w->rv;
+    const cv_time soon = w->looks < LOOKS_SOON ? LOOK_SOON : LOOK_LATER;
+
+    if (rv->config.shelf == NULL || rv->now < w->next_look)
+        return;
+    w->looks++;
+    w->next_look = rv->now + (rv->found ? REFRESH : soon);
+    rv->config.shelf->look(rv->user, w->place.loc.b);
+}
+
 static void watch_step(struct watch *w)
 {
     struct cv_rendezvous *rv = w->rv;
 
     if (w->listen == 0)
         w->listen = cv_rv_listen(rv, &w->place.loc, on_pointer_value, w);
+    if (w->used && !rv->freed)
+        look_at_shelf(w);
     if (!w->used || rv->freed || rv->now < w->next_get)
         return;
     cv_rv_cancel(rv, &w->get);
     w->get =
         cv_rv_get(rv, &w->place.loc, on_pointer_value, on_pointer_get_done, w);
     w->next_get = rv->now + get_interval(rv, w->gets++);
-    if (rv->config.shelf != NULL)
-        rv->config.shelf->look(rv->user, w->place.loc.b);
 }
 
 static void cv_rv_search_step(struct cv_rendezvous *rv)

@@ -37,6 +37,8 @@ struct watch {
     cv_dht_token get;
     cv_time next_get;
     unsigned gets;
+    cv_time next_look; /* at the shelf */
+    unsigned looks;
 };
 
 /* A slot of an office that we serve. */

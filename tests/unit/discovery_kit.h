@@ -494,9 +494,11 @@ static inline void kit_on_left(void *user)
     ((struct kit_peer *)user)->n_left++;
 }
 
-/* Storage is the caller's (it is large: static). */
-static inline void kit_world_init(struct kit_world *w, unsigned n,
-                                  uint64_t seed)
+/* Storage is the caller's (it is large: static).  `shelf`, if any, is handed a
+ * struct kit_peer. */
+static inline void
+kit_world_init_beside(struct kit_world *w, unsigned n, uint64_t seed,
+                      const struct cv_rendezvous_shelf *shelf)
 {
     static const struct cv_rendezvous_events events = {
         kit_on_stage, kit_on_pointer, kit_on_knock, kit_on_answer};
@@ -512,7 +514,8 @@ static inline void kit_world_init(struct kit_world *w, unsigned n,
         struct cv_rendezvous_config config = {.dht = &p->dht.base,
                                               .rng = &p->rng,
                                               .session = w->session.pub,
-                                              .node = &p->person.node};
+                                              .node = &p->person.node,
+                                              .shelf = shelf};
 
         p->person = kit_person((uint8_t)(10 + 2 * i));
         p->rng = cv_rng_from_seed(&p->rng_state, seed * 100 + i);
@@ -524,6 +527,12 @@ static inline void kit_world_init(struct kit_world *w, unsigned n,
     w->peers[0].person.grants =
         kit_grant(NULL, &w->session, &w->peers[0].person.identity.pub,
                   CV_ROLE_HOST, CV_GRANT_ADMIT);
+}
+
+static inline void kit_world_init(struct kit_world *w, unsigned n,
+                                  uint64_t seed)
+{
+    kit_world_init_beside(w, n, seed, NULL);
 }
 
 static inline void kit_world_fini(struct kit_world *w)

@@ -50,6 +50,67 @@ static void found(void **test_state_)
     CHECK_EQ(guest->n_pointers, 1);
 }
 
+/* A shelf of one pointer at each place, which the DHT knows nothing of. */
+static struct {
+    uint8_t loc[20];
+    struct cv_bytes sealed;
+    uint8_t data[2048];
+    unsigned looks;
+} shelf;
+
+static void shelf_store(void *user, const uint8_t loc[20], unsigned ttl_s,
+                        struct cv_bytes sealed)
+{
+    (void)user;
+    (void)ttl_s;
+    REQUIRE(sealed.len <= sizeof(shelf.data));
+    memcpy(shelf.loc, loc, 20);
+    memcpy(shelf.data, sealed.data, sealed.len);
+    shelf.sealed = CV_BYTES(shelf.data, sealed.len);
+}
+
+static void shelf_look(void *user, const uint8_t loc[20])
+{
+    struct kit_peer *p = user;
+
+    shelf.looks++;
+    if (shelf.sealed.len > 0 && memcmp(loc, shelf.loc, 20) == 0)
+        cv_rendezvous_found(p->rv, loc, shelf.sealed);
+}
+
+static const struct cv_rendezvous_shelf a_shelf = {shelf_store, shelf_look};
+
+TEST(who_comes_before_the_pointer_looks_at_the_shelf_again_soon)
+{
+    memset(&shelf, 0, sizeof(shelf));
+    kit_world_init_beside(w, 2, 1, &a_shelf);
+    w->net.loss_percent = 100;
+    kit_search(w, guest);
+    kit_run(w, 5 * CV_SECOND);
+    CHECK_EQ(guest->n_pointers, 0);
+
+    kit_publish(w, host, 3);
+    kit_run(w, 3 * CV_SECOND);
+    CHECK_EQ(guest->n_pointers, 1);
+    kit_world_fini(w);
+}
+
+TEST(a_shelf_with_nothing_is_asked_ever_more_seldom)
+{
+    unsigned early;
+
+    memset(&shelf, 0, sizeof(shelf));
+    kit_world_init_beside(w, 2, 1, &a_shelf);
+    kit_search(w, guest);
+    kit_run(w, 30 * CV_SECOND);
+    early = shelf.looks;
+    CHECK(early <= 3 * 15);
+    kit_run(w, CV_MINUTE);
+    CHECK(shelf.looks - early <= 3 * 7);
+    CHECK(shelf.looks > early);
+    kit_world_fini(w);
+}
+
 TEST(a_sharer_is_found_knocked_at_and_answers)
 {
     struct cv_contact contact;
@@ -908,6 +969,8 @@ TEST(a_callback_may_free_it)
 }
 
 RUN_TESTS(T(a_sharer_is_found_knocked_at_and_answers),
+          T(who_comes_before_the_pointer_looks_at_the_shelf_again_soon),
+          T(a_shelf_with_nothing_is_asked_ever_more_seldom),
           T(ask_comes_first_and_ok_later),
           T(an_unanswered_knock_is_repeated_and_then_stops),
           T(a_knock_goes_through_when_its_first_slot_is_lost),
