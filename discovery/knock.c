@@ -14,6 +14,7 @@
 
 #define VERSION     1u
 #define FLAG_AGAIN  0x8000u
+#define FLAG_STRICT 0x4000u /* CV_NAT_STRICT, whose own bit AGAIN has */
 #define KNOCK_HEAD  (1 + 32 + 8)
 #define KNOCK_INNER (CV_KNOCK_BYTES - KNOCK_HEAD - CV_SEAL_TAG)
 #define POW_AT      33
@@ -149,7 +150,7 @@ static void put_knock_inner(struct cv_writer *w, const struct cv_knock *k,
                             const struct cv_candidates *candidates)
 {
     const size_t name_len = strlen(k->name);
-    const unsigned nat = candidates->nat & CV_RECORD_NAT_MASK;
+    unsigned flags = candidates->nat & CV_RECORD_NAT_MASK & ~CV_NAT_STRICT;
     struct cv_gate_refs gates = k->gates;
 
     if (gates.n > CV_KNOCK_GATES)
@@ -162,7 +163,9 @@ static void put_knock_inner(struct cv_writer *w, const struct cv_knock *k,
     put_proof(w, k);
     cv_put_u8(w, (uint8_t)name_len);
     cv_put_raw(w, k->name, name_len);
-    cv_put_u16(w, (uint16_t)(nat | (k->again ? FLAG_AGAIN : 0u)));
+    flags |= candidates->nat & CV_NAT_STRICT ? FLAG_STRICT : 0u;
+    flags |= k->again ? FLAG_AGAIN : 0u;
+    cv_put_u16(w, (uint16_t)flags);
     if (k->again)
         cv_put_raw(w, k->first_eph, sizeof(k->first_eph));
     cv_put_candidates(w, candidates);
@@ -249,7 +252,9 @@ int cv_knock_parse(struct cv_knock *out, struct cv_knock_raw *raw)
     if (out->again)
         cv_get_raw(&r, out->first_eph, sizeof(out->first_eph));
     cv_get_candidates(&r, &out->candidates, CV_KNOCK_CANDIDATES);
-    out->candidates.nat = flags & CV_RECORD_NAT_MASK;
+    out->candidates.nat = flags & CV_RECORD_NAT_MASK & ~CV_NAT_STRICT;
+    if (flags & FLAG_STRICT)
+        out->candidates.nat |= CV_NAT_STRICT;
     cv_get_gates(&r, &out->gates, CV_KNOCK_GATES);
     if (r.err != CV_OK)
         return CV_ERR_FORMAT;

@@ -37,7 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (cv_knock_open(&q, &again, &inbox, box_secret, box,
                       CV_BYTES(value, sizeof(value))) != CV_OK ||
         q.ptr_seq != k.ptr_seq || q.proof != k.proof ||
-        strcmp(q.name, k.name) != 0 || q.candidates.n > k.candidates.n)
+        strcmp(q.name, k.name) != 0 || q.candidates.n > k.candidates.n ||
+        q.candidates.nat != k.candidates.nat)
         __builtin_trap();
     return 0;
 }

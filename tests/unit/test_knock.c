@@ -120,6 +120,30 @@ TEST(of_several_gates_a_knock_names_the_first)
     CHECK(cv_key_equal(&q.gates.g[0].key, &k.gates.g[0].key));
 }
 
+/* 0x8000 says in a knock that it is a repeated one. */
+TEST(every_word_about_the_nat_is_carried_by_a_first_knock_and_a_repeated_one)
+{
+    struct cv_knock k, q;
+    uint8_t value[CV_KNOCK_BYTES];
+
+    prepare();
+    for (unsigned again = 0; again < 2; again++) {
+        for (unsigned bit = 0; bit < 16; bit++) {
+            const uint16_t nat = (uint16_t)(1u << bit & CV_RECORD_NAT_MASK);
+
+            k = knock_of(&guest, 3);
+            k.again = again;
+            memset(k.first_eph, 0x55, sizeof(k.first_eph));
+            k.candidates.nat = nat;
+            seal(value, &k);
+            CHECK_EQ(take(&q, CV_BYTES(value, sizeof(value))), CV_OK);
+            CHECK_EQ(q.again, again);
+            CHECK_EQ(q.candidates.nat, nat);
+            CHECK_EQ(q.candidates.n, 3);
+        }
+    }
+}
+
 TEST(a_repeated_knock_keeps_the_shared_secret_of_the_attempt)
 {
     struct cv_knock k, q;
@@ -392,13 +416,15 @@ TEST(every_flipped_byte_and_every_truncation_of_an_answer_is_refused)
              CV_ERR_AUTH);
 }
 
-RUN_TESTS(T(a_knock_comes_out_as_it_went_in),
-          T(of_several_gates_a_knock_names_the_first),
-          T(a_repeated_knock_keeps_the_shared_secret_of_the_attempt),
-          T(an_invite_proof_is_carried),
-          T(what_does_not_fit_a_knock_is_dropped_least_preferred_first),
-          T(every_flipped_byte_and_every_truncation_of_a_knock_is_refused),
-          T(every_flipped_byte_of_the_inner_knock_is_refused),
-          T(a_knock_is_bound_to_its_inbox_its_box_and_its_knocker),
-          T(work_is_done_and_checked), T(an_answer_comes_out_as_it_went_in),
-          T(every_flipped_byte_and_every_truncation_of_an_answer_is_refused))
+RUN_TESTS(
+    T(a_knock_comes_out_as_it_went_in),
+    T(of_several_gates_a_knock_names_the_first),
+    T(every_word_about_the_nat_is_carried_by_a_first_knock_and_a_repeated_one),
+    T(a_repeated_knock_keeps_the_shared_secret_of_the_attempt),
+    T(an_invite_proof_is_carried),
+    T(what_does_not_fit_a_knock_is_dropped_least_preferred_first),
+    T(every_flipped_byte_and_every_truncation_of_a_knock_is_refused),
+    T(every_flipped_byte_of_the_inner_knock_is_refused),
+    T(a_knock_is_bound_to_its_inbox_its_box_and_its_knocker),
+    T(work_is_done_and_checked), T(an_answer_comes_out_as_it_went_in),
+    T(every_flipped_byte_and_every_truncation_of_an_answer_is_refused))
