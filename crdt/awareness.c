@@ -63,30 +63,33 @@ static struct cv_bytes state_of(const struct entry *e)
     return (struct cv_bytes){e->state, e->state == NULL ? 0 : e->len};
 }
 
-/* Room for `more` clients that are not known yet. */
-static int make_room(struct cv_awareness *aw, uint32_t more)
+struct received {
+    uint64_t client, clock;
+    uint8_t *state; /* NULL: gone */
+    size_t len;
+};
+
+static bool is_named(const struct received *in, uint32_t n, uint64_t client)
 {
-    uint32_t kept = 0, cap = aw->n + more;
+    for (uint32_t i = 0; i < n; i++)
+        if (in[i].client == client)
+            return true;
+    return false;
+}
+
+/* Of those who left only the clock is known.  All may go when room is needed,
+ * but not who is named in in[n], which is being applied. */
+static bool may_go(const struct cv_awareness *aw, const struct entry *e,
+                   const struct received *in, uint32_t n)
+{
+    return e->state == NULL && e->client != aw->self &&
+           !is_named(in, n, e->client);
+}
+
+static int grow(struct cv_awareness *aw, uint32_t cap)
+{
     struct entry *grown;
 
-    if (more == 0)
-        return CV_OK;
-    if (cap > aw->limits.clients) {
-        /* Those who left have to go first. */
-        uint32_t present = 0;
-
-        for (uint32_t i = 0; i < aw->n; i++)
-            present +=
-                aw->entry[i].state != NULL || aw->entry[i].client == aw->self;
-        if (present + more > aw->limits.clients)
-            return CV_ERR_LIMIT;
-        for (uint32_t i = 0; i < aw->n; i++) {
-            if (aw->entry[i].state != NULL || aw->entry[i].client == aw->self)
-                aw->entry[kept++] = aw->entry[i];
-        }
-        aw->n = kept;
-        cap = kept + more;
-    }
     if (cap <= aw->cap)
         return CV_OK;
     cap += cap / 2;
@@ -96,6 +99,25 @@ static int make_room(struct cv_awareness *aw, uint32_t more)
     aw->entry = grown;
     aw->cap = cap;
     return CV_OK;
+}
+
+/* Room for `more` clients that are not known yet, of the n in `in`. */
+static int make_room(struct cv_awareness *aw, uint32_t more,
+                     const struct received *in, uint32_t n)
+{
+    uint32_t kept = 0, stay = 0;
+
+    if (more == 0 || aw->n + more <= aw->limits.clients)
+        return grow(aw, aw->n + more);
+    for (uint32_t i = 0; i < aw->n; i++)
+        stay += !may_go(aw, &aw->entry[i], in, n);
+    if (stay + more > aw->limits.clients)
+        return CV_ERR_LIMIT;
+    for (uint32_t i = 0; i < aw->n; i++)
+        if (!may_go(aw, &aw->entry[i], in, n))
+            aw->entry[kept++] = aw->entry[i];
+    aw->n = kept;
+    return grow(aw, kept + more);
 }
 
 static int copy_state(struct cv_bytes state, uint8_t **copy)
@@ -132,7 +154,7 @@ int cv_awareness_set(struct cv_awareness *aw, struct cv_bytes state,
             return err;
     }
     if (e == NULL) {
-        err = make_room(aw, 1);
+        err = make_room(aw, 1, NULL, 0);
         if (err != CV_OK) {
             free(copy);
             return err;
@@ -191,12 +213,6 @@ int cv_awareness_encode_self(const struct cv_awareness *aw,
 }
 
 /* ---- applying ---- */
-
-struct received {
-    uint64_t client, clock;
-    uint8_t *state; /* NULL: gone */
-    size_t len;
-};
 
 static void free_received(struct received *r, uint32_t n)
 {
@@ -283,6 +299,7 @@ static bool apply_one(struct cv_awareness *aw, struct received *in, cv_time now,
         return true;
     }
     if (!known) {
+        assert(aw->n < aw->cap); /* make_room() counted it */
         e = &aw->entry[aw->n++];
         *e = (struct entry){.client = in->client};
     }
@@ -313,7 +330,7 @@ int cv_awareness_apply(struct cv_awareness *aw, struct cv_bytes update,
 
     if (err != CV_OK)
         return err;
-    err = make_room(aw, count_new(aw, in, n));
+    err = make_room(aw, count_new(aw, in, n), in, n);
     if (err != CV_OK) {
         free_received(in, n);
         return err;

@@ -174,6 +174,43 @@ TEST(the_number_of_clients_is_bounded_and_the_gone_make_room)
     cv_awareness_free(aw);
 }
 
+TEST(who_comes_back_is_not_forgotten_for_those_who_come_along)
+{
+    const struct cv_awareness_limits limits = {4, 100, 1000};
+    struct cv_awareness *aw = NULL;
+    struct heard h = {0};
+
+    CHECK_EQ(cv_awareness_new(&aw, 1, &limits), CV_OK);
+    CHECK_EQ(cv_awareness_set(aw, literal("{}"), 0), CV_OK);
+    for (uint64_t c = 2; c <= 4; c++)
+        CHECK_EQ(apply(aw, c, 1, "{}", 0, &h), CV_OK);
+    for (uint64_t c = 2; c <= 4; c++)
+        CHECK_EQ(apply(aw, c, 2, "null", 0, &h), CV_OK);
+    for (uint64_t new = 0; new <= 3; new ++) {
+        const uint64_t clients[] = {2, 3, 4, 5 + new};
+        struct cv_writer w;
+
+        /* Three who are back, and somebody: one too many. */
+        cv_writer_init_heap(&w, 1000);
+        cv_put_varuint(&w, 4);
+        for (unsigned i = 0; i < 4; i++) {
+            cv_put_varuint(&w, clients[i]);
+            cv_put_varuint(&w, 3);
+            cv_put_varbytes(&w, "{}", 2);
+        }
+        CHECK_EQ(cv_awareness_apply(aw, cv_writer_bytes(&w), 0, hear, &h, NULL),
+                 CV_ERR_LIMIT);
+        CHECK_EQ(cv_awareness_clients(aw, NULL, 0), 1);
+        cv_writer_fini(&w);
+    }
+    /* What is old is known to be. */
+    CHECK_EQ(apply(aw, 2, 2, "{}", 0, &h), CV_OK);
+    CHECK_EQ(cv_awareness_clients(aw, NULL, 0), 1);
+    CHECK_EQ(apply(aw, 2, 3, "{}", 0, &h), CV_OK);
+    CHECK_EQ(cv_awareness_clients(aw, NULL, 0), 2);
+    cv_awareness_free(aw);
+}
+
 TEST(a_client_lost_with_its_link_is_told_on)
 {
     struct cv_awareness *aw = new_awareness(1), *other = new_awareness(9);
@@ -206,4 +243,5 @@ RUN_TESTS(T(own_state_is_renewed_and_silent_ones_are_dropped),
           T(others_cannot_change_or_remove_us),
           T(bad_entries_are_refused_whole),
           T(the_number_of_clients_is_bounded_and_the_gone_make_room),
+          T(who_comes_back_is_not_forgotten_for_those_who_come_along),
           T(a_client_lost_with_its_link_is_told_on))
