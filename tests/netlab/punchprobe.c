@@ -155,6 +155,7 @@ static const struct cv_net_events net_events = {
 static void try_start(cv_time now)
 {
     struct cv_contact contact = {.knocked = joiner,
+                                 .answered = joiner && started,
                                  .trusted = true,
                                  .attempt = "netlab!",
                                  .shared = "a secret that the two know"};
