@@ -178,29 +178,37 @@ static int put_end(struct cv_writer *w, const char *query, uint32_t tid)
     return w->err;
 }
 
-int cv_dhtwire_find(struct cv_writer *w, uint32_t tid, const struct cv_loc *id,
-                    const struct cv_loc *target)
+/* The head of a request whose `n` arguments begin with who asks, and what for,
+ * named `what`. */
+static void put_args(struct cv_writer *w, unsigned n, const struct cv_loc *id,
+                     const char *what, const struct cv_loc *loc)
 {
     put_map(w, 6);
     put_text(w, "a");
-    put_map(w, 2);
+    put_map(w, n);
     put_text(w, "id");
     put_bin(w, id->b, CV_LOC_LEN);
-    put_text(w, "target");
-    put_bin(w, target->b, CV_LOC_LEN);
+    put_text(w, what);
+    put_bin(w, loc->b, CV_LOC_LEN);
+}
+
+static void put_token(struct cv_writer *w, struct cv_bytes token)
+{
+    put_text(w, "token");
+    put_bin(w, token.data, token.len);
+}
+
+int cv_dhtwire_find(struct cv_writer *w, uint32_t tid, const struct cv_loc *id,
+                    const struct cv_loc *target)
+{
+    put_args(w, 2, id, "target", target);
     return put_end(w, "find", tid);
 }
 
 int cv_dhtwire_get(struct cv_writer *w, uint32_t tid, const struct cv_loc *id,
                    const struct cv_loc *loc)
 {
-    put_map(w, 6);
-    put_text(w, "a");
-    put_map(w, 2);
-    put_text(w, "id");
-    put_bin(w, id->b, CV_LOC_LEN);
-    put_text(w, "h");
-    put_bin(w, loc->b, CV_LOC_LEN);
+    put_args(w, 2, id, "h", loc);
     return put_end(w, "get", tid);
 }
 
@@ -208,13 +216,7 @@ int cv_dhtwire_put(struct cv_writer *w, uint32_t tid, const struct cv_loc *id,
                    const struct cv_loc *loc, uint64_t value_id,
                    struct cv_bytes value, struct cv_bytes token)
 {
-    put_map(w, 6);
-    put_text(w, "a");
-    put_map(w, 4);
-    put_text(w, "id");
-    put_bin(w, id->b, CV_LOC_LEN);
-    put_text(w, "h");
-    put_bin(w, loc->b, CV_LOC_LEN);
+    put_args(w, 4, id, "h", loc);
     put_text(w, "values");
     cv_put_u8(w, 0x91); /* an array of one */
     put_map(w, 2);
@@ -229,8 +231,7 @@ int cv_dhtwire_put(struct cv_writer *w, uint32_t tid, const struct cv_loc *id,
     cv_put_u8(w, 0); /* USER_DATA */
     put_text(w, "data");
     put_bin(w, value.data, value.len);
-    put_text(w, "token");
-    put_bin(w, token.data, token.len);
+    put_token(w, token);
     return put_end(w, "put", tid);
 }
 
@@ -238,18 +239,11 @@ int cv_dhtwire_listen(struct cv_writer *w, uint32_t tid,
                       const struct cv_loc *id, const struct cv_loc *loc,
                       uint32_t sid, struct cv_bytes token)
 {
-    put_map(w, 6);
-    put_text(w, "a");
-    put_map(w, 4);
-    put_text(w, "id");
-    put_bin(w, id->b, CV_LOC_LEN);
-    put_text(w, "h");
-    put_bin(w, loc->b, CV_LOC_LEN);
+    put_args(w, 4, id, "h", loc);
     put_text(w, "sid");
     cv_put_u8(w, 0xce);
     cv_put_u32(w, sid);
-    put_text(w, "token");
-    put_bin(w, token.data, token.len);
+    put_token(w, token);
     return put_end(w, "listen", tid);
 }
 
