@@ -20,14 +20,19 @@ static struct cv_plan plan_of(const struct cv_attempt *at)
 {
     struct cv_plan plan = cv_plan_for(at->local->nat, at->peer_nat);
 
-    /* One public address for both: the LAN or a hairpin will do. */
     if (at->phase != CV_ATTEMPT_LOOKING ||
         at->peer_outside.family == CV_FAMILY_NONE || !at->local->ipv4 ||
         (plan.hard && !at->events->open) ||
-        !cv_local_may_send(at->local, &at->peer_outside, false) ||
-        cv_addr_same_ip(&at->peer_outside, &at->local->reflexive))
+        !cv_local_may_send(at->local, &at->peer_outside, false))
         return (struct cv_plan){0};
     return plan;
+}
+
+/* One public address for both: they are of one LAN, which is found by itself,
+ * or of two behind one carrier, whose NAT has to let them meet (hairpin). */
+static bool is_neighbour(const struct cv_attempt *at)
+{
+    return cv_addr_same_ip(&at->peer_outside, &at->local->reflexive);
 }
 
 /* By hand, until the peer is heard of: the half of a birthday that we keep. */
@@ -45,8 +50,7 @@ static bool wants_hold(const struct cv_attempt *at, struct cv_addr *to)
         !at->events->may_burst || !at->local->ipv4 ||
         (plan.hard && !at->events->open))
         return false;
-    return cv_local_may_send(at->local, to, false) &&
-           !cv_addr_same_ip(to, &at->local->reflexive);
+    return cv_local_may_send(at->local, to, false);
 }
 
 static void start_hold(struct cv_attempt *at, const struct cv_addr *to,
@@ -87,7 +91,7 @@ static cv_time predict_at(const struct cv_attempt *at, struct cv_plan plan)
     /* Our own sockets can be open before the other side begins, if that is
      * soon. */
     if (plan.hard)
-        return at->started;
+        return is_neighbour(at) ? at->peer_at : at->started;
     return at->peer_last.family == CV_FAMILY_NONE ? CV_NEVER : at->peer_at;
 }
 
@@ -102,7 +106,7 @@ static cv_time ports_at(const struct cv_attempt *at)
                               : CV_ATTEMPT_BIRTHDAY_KNOCK;
         when += wait;
     }
-    return at->joiner && !at->holds
+    return at->joiner && !at->holds && !is_neighbour(at)
                ? cv_time_min(when, at->started + CV_ATTEMPT_BIRTHDAY_EARLY)
                : when;
 }
@@ -200,8 +204,7 @@ static bool is_elsewhere(const struct cv_attempt *at, bool hard,
 
     return (hard ? !cv_addr_equal(now, to) : !cv_addr_same_ip(now, to)) &&
            (at->trusted || cv_addr_same_ip(&at->heard_from, now)) &&
-           cv_local_may_send(at->local, now, false) &&
-           !cv_addr_same_ip(now, &at->local->reflexive);
+           cv_local_may_send(at->local, now, false);
 }
 
 void cv_attempt_hard_aim(struct cv_attempt *at, cv_time now)

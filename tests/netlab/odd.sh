@@ -6,7 +6,7 @@
 #   one LAN without internet    l: l1, l2, by LAN discovery alone
 #   IPv6 only, and both         v6 -> v, each behind a firewall
 #   two carriers                c1 (home and carrier) with every main kind
-#   one carrier that hairpins   k: home h1 and home h2
+#   one carrier that hairpins   k: home h1 and, beside it, a home of every kind
 set -euo pipefail
 # shellcheck source=tests/netlab/roaming.sh
 . "$(dirname "$0")/roaming.sh"
@@ -16,15 +16,19 @@ work=$(mktemp -d)
 roam_begin "$work"
 trap 'lab_end; rm -rf "$work"' EXIT
 kinds=(none fullcone restricted portrestricted symmetric cgn)
+homes=(fullcone restricted portrestricted symmetric symmetric-seq)
 lab_net 'router r portrestricted; host r1 r; host r2 r
          router l portrestricted; host l1 l; host l2 l
          router g portrestricted ipv6; host v g
          router g6 portrestricted ipv6=only; host v6 g6 ipv6=only
          public e ipv6
          router k portrestricted carrier; router k1 portrestricted via=k
-         router k2 portrestricted via=k; host h1 k1; host h2 k2
+         host h1 k1
          side c1 cgn'
 for i in "${!kinds[@]}"; do lab_net "side x$i ${kinds[i]}"; done
+for i in "${!homes[@]}"; do
+    lab_net "router kx$i ${homes[i]} via=k; host hx$i kx$i"
+done
 lab_down l
 e6=${lab_ip6[e]}
 ip netns exec "$lab_id-e" dhtnode -p 4222 <&9 >"$work/dht-e.log" 2>&1 &
@@ -77,21 +81,27 @@ joined() { # NAME PATH…: by one of these
 serve one-nat r1 "${roam_world[@]}"
 serve one-lan l1 "${lan[@]}"
 serve six v "${six[@]}"
-serve one-carrier h1 "${roam_world[@]}"
+for i in "${!homes[@]}"; do
+    serve "beside-${homes[i]}" "hx$i" "${roam_world[@]}"
+done
 for i in "${!kinds[@]}"; do
     serve "carrier-${kinds[i]}" "x$i" "${roam_world[@]}"
 done
 dial one-nat r2 "${roam_world[@]}"
 dial one-lan l2 "${lan[@]}"
 dial six v6 "${six[@]}"
-dial one-carrier h2 "${roam_world[@]}"
+for home in "${homes[@]}"; do
+    dial "beside-$home" h1 "${roam_world[@]}"
+done
 for kind in "${kinds[@]}"; do
     dial "carrier-$kind" c1 "${roam_world[@]}"
 done
 joined one-nat lan
 joined one-lan lan
 joined six ipv6
-joined one-carrier ipv4
+for home in "${homes[@]}"; do
+    joined "beside-$home" ipv4 tcp
+done
 for kind in "${kinds[@]}"; do
     joined "carrier-$kind" ipv4 tcp
 done

@@ -82,6 +82,7 @@ struct sim_packet {
     unsigned to;    /* host index */
     uint16_t inner; /* of the LAN: the port it was sent to */
     struct cv_path_addr from;
+    struct natbox *turned; /* where it did; NULL: on the internet */
     size_t len;
     uint8_t data[SIM_MTU];
 };
@@ -123,20 +124,17 @@ static inline void sim_push(struct sim *sim, unsigned to,
     sim->packet[sim->n_packets++] = p;
 }
 
-/* A packet leaves for the internet; false if it does not get there. */
+/* A packet leaves for the internet, or for the NAT of a carrier where it turns
+ * round, and is `out` from there on; false if it does not get there. */
 static inline bool sim_out(struct sim *sim, const struct sim_host *h,
                            uint16_t inner, unsigned ttl,
-                           const struct cv_addr *to, struct cv_addr *from)
+                           const struct cv_addr *to, struct natnet_packet *out)
 {
-    struct natnet_packet p = {
+    *out = (struct natnet_packet){
         .proto = IPPROTO_UDP, .ttl = (uint8_t)ttl, .src = h->addr, .dst = *to};
-
-    p.src.port = inner;
-    if (natnet_out(&sim->net, h->index, &p, sim->now) != NATNET_PASSED ||
-        p.at != NULL)
-        return false;
-    *from = p.src;
-    return natnet_cross(&p) == NATNET_PASSED;
+    out->src.port = inner;
+    return natnet_out(&sim->net, h->index, out, sim->now) == NATNET_PASSED &&
+           natnet_cross(out) == NATNET_PASSED;
 }
 
 /* It comes from there; the port it is for, inside, or 0. */
@@ -145,7 +143,8 @@ static inline uint16_t sim_in(struct sim *sim, const struct sim_packet *packet)
     struct natnet_packet p = {.proto = IPPROTO_UDP,
                               .ttl = 64 - NATNET_HOPS,
                               .src = packet->from.remote,
-                              .dst = packet->from.local};
+                              .dst = packet->from.local,
+                              .at = packet->turned};
     unsigned host;
 
     return natnet_in(&sim->net, &p, sim->now, &host) == NATNET_PASSED &&
@@ -168,6 +167,24 @@ static inline void sim_move(struct sim *sim, unsigned i, struct cv_addr addr)
     sim->host[i].local.net[0].addr = addr;
     sim->host[i].local.net[0].addr.port = 0;
     sim->net.host[i].addr = addr;
+}
+
+/* Two homes of one carrier, whose NAT lets them meet. */
+static inline void sim_one_carrier(struct sim *sim)
+{
+    struct natbox *carrier = natnet_box(&sim->net, NATBOX_PORTRESTRICTED,
+                                        cv_addr_ipv4(0x05030303, 0), NULL);
+
+    REQUIRE(carrier != NULL);
+    carrier->hairpin = true;
+    for (unsigned i = 0; i < 2; i++) {
+        struct sim_host *h = &sim->host[i];
+
+        REQUIRE(h->nat != NULL);
+        h->nat->via = carrier;
+        h->nat->outside = cv_addr_ipv4(0x64400002 + i, 0);
+        h->local.reflexive = carrier->outside;
+    }
 }
 
 /* Both behind the first one's NAT. */
@@ -221,6 +238,7 @@ static inline int sim_send(void *user, const struct cv_path_addr *to,
     struct sim_host *peer = &sim->host[1 - h->index];
     struct cv_addr from = h->addr;
     uint16_t inner = sim_inner(h, to->socket);
+    struct natnet_packet out;
     cv_time delay;
 
     from.port = inner;
@@ -255,17 +273,18 @@ static inline int sim_send(void *user, const struct cv_path_addr *to,
         }
         if (cv_addr_kind(&to->remote) == CV_ADDR_PRIVATE)
             continue; /* not routed */
-        if (!sim_out(sim, h, inner, ttl, &to->remote, &from) ||
+        if (!sim_out(sim, h, inner, ttl, &to->remote, &out) ||
             sim_chance(sim) < sim->loss) {
             sim->dropped++;
             continue;
         }
-        delay = sim->delay;
+        delay = out.at ? sim->lan_delay : sim->delay;
         if (sim->jitter > 0)
             delay += (cv_time)(sim_chance(sim) * (double)sim->jitter);
         /* What the far NAT says is decided when the packet gets there. */
-        sim_push(sim, peer->index, &from, delay, data + at, n);
-        sim->packet[sim->n_packets - 1]->from.local = to->remote;
+        sim_push(sim, peer->index, &out.src, delay, data + at, n);
+        sim->packet[sim->n_packets - 1]->from.local = out.dst;
+        sim->packet[sim->n_packets - 1]->turned = out.at;
     }
     return CV_OK;
 }
@@ -387,6 +406,7 @@ static inline struct cv_candidates sim_candidates(struct sim *sim, unsigned i)
     struct sim_host *h = &sim->host[i];
     struct cv_addr stun = cv_addr_ipv4(0x05060708, 3478);
     struct cv_candidates c = {.n = 1, .nat = h->local.nat};
+    struct natnet_packet out;
 
     c.c[0] = (struct cv_candidate){
         .type = CV_CANDIDATE_HOST, .pref = 100, .addr = h->addr};
@@ -398,7 +418,8 @@ static inline struct cv_candidates sim_candidates(struct sim *sim, unsigned i)
     if (h->nat) {
         c.c[1].type = CV_CANDIDATE_SRFLX;
         c.c[1].pref = 50;
-        REQUIRE(sim_out(sim, h, h->addr.port, 64, &stun, &c.c[1].addr));
+        REQUIRE(sim_out(sim, h, h->addr.port, 64, &stun, &out));
+        c.c[1].addr = out.src;
         c.n = 2;
         if (h->nat->kind == NATBOX_SYMMETRIC_SEQ) {
             c.c[2] = c.c[1];

@@ -18,6 +18,7 @@ struct setup {
     enum sim_nat_kind joiner, sharer;
     bool strays, plain, lan;
     double loss;
+    bool one_carrier;
     bool strangers, no_burst;
     int step;              /* of a counting NAT; 0: 1 */
     unsigned busy;         /* as natbox */
@@ -48,6 +49,8 @@ static struct result run(uint64_t seed, const struct setup *s)
     sim->jitter = 4 * CV_MILLISECOND;
     if (s->lan)
         sim_one_lan(sim);
+    if (s->one_carrier)
+        sim_one_carrier(sim);
     sim_strays(sim, s->strays ? NATBOX_STRAYS_ACCEPT : NATBOX_STRAYS_DROP);
     for (unsigned i = 0; i < 2; i++) {
         if (sim->host[i].nat) {
@@ -370,6 +373,26 @@ TEST(one_lan_is_found_and_preferred)
     }
 }
 
+/* Whatever their own NATs are, if their carrier's lets them meet. */
+TEST(two_homes_of_one_carrier_are_joined)
+{
+    for (enum sim_nat_kind a = SIM_FULL_CONE; a < SIM_KINDS; a++)
+        for (enum sim_nat_kind b = SIM_FULL_CONE; b < SIM_KINDS; b++) {
+            struct setup s = {.joiner = a,
+                              .sharer = b,
+                              .one_carrier = true,
+                              .knock = 150 * CV_MILLISECOND,
+                              .answer = 150 * CV_MILLISECOND};
+            unsigned joined = 0;
+
+            for (uint64_t seed = 1; seed <= SEEDS; seed++)
+                joined += run(seed, &s).reached;
+            print_message("%-10s x %-10s: %2u/%d\n", sim_kind_name(a),
+                          sim_kind_name(b), joined, SEEDS);
+            CHECK_EQ(joined, joinable(a, b) ? SEEDS : 0);
+        }
+}
+
 TEST(each_side_learns_how_the_other_sees_it)
 {
     struct setup s = {.joiner = SIM_PORT,
@@ -668,6 +691,7 @@ RUN_TESTS(T(every_pair_that_a_plan_can_join_is_joined),
           T(loss_and_a_late_rendezvous_only_delay_it),
           T(gateways_that_let_strays_in_need_low_ttl_openers),
           T(one_lan_is_found_and_preferred),
+          T(two_homes_of_one_carrier_are_joined),
           T(each_side_learns_how_the_other_sees_it),
           T(a_knock_carried_by_hand_is_waited_for),
           T(a_symmetric_joiner_leads_to_an_open_address_by_hand),
