@@ -208,6 +208,11 @@ bool cv_addr_in_prefix(const struct cv_addr *a, const struct cv_addr *prefix,
     return same_bits(a->ip, prefix->ip, bits < most ? bits : most);
 }
 
+bool cv_addr_same_source(const struct cv_addr *a, const struct cv_addr *b)
+{
+    return cv_addr_in_prefix(a, b, a->family == CV_FAMILY_IPV4 ? 32 : 64);
+}
+
 /* The first row that fits decides.  Addresses for documentation and for
  * benchmarks count as global: labs use them as their internet. */
 static const struct {

@@ -47,6 +47,8 @@ bool cv_addr_same_ip(const struct cv_addr *a, const struct cv_addr *b);
 /* Are the first `bits` of the addresses equal? */
 bool cv_addr_in_prefix(const struct cv_addr *a, const struct cv_addr *prefix,
                        unsigned bits);
+/* One IPv4 address, or one /64 of IPv6: what counts as one sender. */
+bool cv_addr_same_source(const struct cv_addr *a, const struct cv_addr *b);
 
 enum cv_addr_kind {
     CV_ADDR_UNUSABLE,   /* unspecified, multicast, broadcast, reserved */

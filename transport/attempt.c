@@ -275,6 +275,7 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
     at->by_hand = contact->by_hand;
     at->holds = contact->knocked && contact->by_hand;
     at->peer_at = at->joiner ? CV_NEVER : now;
+    at->handed_at = CV_NEVER;
     at->fail_at = now + (at->holds     ? CV_ATTEMPT_BY_HAND
                          : at->by_hand ? CV_ATTEMPT_BY_HAND_LEAD
                          : at->joiner  ? CV_ATTEMPT_TIME
@@ -395,6 +396,19 @@ void cv_attempt_candidates(struct cv_attempt *at,
         go_full(at, now + full_after_answer(at));
         spend_rest(at, now);
     }
+}
+
+void cv_attempt_handed(struct cv_attempt *at, cv_time now)
+{
+    if (!at->joiner || at->phase != CV_ATTEMPT_LOOKING)
+        return;
+    at->handed_at = now;
+    /* Whose NAT is easy waits for the sharer's check, which is on its way:
+     * then no check of its own comes before that opens the other NAT. */
+    if (!is_hard(at))
+        return;
+    go_full(at, now);
+    at->paced_until = now; /* an opener that has just left is no reason */
 }
 
 /* By hand: is it the turn of a check at full TTL?  Of the sixty openers of a

@@ -189,6 +189,7 @@ struct cv_attempt {
 
     /* Plans for hard NATs. */
     cv_time peer_at;             /* the peer is there since; CV_NEVER */
+    cv_time handed_at;           /* a gate gave it our knock; CV_NEVER */
     struct cv_addr peer_outside; /* its NAT's address, or family NONE */
     struct cv_addr peer_last;    /* its newest mapping, or family NONE */
     int peer_step;
@@ -223,6 +224,10 @@ void cv_attempt_news(struct cv_attempt *at, const struct cv_candidates *peer,
 /* The peer has heard of us, and says where it is: its answer, or a knock. */
 void cv_attempt_candidates(struct cv_attempt *at,
                            const struct cv_candidates *peer, cv_time now);
+
+/* A gate has handed our knock over, and says so when it is there itself, more
+ * or less: what we send at full TTL from now on comes later. */
+void cv_attempt_handed(struct cv_attempt *at, cv_time now);
 
 /* A path that another attempt with the same peer has proved, of UDP.  True:
  * its socket, which is not the main one, is closed by this attempt, too. */

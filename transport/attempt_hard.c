@@ -92,7 +92,10 @@ static cv_time predict_at(const struct cv_attempt *at, struct cv_plan plan)
      * soon. */
     if (plan.hard)
         return is_neighbour(at) ? at->peer_at : at->started;
-    return at->peer_last.family == CV_FAMILY_NONE ? CV_NEVER : at->peer_at;
+    if (at->peer_last.family == CV_FAMILY_NONE)
+        return CV_NEVER;
+    return is_neighbour(at) ? at->peer_at
+                            : cv_time_min(at->peer_at, at->handed_at);
 }
 
 /* When the hard side opens its ports. */
@@ -207,6 +210,17 @@ static bool is_elsewhere(const struct cv_attempt *at, bool hard,
            cv_local_may_send(at->local, now, false);
 }
 
+/* What was guessed from an older port was in vain. */
+static void aim_predict(struct cv_attempt *at, cv_time now)
+{
+    struct cv_predict *p = &at->predict;
+
+    if (p->on && !p->hard && !p->duel &&
+        at->peer_last.family != CV_FAMILY_NONE &&
+        !cv_addr_equal(&at->peer_last, &p->to))
+        cv_predict_start(p, false, &at->peer_last, at->peer_step, now);
+}
+
 void cv_attempt_hard_aim(struct cv_attempt *at, cv_time now)
 {
     struct cv_birthday *b = &at->birthday;
@@ -214,6 +228,7 @@ void cv_attempt_hard_aim(struct cv_attempt *at, cv_time now)
                   b->total == CV_BIRTHDAY_GENTLE_GUESSES;
 
     at->moved = true;
+    aim_predict(at, now);
     if (!b->on || at->aimed >= CV_HARD_AIMS ||
         !is_elsewhere(at, b->hard, &b->to))
         return;

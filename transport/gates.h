@@ -51,6 +51,9 @@ struct cv_gates_events {
     /* Somebody opened a channel with this tag, which may be claimed; or one of
      * ours without a knock is open now. */
     void (*opened)(void *user, const uint8_t tag[CV_GATE_TAG]);
+    /* Our ring has been handed over: the peer has the knock, or is about to.
+     * May be NULL. */
+    void (*reached)(void *user, const uint8_t tag[CV_GATE_TAG]);
     /* A packet of a claimed channel. */
     void (*packet)(void *user, const struct cv_path_addr *via,
                    const uint8_t *data, size_t len);

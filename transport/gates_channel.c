@@ -256,6 +256,8 @@ void cv_gates_channel_opened(struct cv_gates_channel *ch,
     }
     if (!ch->claimed || (caller && ch->knock_len == 0))
         g->events->opened(g->user, ch->tag);
+    else if (caller && g->events->reached)
+        g->events->reached(g->user, ch->tag);
     cv_gates_wake(g);
 }
 

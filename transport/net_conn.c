@@ -14,8 +14,14 @@ static bool is_full(const struct cv_net_link *l)
            cv_tcp_is_full(l->net->tcp, best->addr.channel);
 }
 
+/* Whoever has us send to an address sends as much himself. */
+static size_t may_double(const struct cv_net_link *l)
+{
+    return l->contact.knocked ? CV_NET_DOUBLED : l->came;
+}
+
 /* Of what a gate carries, the first bytes also go where the peer has just been
- * heard: they are there before that way is proved.  Only to whom we dialled. */
+ * heard: they are there before that way is proved. */
 static void double_early(struct cv_net_link *l, const uint8_t *data, size_t len,
                          size_t segment)
 {
@@ -23,7 +29,7 @@ static void double_early(struct cv_net_link *l, const uint8_t *data, size_t len,
     cv_time now = cv_loop_now(l->net->loop);
     const struct cv_path *q;
 
-    if (!l->contact.knocked || l->doubled + len > CV_NET_DOUBLED || !best ||
+    if (l->doubled + len > may_double(l) || !best ||
         !cv_path_is_relay(&best->addr))
         return;
     q = cv_pathset_promising(&l->attempt->paths, now);

@@ -251,6 +251,17 @@ static void on_opened(void *user, const uint8_t tag[CV_GATE_TAG])
     cv_timer_set(net->timer, 0);
 }
 
+static void on_reached(void *user, const uint8_t tag[CV_GATE_TAG])
+{
+    struct cv_net *net = user;
+    struct cv_net_link *l = cv_net_find_link(net, tag);
+
+    if (!l)
+        return;
+    cv_attempt_handed(l->attempt, cv_loop_now(net->loop));
+    cv_timer_set(net->timer, 0);
+}
+
 static void on_packet(void *user, const struct cv_path_addr *via,
                       const uint8_t *data, size_t len)
 {
@@ -324,6 +335,7 @@ static int on_udp(void *user, const struct cv_addr *to, const uint8_t *data,
 static const struct cv_gates_events gates_events = {
     .rung = on_rung,
     .opened = on_opened,
+    .reached = on_reached,
     .packet = on_packet,
     .gone = on_gone,
     .batch = on_batch,

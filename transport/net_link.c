@@ -531,6 +531,7 @@ int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
     l->next = net->links;
     net->links = l;
     net->n_links++;
+    cv_net_early(l, now);
     cv_net_gate_begin(l);
     cv_timer_set(net->timer, now);
     return CV_OK;

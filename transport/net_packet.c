@@ -90,12 +90,36 @@ static void quic_packet(struct cv_net *net, const struct cv_path_addr *from,
     }
     if (l->gone || !l->conn)
         return;
+    l->came = len < CV_NET_DOUBLED - l->came ? l->came + len : CV_NET_DOUBLED;
     cv_pathset_packet(&l->attempt->paths, from, len, now);
     l->dirty = true;
     (void)cv_quic_input(l->conn, data, len, now);
 }
 
 /* ---- STUN --------------------------------------------------------------- */
+
+/* False: it is not genuine, or not this attempt's. */
+static bool take_check(struct cv_net_link *l, const struct cv_path_addr *from,
+                       const struct cv_stun *m, cv_time now)
+{
+    if (cv_attempt_input(l->attempt, from, m, now) != CV_OK)
+        return false;
+    if (from->carrier == CV_CARRIER_TCP)
+        cv_tcp_keep(l->net->tcp, from->channel);
+    return true;
+}
+
+void cv_net_early(struct cv_net_link *l, cv_time now)
+{
+    struct cv_net *net = l->net;
+    struct cv_early_check c;
+    struct cv_stun m;
+
+    while (cv_early_take(&net->early, l->contact.attempt, now, &c))
+        if (cv_stun_parse(&m, c.data, c.len) != CV_OK ||
+            !take_check(l, &c.from, &m, now))
+            net->junk++;
+}
 
 static void stun_packet(struct cv_net *net, const struct cv_path_addr *from,
                         const uint8_t *data, size_t len, cv_time now)
@@ -111,10 +135,11 @@ static void stun_packet(struct cv_net *net, const struct cv_path_addr *from,
     }
     if (m.type == CV_STUN_REQUEST && m.username.len == 8) {
         l = cv_net_find_link(net, m.username.data);
-        if (!l || cv_attempt_input(l->attempt, from, &m, now) != CV_OK)
+        if (!l && !cv_path_is_relay(from) &&
+            cv_early_hold(&net->early, from, &m, now))
+            return;
+        if (!l || !take_check(l, from, &m, now))
             net->junk++;
-        else if (from->carrier == CV_CARRIER_TCP)
-            cv_tcp_keep(net->tcp, from->channel);
         return;
     }
     if (m.type == CV_STUN_REQUEST) {
@@ -129,12 +154,8 @@ static void stun_packet(struct cv_net *net, const struct cv_path_addr *from,
     if (cv_gather_input(&net->gather, from, &m, now))
         return;
     for (l = net->links; l; l = l->next)
-        if (!l->gone && !l->failed &&
-            cv_attempt_input(l->attempt, from, &m, now) == CV_OK) {
-            if (from->carrier == CV_CARRIER_TCP)
-                cv_tcp_keep(net->tcp, from->channel);
+        if (!l->gone && !l->failed && take_check(l, from, &m, now))
             return;
-        }
     net->junk++;
 }
 

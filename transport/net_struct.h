@@ -9,6 +9,7 @@
 #ifndef CV_TRANSPORT_NET_STRUCT_H
 #define CV_TRANSPORT_NET_STRUCT_H
 #include "transport/attempt.h"
+#include "transport/early.h"
 #include "transport/gates.h"
 #include "transport/gather.h"
 #include "transport/net.h"
@@ -37,7 +38,8 @@
 
 /* Bytes of a connection over a gate that also go to where the peer was heard;
  * they are a part of what an attempt may send to addresses that it was told,
- * CV_ATTEMPT_BYTES. */
+ * CV_ATTEMPT_BYTES.  The one that was knocked at sends no more there than has
+ * come of the connection. */
 #define CV_NET_DOUBLED 4096
 
 /* One attempt at one node, and the connection that came of it. */
@@ -64,6 +66,7 @@ struct cv_net_link {
     bool dirty;        /* flush it */
     bool blocked;      /* the socket is full */
     size_t doubled;    /* bytes, of CV_NET_DOUBLED */
+    size_t came;       /* bytes of the connection, up to CV_NET_DOUBLED */
     bool doubted;      /* `reason` waits to be told */
     bool failed;       /* the same; then it goes */
     bool gone;         /* free it */
@@ -113,6 +116,7 @@ struct cv_net {
     struct cv_gather gather;
     struct cv_local local; /* what attempts look at */
     struct cv_stun_limit limit;
+    struct cv_early early; /* checks of attempts that are not here yet */
     struct cv_net_server server[CV_NET_STUN_SERVERS];
     unsigned n_servers;
     cv_time resolve_at;
@@ -182,6 +186,8 @@ void cv_net_flush(struct cv_net_link *l, bool due, cv_time now);
  * the last one of a batch. */
 void cv_net_input(struct cv_net *net, const struct cv_path_addr *via,
                   const uint8_t *data, size_t len);
+/* The link is new: checks of it may have been here before the knock. */
+void cv_net_early(struct cv_net_link *l, cv_time now);
 /* A cv_path_send_fn for every carrier: the one place that packets leave by. */
 int cv_net_send(struct cv_net *net, const struct cv_path_addr *to, unsigned ttl,
                 const uint8_t *data, size_t len, size_t segment);

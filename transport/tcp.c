@@ -451,11 +451,6 @@ static void on_ready(void *user, unsigned ready)
 
 /* ---- accepting ---------------------------------------------------------- */
 
-static bool same_source(const struct cv_addr *a, const struct cv_addr *b)
-{
-    return cv_addr_in_prefix(a, b, a->family == CV_FAMILY_IPV4 ? 32 : 64);
-}
-
 /* Room for one more stranger from there: the oldest one of its source, or of
  * all, gives way. */
 static void make_place(struct cv_tcp *tcp, const struct cv_addr *from)
@@ -469,7 +464,7 @@ static void make_place(struct cv_tcp *tcp, const struct cv_addr *from)
             continue;
         all++;
         of_all = l;
-        if (same_source(&l->addr.remote, from)) {
+        if (cv_addr_same_source(&l->addr.remote, from)) {
             same++;
             of_source = l;
         }

@@ -194,7 +194,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             break;
         }
         case 5:
-            cv_attempt_network_changed(at, now);
+            if (arg & 1)
+                cv_attempt_handed(at, now);
+            else
+                cv_attempt_network_changed(at, now);
             break;
         case 6:
             if (arg & 1) {

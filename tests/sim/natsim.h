@@ -11,6 +11,7 @@
 #include "tests/sim/nat.h"
 #include "tests/test.h"
 #include "transport/attempt.h"
+#include "transport/early.h"
 #include <inttypes.h>
 
 #define SIM_PACKETS 8192
@@ -50,6 +51,7 @@ struct sim_host {
     struct natbox *nat;      /* NULL: public */
     struct cv_local local;
     struct cv_attempt *attempt; /* NULL until it starts */
+    struct cv_early early;      /* checks of the time before */
     bool blackhole_in;          /* nothing arrives any more */
     uint64_t reached;           /* virtual time + 1, 0: not yet */
     bool lost;
@@ -441,6 +443,8 @@ static inline void sim_start(struct sim *sim, unsigned i,
         .by_hand = sim->by_hand,
         .peer = *peer,
     };
+    struct cv_early_check early;
+    struct cv_stun m;
 
     memset(contact.attempt, 0x5a, sizeof contact.attempt);
     memset(contact.shared, 0xa5, sizeof contact.shared);
@@ -449,6 +453,11 @@ static inline void sim_start(struct sim *sim, unsigned i,
     cv_attempt_init(h->attempt, &contact, &h->local, &sim->rng, NULL, sim_send,
                     &sim_events, h, sim->now);
     h->attempt->low_ttl = low_ttl;
+    while (cv_early_take(&h->early, contact.attempt, sim->now, &early)) {
+        REQUIRE(cv_stun_parse(&m, early.data, early.len) == CV_OK);
+        REQUIRE(cv_attempt_input(h->attempt, &early.from, &m, sim->now) ==
+                CV_OK);
+    }
     cv_attempt_step(h->attempt, sim->now);
 }
 
@@ -466,8 +475,13 @@ static inline void sim_deliver(struct sim *sim, struct sim_packet *p)
     else if (inner != h->addr.port && p->inner == 0)
         return;
     p->from.local = (struct cv_addr){0};
-    if (h->blackhole_in || !h->attempt)
+    if (h->blackhole_in)
         return;
+    if (!h->attempt) {
+        if (cv_stun_parse(&m, p->data, p->len) == CV_OK)
+            (void)cv_early_hold(&h->early, &p->from, &m, sim->now);
+        return;
+    }
     if (cv_stun_is(p->data, p->len)) {
         if (cv_stun_parse(&m, p->data, p->len) == CV_OK)
             (void)cv_attempt_input(h->attempt, &p->from, &m, sim->now);
