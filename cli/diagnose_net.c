@@ -243,6 +243,66 @@ static void nat(const struct cv_doctor_facts *f, struct cv_findings *out)
                            cv_addr_format(&net->server[i].seen[0], text));
 }
 
+static void timeout_seen(const struct cv_net_report *net,
+                         struct cv_findings *out)
+{
+    int kept = (int)(net->life_kept / CV_SECOND);
+
+    if (net->life_set)
+        cv_finding_add(out, "timeout", CV_FINDING_OK,
+                       "the NAT keeps an idle UDP mapping for %d s, as it was "
+                       "told (--nat-timeout)",
+                       (int)(net->life / CV_SECOND));
+    else if (net->life_lost && kept == 0)
+        cv_finding_add(out, "timeout", CV_FINDING_NOTE,
+                       "the NAT keeps an idle UDP mapping for less than 5 s");
+    else if (net->life_lost)
+        cv_finding_add(out, "timeout",
+                       net->life_kept < CV_NATLIFE_SHORT ? CV_FINDING_NOTE
+                                                         : CV_FINDING_OK,
+                       "the NAT keeps an idle UDP mapping for %d s, but not "
+                       "for twice as long",
+                       kept);
+    else
+        cv_finding_add(out, "timeout", CV_FINDING_OK,
+                       "the NAT keeps an idle UDP mapping for %d s at least%s",
+                       kept,
+                       net->life_state == CV_NATLIFE_RUNS
+                           ? "; longer times are being tried"
+                           : "");
+}
+
+/* How long the NAT keeps what is idle; where there is one. */
+static void timeout(const struct cv_doctor_facts *f, struct cv_findings *out)
+{
+    const struct cv_net_report *net = &f->node.net;
+    bool runs = net->life_state == CV_NATLIFE_RUNS;
+    cv_time rtt;
+
+    if (net->is_public || answers(net, 0, &rtt) == 0)
+        return;
+    if (net->life_set || net->life_lost || net->life_kept > 0)
+        timeout_seen(net, out);
+    else
+        cv_finding_add(out, "timeout", CV_FINDING_OK,
+                       "how long the NAT keeps an idle UDP mapping is %s; "
+                       "%d s are assumed",
+                       runs ? "being measured" : "not known",
+                       (int)(CV_NATLIFE_ASSUMED / CV_SECOND));
+    cv_finding_means(&out->f[out->n - 1],
+                     "paths that are idle are used every %d s, so that they "
+                     "stay",
+                     (int)(cv_keep_used(net->life) / CV_SECOND));
+    if (runs && !net->life_lost)
+        cv_finding_todo(&out->f[out->n - 1],
+                        "to know it, wait two minutes: \"covim doctor "
+                        "--slow\"");
+    else if (net->life_state == CV_NATLIFE_UNABLE)
+        cv_finding_todo(&out->f[out->n - 1],
+                        "to know it, name a STUN server with two addresses "
+                        "(\"covim stun\" is one)");
+}
+
 static void tcp(const struct cv_doctor_facts *f, struct cv_findings *out)
 {
     unsigned tried = 0, open = 0, refused = 0;
@@ -370,6 +430,7 @@ void cv_diagnose_net(const struct cv_doctor_facts *f, struct cv_findings *out)
         return;
     udp(f, out);
     nat(f, out);
+    timeout(f, out);
     portal(f, out);
     tcp(f, out);
     ipv6(f, out);

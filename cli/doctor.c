@@ -269,6 +269,12 @@ static const char *wait_for_net(struct cv_doctor *d, cv_time age)
     /* Only servers with two addresses can tell; nobody says if there is one. */
     if (udp && !net->kind_known && age < PORTAL_AFTER)
         return "the kind of NAT";
+    /* The filters come first. */
+    if (d->config.slow && !net->is_public && udp &&
+        (net->life_state == CV_NATLIFE_RUNS ||
+         (net->life_state == CV_NATLIFE_OFF && !net->life_set &&
+          age < 2 * PORTAL_AFTER)))
+        return "how long the NAT keeps mappings, two minutes at the most";
     if (net->port_mapping && !net->maps_settled && age < PORTAL_AFTER)
         return "the gateway";
     if (!udp && !d->connected) {
@@ -371,8 +377,9 @@ int cv_doctor_new(struct cv_doctor **out, const struct cv_doctor_config *config)
     if (config->key != NULL)
         start_key(d);
     d->config.key = NULL; /* it was parsed */
-    d->until =
-        d->started + (d->trial != NULL ? CV_DOCTOR_KEY_TIME : CV_DOCTOR_TIME);
+    d->until = d->started + (config->slow       ? CV_DOCTOR_SLOW
+                             : d->trial != NULL ? CV_DOCTOR_KEY_TIME
+                                                : CV_DOCTOR_TIME);
     cv_timer_set(d->timer, d->started);
     *out = d;
     return CV_OK;

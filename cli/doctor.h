@@ -11,7 +11,8 @@
 
 /* All of it takes at most so long, less when everything has answered. */
 #define CV_DOCTOR_TIME     (12 * CV_SECOND)
-#define CV_DOCTOR_KEY_TIME (25 * CV_SECOND) /* with a key */
+#define CV_DOCTOR_KEY_TIME (25 * CV_SECOND)  /* with a key */
+#define CV_DOCTOR_SLOW     (150 * CV_SECOND) /* when `slow` is wanted */
 
 struct cv_doctor;
 
@@ -21,6 +22,7 @@ struct cv_doctor_config {
     const struct cv_options *node_options; /* kept: servers, lan */
     bool addresses;                        /* show them */
     const char *key;                       /* "covim1…", or NULL */
+    bool slow; /* wait until it is known how long mappings live */
     struct cv_doctor_editor editor;
     /* What is waited for, a few words, whenever that changes; may be NULL. */
     void (*progress)(void *user, const char *what);

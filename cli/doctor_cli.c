@@ -71,6 +71,7 @@ int cv_doctor_run(const struct cv_options *options, struct cv_log *log,
     struct cv_doctor_config doctor = {
         .node_options = options,
         .addresses = options->show_addresses,
+        .slow = options->slow,
         .key = key,
         .progress = on_progress,
         .done = on_done,

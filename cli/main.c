@@ -29,6 +29,10 @@ static const char node_help[] =
     "else joins:\n"
     "                          on (2048), gentle (512, for weak routers) or "
     "off\n"
+    "  --nat-timeout SECONDS   how long the NAT keeps a UDP mapping that is "
+    "idle\n"
+    "                          (else it is measured); also "
+    "COVIM_NAT_TIMEOUT\n"
     "  --name NAME             what others see (else COVIM_NAME, USER)\n"
     "  --data-dir DIR          identity and sessions (else "
     "$XDG_DATA_HOME/covim)\n"
@@ -117,7 +121,7 @@ static int run_stun(struct cv_options *o, struct cv_log *log)
     return cv_stun_run(o, log);
 }
 
-#define NODE_OPTIONS "bsGLmyndpPgA"
+#define NODE_OPTIONS "bsGLmyTndpPgA"
 
 static const struct command commands[] = {
     {"agent", "", "serve an editor on standard input and output",
@@ -158,8 +162,11 @@ static const struct command commands[] = {
      "problem.\n"
      "\n"
      "  --addresses             network addresses, too; else it may be posted\n"
-     "  --json                  for programs\n",
-     NODE_OPTIONS "J", true, 0, 1, run_doctor},
+     "  --json                  for programs\n"
+     "  --slow                  measure, too, how long the NAT keeps what is "
+     "idle:\n"
+     "                          up to two minutes more\n",
+     NODE_OPTIONS "Jz", true, 0, 1, run_doctor},
     {"echo", "serve | dial KEY", "measure how two networks can be joined",
      "\"serve\" prints a key and sends back what comes; \"dial\" goes there. "
      "Both\nprint JSON lines of what happened and when.\n"

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BYTES_MAX (1ul << 40)
+#define BYTES_MAX       (1ul << 40)
+#define NAT_TIMEOUT_MAX 86400 /* seconds */
 
 enum cv_exit cv_exit_of(int err)
 {
@@ -100,6 +101,32 @@ static int from_environment(struct cv_servers *s, const char *variable)
     return err;
 }
 
+static int parse_number(const char *text, unsigned long max, unsigned long *out)
+{
+    char *end;
+
+    *out = strtoul(text, &end, 10);
+    return *text == '\0' || *text == '-' || *end || *out > max ? CV_ERR_INVALID
+                                                               : CV_OK;
+}
+
+/* COVIM_NAT_TIMEOUT, for editors. */
+static int nat_timeout_from_environment(struct cv_options *o)
+{
+    const char *value = getenv("COVIM_NAT_TIMEOUT");
+    unsigned long number;
+
+    if (!value || !*value)
+        return CV_OK;
+    if (parse_number(value, NAT_TIMEOUT_MAX, &number) != CV_OK) {
+        fprintf(stderr, "covim: COVIM_NAT_TIMEOUT is \"%s\", not seconds\n",
+                value);
+        return CV_ERR_INVALID;
+    }
+    o->nat_timeout_s = (unsigned)number;
+    return CV_OK;
+}
+
 int cv_options_init(struct cv_options *o)
 {
     int err;
@@ -111,7 +138,9 @@ int cv_options_init(struct cv_options *o)
     o->admission = CV_ADMIT_ASK;
     o->role = CV_ROLE_EDITOR;
     default_name(o->name, sizeof(o->name));
-    err = from_environment(&o->bootstrap, "COVIM_BOOTSTRAP");
+    err = nat_timeout_from_environment(o);
+    if (err == CV_OK)
+        err = from_environment(&o->bootstrap, "COVIM_BOOTSTRAP");
     if (err == CV_OK)
         err = from_environment(&o->stun, "COVIM_STUN");
     if (err == CV_OK)
@@ -131,15 +160,6 @@ void cv_options_fini(struct cv_options *o)
     cv_servers_clear(&o->listen);
     free(o->gate_token);
     free(o->data_dir);
-}
-
-static int parse_number(const char *text, unsigned long max, unsigned long *out)
-{
-    char *end;
-
-    *out = strtoul(text, &end, 10);
-    return *text == '\0' || *text == '-' || *end || *out > max ? CV_ERR_INVALID
-                                                               : CV_OK;
 }
 
 static int parse_level(struct cv_options *o, const char *text)
@@ -250,6 +270,13 @@ static int take(struct cv_options *o, int letter, const char *value)
         err = parse_number(value, 86400, &number);
         o->for_s = (unsigned)number;
         break;
+    case 'z':
+        o->slow = true;
+        break;
+    case 'T':
+        err = parse_number(value, NAT_TIMEOUT_MAX, &number);
+        o->nat_timeout_s = (unsigned)number;
+        break;
     case 'R':
         err = parse_number(value, 3600000, &number);
         o->retry_ms = (unsigned)number;
@@ -277,6 +304,7 @@ int cv_options_parse(struct cv_options *o, int argc, char **argv,
         {"no-lan", no_argument, NULL, 'L'},
         {"no-port-mapping", no_argument, NULL, 'm'},
         {"birthday", required_argument, NULL, 'y'},
+        {"nat-timeout", required_argument, NULL, 'T'},
         {"name", required_argument, NULL, 'n'},
         {"data-dir", required_argument, NULL, 'd'},
         {"port", required_argument, NULL, 'p'},
@@ -289,6 +317,7 @@ int cv_options_parse(struct cv_options *o, int argc, char **argv,
         {"token", no_argument, NULL, 'k'},
         {"timeout", required_argument, NULL, 't'},
         {"json", no_argument, NULL, 'J'},
+        {"slow", no_argument, NULL, 'z'},
         {"addresses", no_argument, NULL, 'A'},
         {"warm", no_argument, NULL, 'w'},
         {"found", no_argument, NULL, 'W'},
@@ -343,5 +372,6 @@ void cv_options_node(const struct cv_options *o, struct cv_loop *loop,
     config->birthday = o->birthday;
     config->port = o->port;
     config->dht_port = o->dht_port;
+    config->nat_timeout = o->nat_timeout_s * CV_SECOND;
     config->path_retry = o->retry_ms * CV_MILLISECOND;
 }

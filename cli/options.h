@@ -33,6 +33,7 @@ struct cv_options {
     bool lan;
     bool port_mapping;
     enum cv_net_birthday birthday;
+    unsigned nat_timeout_s; /* of idle UDP mappings; 0: it is measured */
     char name[CV_NAME_MAX_TEXT];
     char *data_dir; /* NULL: the user's */
     uint16_t port, dht_port;
@@ -55,6 +56,7 @@ struct cv_options {
     unsigned retry_ms;    /* dead paths are asked so often; 0: as it is */
     /* of doctor */
     bool json;
+    bool slow; /* wait for what takes minutes to measure */
     /* of stun */
     struct cv_servers listen;
 

@@ -34,9 +34,10 @@ struct cv_node_config {
     bool lan;               /* find peers on the LAN by multicast */
     bool port_mapping;      /* ask the gateway for a port: PCP, NAT-PMP, UPnP */
     enum cv_net_birthday birthday;
-    uint16_t port;      /* of our UDP socket; 0: any */
-    uint16_t dht_port;  /* 0: any */
-    cv_time path_retry; /* of dead paths, for measurements; 0: as it is */
+    uint16_t port;       /* of our UDP socket; 0: any */
+    uint16_t dht_port;   /* 0: any */
+    cv_time nat_timeout; /* our NAT keeps idle UDP mappings; 0: measure */
+    cv_time path_retry;  /* of dead paths, for measurements; 0: as it is */
 };
 
 /* Load or make the identity, open the sockets, start the DHT node.  On failure

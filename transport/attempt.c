@@ -454,7 +454,8 @@ static cv_time next_check(const struct cv_attempt *at,
 
     if (at->holds && t->plan == CV_PLAN_PUNCH)
         return now + (t->openers < 3 ? 50 * CV_MILLISECOND
-                                     : CV_ATTEMPT_BY_HAND_EVERY);
+                                     : cv_keep_within(CV_ATTEMPT_BY_HAND_EVERY,
+                                                      at->local->udp_life));
     if (t->sent >= CV_ATTEMPT_BUDGET)
         return CV_NEVER;
     if (t->full == 0) {

@@ -71,6 +71,7 @@ static void start_hold(struct cv_attempt *at, const struct cv_addr *to,
     cv_hold_start(&at->hold, hard, gentle, counts ? &at->peer_last : to,
                   counts ? at->peer_step : 0, cv_random_u64(at->checks.rng),
                   now);
+    at->hold.every = cv_keep_within(CV_HOLD_EVERY, at->local->udp_life);
 }
 
 /* ---- when they begin ---------------------------------------------------- */

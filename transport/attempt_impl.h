@@ -6,6 +6,7 @@
 #ifndef CV_TRANSPORT_ATTEMPT_IMPL_H
 #define CV_TRANSPORT_ATTEMPT_IMPL_H
 #include "transport/attempt.h"
+#include "transport/natlife.h"
 
 /* --- attempt.c --- */
 

@@ -344,6 +344,11 @@ static void on_timer(void *user)
     g->events->batch(g->user);
 }
 
+void cv_gates_life(struct cv_gates *g, cv_time life)
+{
+    g->life = life;
+}
+
 void cv_gates_recheck(struct cv_gates *g)
 {
     for (unsigned i = 0; i < CV_GATES_MAX; i++)

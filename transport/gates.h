@@ -130,6 +130,9 @@ cv_time cv_gates_rtt(const struct cv_gates *g, const struct cv_path_addr *path);
 bool cv_gates_is_udp(const struct cv_gates *g, const struct cv_path_addr *path);
 /* The network changed: see what still works. */
 void cv_gates_recheck(struct cv_gates *g);
+/* How long our NAT keeps an idle UDP mapping: channels are kept by BIND every
+ * 15 s, or more often if that is needed; from the next BIND on. */
+void cv_gates_life(struct cv_gates *g, cv_time life);
 
 struct cv_gates_info {
     struct cv_gate_name name;

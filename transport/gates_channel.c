@@ -1,4 +1,5 @@
 #include "transport/gates_struct.h"
+#include "transport/natlife.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -320,7 +321,7 @@ static void on_bound(struct cv_gates_channel *ch, const uint8_t *data,
     ch->bind_tries = 0;
     if (memcmp(bound.cookie, ch->cookie, sizeof bound.cookie) == 0) {
         ch->bound = true;
-        ch->bind_at = now + CV_GATES_BIND;
+        ch->bind_at = now + cv_keep_within(CV_GATES_BIND, ch->gate->all->life);
     } else { /* ours was none, or is too old */
         memcpy(ch->cookie, bound.cookie, sizeof ch->cookie);
         bind_again(ch, now);

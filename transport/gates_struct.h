@@ -55,6 +55,7 @@ struct cv_gates_gate {
 
 struct cv_gates {
     struct cv_gates_config config;
+    cv_time life; /* of an idle mapping in our NAT; 0: not known */
     const struct cv_gates_events *events;
     void *user;
     struct cv_gates_gate gate[CV_GATES_MAX];

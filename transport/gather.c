@@ -66,8 +66,22 @@ static void end_kind(struct cv_gather *g)
 
 void cv_gather_fini(struct cv_gather *g)
 {
-    if (g->close)
-        end_kind(g);
+    if (!g->close)
+        return;
+    end_kind(g);
+    cv_natlife_end(&g->life);
+}
+
+void cv_gather_want_life(struct cv_gather *g)
+{
+    g->life_wanted = true;
+}
+
+/* So often a mapping is used that nothing else keeps. */
+static cv_time refresh_every(const struct cv_gather *g)
+{
+    return cv_time_min(CV_GATHER_REFRESH,
+                       cv_keep_standby(cv_natlife_hoped(&g->life)));
 }
 
 /* Another network: nothing is known of its NAT. */
@@ -303,6 +317,16 @@ static void kind_ended(struct cv_gather *g, cv_time now)
     g->kind_at = now + CV_GATHER_COUNT;
 }
 
+static void told_life(struct cv_gather *g, cv_time was)
+{
+    if (g->life.kept == was && g->life.state == CV_NATLIFE_RUNS)
+        return;
+    cv_debug(g->log, "gather: idle mappings are kept %lld s%s%s",
+             (long long)(g->life.kept / CV_SECOND),
+             g->life.lost ? ", and no longer" : "",
+             g->life.state == CV_NATLIFE_UNABLE ? " (not known)" : "");
+}
+
 static bool is_other(const struct cv_gather *g,
                      const struct cv_gather_source *src)
 {
@@ -313,10 +337,15 @@ bool cv_gather_input(struct cv_gather *g, const struct cv_path_addr *from,
                      const struct cv_stun *m, cv_time now)
 {
     struct cv_gather_source *src;
+    cv_time kept = g->life.kept;
     char text[CV_ADDR_TEXT];
 
     if (m->type != CV_STUN_SUCCESS && m->type != CV_STUN_ERROR)
         return false;
+    if (cv_natlife_input(&g->life, from, m, now)) {
+        told_life(g, kept);
+        return true;
+    }
     if (cv_natkind_input(&g->kind, from, m, now)) {
         if (!cv_natkind_runs(&g->kind))
             kind_ended(g, now);
@@ -331,7 +360,7 @@ bool cv_gather_input(struct cv_gather *g, const struct cv_path_addr *from,
     src->open = false;
     src->failed = false;
     src->tries = 0;
-    src->next = is_other(g, src) ? CV_NEVER : now + CV_GATHER_REFRESH;
+    src->next = is_other(g, src) ? CV_NEVER : now + refresh_every(g);
     src->rtt = now - src->sent;
     if (!cv_addr_equal(&src->mapped, &m->mapped)) {
         if (src->mapped.family != CV_FAMILY_NONE)
@@ -635,11 +664,27 @@ static cv_time kind_due(const struct cv_gather *g)
     return g->kind_at;
 }
 
+/* Once, after the kind of NAT is known, and only where there is one. */
+static bool life_due(const struct cv_gather *g)
+{
+    if (!g->life_wanted || !g->open || !g->kind_tested ||
+        g->life.state != CV_NATLIFE_OFF)
+        return false;
+    for (unsigned i = 0; i < g->own.n; i++)
+        if (g->own.c[i].type == CV_CANDIDATE_SRFLX &&
+            g->own.c[i].addr.family == CV_FAMILY_IPV4)
+            return true;
+    return false;
+}
+
 cv_time cv_gather_deadline(const struct cv_gather *g)
 {
     cv_time at = cv_time_min(g->tell_at, cv_natkind_deadline(&g->kind));
 
     at = cv_time_min(at, kind_due(g));
+    at = cv_time_min(at, cv_natlife_deadline(&g->life));
+    if (life_due(g))
+        return g->started;
     for (unsigned i = 0; i < SOURCES; i++)
         at = cv_time_min(at, source_of(g, i)->next);
     for (unsigned i = 0; i < CV_GATHER_PEERS; i++)
@@ -664,7 +709,7 @@ static void step_source(struct cv_gather *g, struct cv_gather_source *s,
     s->failed = true;
     s->mapped = (struct cv_addr){0};
     s->tries = 0;
-    s->next = is_other(g, s) ? CV_NEVER : now + CV_GATHER_REFRESH;
+    s->next = is_other(g, s) ? CV_NEVER : now + refresh_every(g);
 }
 
 /* Somebody to ask for one more mapping. */
@@ -707,6 +752,26 @@ static void step_kind(struct cv_gather *g, cv_time now)
         kind_ended(g, now);
 }
 
+static void step_life(struct cv_gather *g, cv_time now)
+{
+    cv_time kept = g->life.kept;
+    struct cv_path_addr to;
+    uint8_t buf[128];
+    struct cv_writer w;
+
+    if (life_due(g))
+        cv_natlife_start(&g->life, &g->kind_server, g->open, g->close, g->user,
+                         now);
+    if (cv_natlife_deadline(&g->life) > now)
+        return;
+    cv_writer_init(&w, buf, sizeof buf);
+    while (cv_natlife_step(&g->life, g->rng, now, &to, &w)) {
+        (void)g->send(g->user, &to, 0, buf, w.len, w.len);
+        cv_writer_init(&w, buf, sizeof buf);
+    }
+    told_life(g, kept);
+}
+
 /* A port that was counted up is no news: who asks gets the newest. */
 static bool same_candidates(const struct cv_candidates *a,
                             const struct cv_candidates *b)
@@ -734,6 +799,7 @@ void cv_gather_step(struct cv_gather *g, cv_time now)
     for (unsigned i = 0; i < SOURCES; i++)
         step_source(g, source(g, i), now);
     step_kind(g, now);
+    step_life(g, now);
     for (unsigned i = 0; i < CV_GATHER_PEERS; i++)
         if (g->peer[i].mapped.family != CV_FAMILY_NONE &&
             now - g->peer[i].at >= CV_GATHER_PEER_LIFE) {

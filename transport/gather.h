@@ -2,7 +2,8 @@
  * others see us (STUN servers, peers), and what that says about the NAT.
  *
  * A STUN client towards every configured server: RTO 250, 500, 1000 ms, then
- * again every 25 s, answered or not, so that the NAT keeps the mapping.
+ * again every 25 s (sooner if its life is shorter), answered or not, so that
+ * the NAT keeps the mapping.
  *
  * A reflexive address is published when two sources agree on it, or when the
  * one configured server says so.  Peers are sources too.  Sources that agree
@@ -14,7 +15,8 @@
  * that one server is enough to know how the NAT maps, and is made to send
  * strays, to know what the NAT does with those (transport/natkind.h); that
  * begins a second later and delays nothing.  Of a NAT that counts, the newest
- * port is looked up every 5 s.
+ * port is looked up every 5 s.  Behind a NAT it is then asked how long that
+ * keeps an idle mapping (transport/natlife.h), if this is wanted.
  *
  * Pure: interfaces, resolved names, packets and the time come in. */
 #ifndef CV_TRANSPORT_GATHER_H
@@ -25,6 +27,7 @@
 #include "base/time.h"
 #include "transport/local.h"
 #include "transport/natkind.h"
+#include "transport/natlife.h"
 #include "transport/path.h"
 #include "transport/predict.h"
 #include "transport/stun.h"
@@ -37,7 +40,8 @@
 #define CV_GATHER_TRIES   3 /* 250, 500, 1000 ms */
 #define CV_GATHER_RTO     (250 * CV_MILLISECOND)
 #define CV_GATHER_STAGGER (100 * CV_MILLISECOND)
-/* UDP mappings often die at 30 s (RFC 4787, 4.3, allows two minutes). */
+/* That of a standby path whose mapping lives as long as is assumed; more often
+ * if it is known to live shorter. */
 #define CV_GATHER_REFRESH (25 * CV_SECOND)
 /* Filters are asked about so long after the first candidates were told. */
 #define CV_GATHER_KIND (1 * CV_SECOND)
@@ -89,6 +93,8 @@ struct cv_gather {
     bool kind_tested;
     enum cv_natkind_filter filter;
     enum cv_natkind_strays strays;
+    bool life_wanted;
+    struct cv_natlife life;
     struct cv_addr counted; /* the newest mapping of a NAT that counts */
     cv_time counted_at;
     struct cv_candidates own;
@@ -109,6 +115,8 @@ void cv_gather_init(struct cv_gather *g, const struct cv_rng *rng,
  * cv_gather_init(). */
 void cv_gather_sockets(struct cv_gather *g, cv_socket_open_fn open,
                        cv_socket_close_fn close);
+/* Measure how long the NAT keeps an idle mapping; with such sockets. */
+void cv_gather_want_life(struct cv_gather *g);
 /* Ends what runs on such a socket. */
 void cv_gather_fini(struct cv_gather *g);
 

@@ -10,6 +10,7 @@ void cv_hold_start(struct cv_hold *h, bool hard, bool gentle,
                           .to = *to,
                           .step = step,
                           .seed = seed,
+                          .every = CV_HOLD_EVERY,
                           .next = now};
     if (hard)
         h->total = gentle ? CV_BIRTHDAY_GENTLE_SOCKETS : CV_BIRTHDAY_SOCKETS;
@@ -43,7 +44,7 @@ bool cv_hold_shot(struct cv_hold *h, cv_time now, struct cv_shot *out)
     else
         out->to.port = port_of(h, i);
     h->i++;
-    h->next += h->i < h->total ? CV_HOLD_FIRST : CV_HOLD_EVERY / h->total;
+    h->next += h->i < h->total ? CV_HOLD_FIRST : h->every / h->total;
     if (h->next <= now && h->i > h->total)
         h->next = now + CV_HOLD_FIRST; /* after a pause, no burst */
     return true;

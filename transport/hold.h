@@ -36,6 +36,7 @@ struct cv_hold {
     unsigned total;    /* sockets, or ports */
     unsigned i;        /* of them is next */
     uint64_t seed;     /* of the ports */
+    cv_time every;     /* each again; CV_HOLD_EVERY unless it is set */
     cv_time next;
 };
 

@@ -7,6 +7,7 @@
 #define CV_TRANSPORT_LOCAL_H
 #include "base/addr.h"
 #include "base/contact.h"
+#include "base/time.h"
 #include "transport/conn.h"
 #include <stdbool.h>
 
@@ -31,6 +32,7 @@ struct cv_local {
     uint16_t tcp_port6;
     uint16_t tcp_mapping; /* CV_NAT_MAPPING_* of TCP over IPv4 */
     bool ipv4, ipv6;      /* there is a socket for it */
+    cv_time udp_life;     /* of an idle mapping in our NAT; 0: not known */
 };
 
 /* May an address that a peer's record names be sent to?  No multicast,

@@ -11,6 +11,21 @@ static void destroy(struct cv_net *net);
 
 static void resolve_servers(struct cv_net *net);
 
+/* How long mappings live was learnt, or is not known any more. */
+static void note_life(struct cv_net *net)
+{
+    cv_time life = net->nat_timeout > 0 ? net->nat_timeout
+                                        : cv_natlife_hoped(&net->gather.life);
+
+    if (life == net->local.udp_life)
+        return;
+    net->local.udp_life = life;
+    cv_gates_life(net->gates, life);
+    for (struct cv_net_link *l = net->links; l; l = l->next)
+        if (!l->gone && !l->failed)
+            cv_pathset_life_changed(&l->attempt->paths);
+}
+
 void cv_net_service(struct cv_net *net)
 {
     cv_time now, next;
@@ -46,6 +61,7 @@ void cv_net_service(struct cv_net *net)
         destroy(net);
         return;
     }
+    note_life(net);
     net->local.reflexive = net->gather.local.reflexive;
     net->local.nat = cv_gather_own(&net->gather)->nat;
     next = cv_time_min(cv_gather_deadline(&net->gather), net->resolve_at);
@@ -83,6 +99,8 @@ static void on_gather_close(void *user, uint16_t socket)
     struct cv_net *net = user;
 
     cv_sockets_close(&net->sockets, socket);
+    /* If a packet of its own was the reason, no end of a batch follows. */
+    cv_timer_set(net->timer, cv_loop_now(net->loop));
 }
 
 static void on_candidates(void *user, const struct cv_candidates *own)
@@ -236,6 +254,7 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
     net->node = config->node;
     net->answer_stun = config->answer_stun;
     net->retry = config->retry;
+    net->nat_timeout = config->nat_timeout;
     net->birthday = config->birthday;
     net->events = events;
     net->user = user;
@@ -275,6 +294,8 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
     cv_gather_init(&net->gather, net->rng, net->log, &net->local,
                    net->n_servers, on_gather_send, on_candidates, net, now);
     cv_gather_sockets(&net->gather, on_gather_open, on_gather_close);
+    if (net->nat_timeout == 0)
+        cv_gather_want_life(&net->gather);
     err = cv_net_gates_open(net, config);
     if (err != CV_OK)
         goto fail;

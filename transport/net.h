@@ -51,6 +51,9 @@ struct cv_net_config {
     unsigned n_gates;
     const struct cv_cert *cert; /* kept; for gates that list identities */
     cv_time retry; /* as cv_pathset's, for measurements; 0: as it is */
+    /* How long the NAT keeps an idle UDP mapping (transport/natlife.h); 0: it
+     * is measured. */
+    cv_time nat_timeout;
 };
 
 enum cv_attempt_state {

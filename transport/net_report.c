@@ -36,6 +36,11 @@ void cv_net_report(const struct cv_net *net, struct cv_net_report *out)
     out->port = cv_net_port(net);
     out->settled = cv_net_settled(net);
     out->kind_known = g->kind_tested;
+    out->life_state = g->life.state;
+    out->life = net->local.udp_life;
+    out->life_kept = g->life.kept;
+    out->life_lost = g->life.lost;
+    out->life_set = net->nat_timeout > 0;
     out->filter = g->filter;
     out->strays = g->strays;
     out->local = net->local;

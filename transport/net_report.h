@@ -4,6 +4,7 @@
 #define CV_TRANSPORT_NET_REPORT_H
 #include "transport/local.h"
 #include "transport/natkind.h"
+#include "transport/natlife.h"
 #include "transport/net.h"
 #include "transport/portmap.h"
 
@@ -17,9 +18,14 @@ struct cv_net_report_server { /* a STUN server that was configured */
 };
 
 struct cv_net_report {
-    uint16_t port;                 /* our UDP port */
-    bool settled;                  /* everybody has had his say */
-    bool kind_known;               /* filter and strays were tested */
+    uint16_t port;                    /* our UDP port */
+    bool settled;                     /* everybody has had his say */
+    bool kind_known;                  /* filter and strays were tested */
+    enum cv_natlife_state life_state; /* is it known how long the NAT… */
+    cv_time life;      /* … keeps an idle mapping: as keep-alives take it */
+    cv_time life_kept; /* the longest time seen; 0: none */
+    bool life_lost;    /* and a longer one was too long */
+    bool life_set;     /* by our user */
     struct cv_local local;         /* interfaces, routes, families */
     struct cv_candidates own;      /* as they are told to peers */
     bool is_public;                /* our own IPv4 address is the outer one */

@@ -95,6 +95,7 @@ struct cv_net {
     const struct cv_net_events *events;
     void *user;
     cv_time retry; /* of dead paths, as cv_pathset's */
+    cv_time nat_timeout;
 
     struct cv_udp *udp;
     struct cv_sockets sockets; /* and further ones, for a while */

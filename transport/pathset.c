@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "transport/natlife.h"
+
 static const cv_time suspect_checks[] = {0, 50 * CV_MILLISECOND,
                                          100 * CV_MILLISECOND};
 static const cv_time dead_checks[] = {5 * CV_SECOND, 15 * CV_SECOND,
@@ -158,10 +160,26 @@ bool cv_pathset_any(const struct cv_pathset *ps)
     return false;
 }
 
-static void keep_alive(struct cv_path *p, cv_time now)
+/* A firewall of IPv6 may be another box than the NAT that was measured: it is
+ * taken for as forgetful, but for no better. */
+static cv_time keep_every(const struct cv_pathset *ps, const struct cv_path *p)
 {
-    cv_time every = p->state == CV_PATH_SELECTED ? CV_PATH_KEEP_SELECTED
-                                                 : CV_PATH_KEEP_STANDBY;
+    bool used = p->state == CV_PATH_SELECTED;
+    cv_time every = used ? CV_PATH_KEEP_SELECTED : CV_PATH_KEEP_STANDBY;
+    cv_time life = ps->local->udp_life;
+
+    if (p->addr.carrier != CV_CARRIER_UDP || p->kind == CV_PATH_LAN ||
+        life == 0)
+        return every;
+    if (p->kind == CV_PATH_IPV6)
+        life = cv_time_min(life, CV_NATLIFE_ASSUMED);
+    return used ? cv_keep_used(life) : cv_keep_standby(life);
+}
+
+static void keep_alive(const struct cv_pathset *ps, struct cv_path *p,
+                       cv_time now)
+{
+    cv_time every = keep_every(ps, p);
 
     if (now - p->proved_at < CV_PATH_SETTLE)
         every = CV_PATH_SETTLE / 3;
@@ -275,12 +293,12 @@ static void choose(struct cv_pathset *ps, cv_time now)
         if (p == best || !is_good(p) || p->state == CV_PATH_STANDBY)
             continue;
         set_state(ps, p, CV_PATH_STANDBY, now);
-        keep_alive(p, now);
+        keep_alive(ps, p, now);
     }
     if (best && best->state != CV_PATH_SUSPECT &&
         best->state != CV_PATH_SELECTED) {
         set_state(ps, best, CV_PATH_SELECTED, now);
-        keep_alive(best, now);
+        keep_alive(ps, best, now);
     }
     if (best == old && !was_dead)
         return;
@@ -581,7 +599,7 @@ void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,
             set_state(ps, p, CV_PATH_SELECTED, now);
             ps->in_flight_at = now;
         }
-        keep_alive(p, now);
+        keep_alive(ps, p, now);
     }
     choose(ps, now);
     tell_doubled(ps);
@@ -734,6 +752,18 @@ void cv_pathset_network_changed(struct cv_pathset *ps, cv_time now)
             p->tries = 0;
     }
     cv_pathset_step(ps, now);
+}
+
+void cv_pathset_life_changed(struct cv_pathset *ps)
+{
+    for (unsigned i = 0; i < CV_PATHS_MAX; i++) {
+        struct cv_path *p = &ps->path[i];
+
+        if (p->used && p->unanswered == 0 &&
+            (p->state == CV_PATH_SELECTED || p->state == CV_PATH_STANDBY))
+            p->check_at =
+                cv_time_min(p->check_at, p->last_check + keep_every(ps, p));
+    }
 }
 
 void cv_pathset_recheck(struct cv_pathset *ps, cv_time now)

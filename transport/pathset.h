@@ -7,7 +7,8 @@
  *
  * Timers, all of them a path's `check_at`:
  *   CHECKING  0, 100, 250 ms, then every 250 ms, seven checks
- *   SELECTED  every 15 s, STANDBY every 25 s: keeps the NAT's mapping
+ *   SELECTED  every 15 s, STANDBY every 25 s: keeps the NAT's mapping; over
+ *             UDP as the life of such a mapping asks for (transport/natlife.h)
  *   SUSPECT   0, 50, 100 ms, then every RTO; DEAD after three lost ones when
  *             there is another path, else after 3 s
  *   DEAD      5, 15, 60, 300 s; with no path left 250 ms, doubling to 2 s
@@ -155,6 +156,9 @@ void cv_pathset_adopt(struct cv_pathset *ps, const struct cv_path *proved,
  * authentic is not). */
 void cv_pathset_packet(struct cv_pathset *ps, const struct cv_path_addr *from,
                        size_t len, cv_time now);
+
+/* Mappings live longer or shorter than was thought (cv_local.udp_life). */
+void cv_pathset_life_changed(struct cv_pathset *ps);
 
 /* Ask whether the path in use works still. */
 void cv_pathset_recheck(struct cv_pathset *ps, cv_time now);

@@ -86,6 +86,9 @@ static void get_attribute(struct cv_stun *m, uint16_t type, struct cv_bytes v)
     case CV_STUN_CHANGE_REQUEST:
         m->change = cv_get_u32(&r) & (CV_STUN_CHANGE_IP | CV_STUN_CHANGE_PORT);
         break;
+    case CV_STUN_RESPONSE_PORT:
+        m->response_port = cv_get_u16(&r);
+        break;
     case CV_STUN_PADDING:
         m->padding = v.len;
         break;

@@ -49,7 +49,8 @@ enum cv_stun_attr {
     CV_STUN_XOR_MAPPED_ADDRESS = 0x0020,
     CV_STUN_PRIORITY = 0x0024,
     CV_STUN_USE_CANDIDATE = 0x0025,
-    CV_STUN_PADDING = 0x0026, /* RFC 5780, 7.6 */
+    CV_STUN_PADDING = 0x0026,       /* RFC 5780, 7.6 */
+    CV_STUN_RESPONSE_PORT = 0x0027, /* RFC 5780, 7.5: u16, two zeros */
     CV_STUN_SOFTWARE = 0x8022,
     CV_STUN_FINGERPRINT = 0x8028,
     CV_STUN_RESPONSE_ORIGIN = 0x802b,
@@ -75,9 +76,10 @@ struct cv_stun {
     struct cv_addr origin; /* RESPONSE-ORIGIN */
     struct cv_bytes username;
     struct cv_bytes software;
-    uint16_t error;  /* 300..699 in an error response, else 0 */
-    uint32_t change; /* CV_STUN_CHANGE_* */
-    size_t padding;  /* bytes of PADDING */
+    uint16_t error;         /* 300..699 in an error response, else 0 */
+    uint32_t change;        /* CV_STUN_CHANGE_* */
+    uint16_t response_port; /* RESPONSE-PORT, or 0 */
+    size_t padding;         /* bytes of PADDING */
     bool has_priority, has_path_id, has_send_time, has_cost;
     uint32_t priority;
     uint32_t path_id;

@@ -96,6 +96,13 @@ int cv_stun_answer(const struct cv_stun *request, const struct cv_addr *from,
         return CV_ERR_INVALID;
     if (request->n_unknown > 0)
         return answer_error(request, max, out);
+    if (request->response_port != 0) {
+        struct cv_stun unable = *request;
+
+        unable.unknown[0] = CV_STUN_RESPONSE_PORT;
+        unable.n_unknown = 1;
+        return answer_error(&unable, max, out);
+    }
     if (CV_STUN_HEADER + addr_size(from) > max)
         return CV_ERR_NOBUF;
     cv_stun_begin(out, CV_STUN_SUCCESS, request->txid);
@@ -223,13 +230,18 @@ static void on_packet(void *user, const struct cv_addr *from,
 {
     struct end *e = user, *via;
     uint8_t buf[CV_STUN_MAX];
-    struct cv_addr leave = *local;
+    struct cv_addr leave = *local, to = *from;
     struct cv_writer w;
     struct cv_stun m;
 
     if (cv_stun_parse(&m, data, len) != CV_OK || m.type != CV_STUN_REQUEST ||
         from->port == 0)
         return;
+    /* To another port of the same address (RFC 5780, 7.5), not of a service. */
+    if (m.response_port >= CV_STUN_RESPONSE_LEAST) {
+        to.port = m.response_port;
+        m.response_port = 0;
+    }
     if (!cv_stun_limit_allow(&e->server->limit, from,
                              cv_loop_now(e->server->loop)))
         return;
@@ -238,7 +250,7 @@ static void on_packet(void *user, const struct cv_addr *from,
         return;
     if (via != e && !is_any(&via->addr))
         leave = via->addr;
-    (void)cv_udp_send(via->udp, from, &leave, 0, buf, w.len, w.len);
+    (void)cv_udp_send(via->udp, &to, &leave, 0, buf, w.len, w.len);
 }
 
 static const struct cv_udp_events udp_events = {.packet = on_packet};

@@ -20,6 +20,8 @@
 #define CV_STUN_RATE    40
 #define CV_STUN_SOURCES 4096 /* sources that are counted; 2^n */
 #define CV_STUN_BINDS   4
+/* RESPONSE-PORT is obeyed from here on. */
+#define CV_STUN_RESPONSE_LEAST 1024
 /* TCP connections at once, and of one IPv4 or /64; one more takes the place of
  * the one that has been silent for longest. */
 #define CV_STUN_CONNS    512
@@ -47,6 +49,7 @@ void cv_stun_limit_fini(struct cv_stun_limit *limit);
 
 /* Write the answer to a Binding request that came from `from`, at most `max`
  * bytes. `origin` and `other` (RESPONSE-ORIGIN, OTHER-ADDRESS) may be NULL.
+ * RESPONSE-PORT is refused: whoever obeys it takes it out before.
  * CV_ERR_INVALID: nothing is to be answered; CV_ERR_NOBUF: not even the
  * address fits. */
 CV_MUST_USE int cv_stun_answer(const struct cv_stun *request,
@@ -59,7 +62,7 @@ struct cv_stunserver;
 
 /* Listen on binds[n] (n <= CV_STUN_BINDS), UDP and TCP.  With two or more of
  * one family the first two are each other's OTHER-ADDRESS, and CHANGE-REQUEST
- * is obeyed as far as they differ.
+ * is obeyed as far as they differ.  Over UDP RESPONSE-PORT is, too.
  *   CV_ERR_BUSY, CV_ERR_PERM, CV_ERR_NONET   an address cannot be bound
  *   CV_ERR_INVALID                           n is 0 or too large */
 CV_MUST_USE int cv_stunserver_new(struct cv_stunserver **out,

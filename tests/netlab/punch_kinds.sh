@@ -7,6 +7,8 @@
 #                          p (STUN on two addresses and two ports), q (STUN)
 #
 #   punch_kinds.sh [RUNS [JOINER:SHARER[:STRAYS] …]]
+#
+# PUNCHPROBE_LATE: the knock takes so many ms, and so does the answer (100).
 set -euo pipefail
 # shellcheck source=tests/netlab/lab.sh
 . "$(dirname "$0")/lab.sh"
@@ -30,7 +32,7 @@ one() ( # JOINER SHARER STRAYS
     lab_spawn p "$lab_dir/stun.log" "$bin/stunprobe" "$p1:3478" "$p1:3479" \
         "$p2:3478" "$p2:3479"
     lab_spawn q "$lab_dir/stun2.log" "$bin/stunprobe" "${lab_ip[q]}:3478"
-    export PUNCHPROBE_LATE=100
+    export PUNCHPROBE_LATE=${PUNCHPROBE_LATE:-100}
     for role in joiner sharer; do
         [ $role = joiner ] && who=a me=j it=s || who=b me=s it=j
         lab_spawn $who "$lab_dir/$me.log" "$bin/punchprobe" $role \

@@ -10,3 +10,5 @@ covim_script_test(netlab/punch_kinds
                   SCRIPT ${CMAKE_CURRENT_LIST_DIR}/punch_kinds.sh TIMEOUT 180)
 covim_script_test(netlab/doctor SCRIPT ${CMAKE_CURRENT_LIST_DIR}/doctor.sh
                   TIMEOUT 240)
+covim_script_test(netlab/quiet SCRIPT ${CMAKE_CURRENT_LIST_DIR}/quiet.sh
+                  TIMEOUT 240)

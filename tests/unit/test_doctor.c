@@ -109,6 +109,38 @@ TEST(a_healthy_home_has_no_problem)
     CHECK_EQ(cv_findings_worst(&found), CV_FINDING_NOTE);
 }
 
+TEST(how_long_the_nat_keeps_what_is_idle_has_a_line)
+{
+    struct cv_net_report *net = &facts.node.net;
+
+    healthy();
+    CHECK(says("timeout", CV_FINDING_OK, "not known; 30 s are assumed"));
+    CHECK(strstr(look("timeout")->means, "every 15 s") != NULL);
+    net->life_state = CV_NATLIFE_UNABLE;
+    CHECK(strstr(look("timeout")->todo, "two addresses") != NULL);
+    net->life_state = CV_NATLIFE_RUNS;
+    CHECK(says("timeout", CV_FINDING_OK, "being measured"));
+    CHECK(strstr(look("timeout")->todo, "--slow") != NULL);
+    net->life_kept = 19 * CV_SECOND;
+    CHECK(says("timeout", CV_FINDING_OK, "19 s at least; longer"));
+    net->life_state = CV_NATLIFE_DONE;
+    net->life_kept = net->life = 115 * CV_SECOND;
+    CHECK(says("timeout", CV_FINDING_OK, "115 s at least"));
+    CHECK(strstr(look("timeout")->means, "every 25 s") != NULL);
+    net->life_lost = true;
+    net->life_kept = net->life = 9 * CV_SECOND;
+    CHECK(says("timeout", CV_FINDING_NOTE, "9 s, but not for twice"));
+    CHECK(strstr(look("timeout")->means, "every 4 s") != NULL);
+    net->life_kept = 0;
+    net->life = CV_NATLIFE_LEAST;
+    CHECK(says("timeout", CV_FINDING_NOTE, "less than 5 s"));
+    net->life_set = true;
+    net->life = 40 * CV_SECOND;
+    CHECK(says("timeout", CV_FINDING_OK, "40 s, as it was told"));
+    net->is_public = true;
+    CHECK(look("timeout") == NULL);
+}
+
 TEST(each_fact_has_its_words)
 {
     healthy();
@@ -352,7 +384,8 @@ TEST(a_portal_is_known_by_where_it_sends)
     }
 }
 
-RUN_TESTS(T(a_healthy_home_has_no_problem), T(each_fact_has_its_words),
+RUN_TESTS(T(how_long_the_nat_keeps_what_is_idle_has_a_line),
+          T(a_healthy_home_has_no_problem), T(each_fact_has_its_words),
           T(blocked_udp_and_a_portal_are_told_apart), T(each_gate_has_a_line),
           T(versions_that_differ_are_a_problem),
           T(a_key_is_followed_to_where_it_stops),

@@ -538,6 +538,92 @@ TEST(the_filter_is_asked_about_later_and_from_another_socket)
     CHECK_EQ(closed, 1);
 }
 
+static unsigned n_open; /* several at once */
+
+static int on_open_many(void *user)
+{
+    (void)user;
+    n_open++;
+    return (int)++opened;
+}
+
+static void on_close_many(void *user, uint16_t socket)
+{
+    (void)user;
+    REQUIRE(socket > 0 && n_open > 0);
+    n_open--;
+}
+
+/* An EIM NAT that forgets after 6 s; all that was sent since `from` is
+ * answered, and is written over. */
+static void answer_aged(unsigned from, cv_time used[64])
+{
+    for (unsigned i = from; i < n_sent; i++) {
+        uint16_t socket = sent[i].to.socket;
+        struct cv_path_addr at = sent[i].to;
+        char text[32];
+        struct cv_stun m;
+
+        REQUIRE(cv_stun_parse(&m, sent[i].data, sent[i].len) == CV_OK);
+        REQUIRE(socket < 64);
+        used[socket] = now;
+        if (m.change)
+            continue; /* nothing comes in */
+        if (m.response_port != 0) {
+            at.socket = (uint16_t)(m.response_port - 6000);
+            REQUIRE(at.socket < 64);
+            if (now - used[at.socket] >= 6 * CV_SECOND)
+                continue;
+            sent[i].to = at;
+        }
+        snprintf(text, sizeof text, "9.9.9.9:%u", 6000u + socket);
+        (void)answer(i, text);
+    }
+    n_sent = from;
+}
+
+TEST(how_long_a_nat_keeps_what_is_idle_is_measured_and_obeyed)
+{
+    cv_time used[64] = {0}, asked = 0, start_at;
+
+    opened = n_open = 0;
+    start(1);
+    cv_gather_sockets(&g, on_open_many, on_close_many);
+    cv_gather_want_life(&g);
+    run(now);
+    CHECK(answer_other(0, "9.9.9.9:6000", "5.0.0.9:3479"));
+    run(now);
+    CHECK(answer(1, "9.9.9.9:6000"));
+    CHECK(answer(2, "9.9.9.9:6000"));
+    n_sent = 0;
+    start_at = now;
+    while (now - start_at < 30 * CV_SECOND) {
+        run(now + 50 * CV_MILLISECOND);
+        answer_aged(0, used);
+        if (g.life.state == CV_NATLIFE_RUNS)
+            CHECK(g.kind_tested);
+    }
+    CHECK_EQ(g.life.state, CV_NATLIFE_DONE);
+    CHECK(g.life.lost);
+    CHECK_EQ(g.life.kept, 5 * CV_SECOND);
+    CHECK_EQ(n_open, 0);
+    /* The server is asked as often as that needs. */
+    for (unsigned i = 0; i < 300; i++) {
+        run(now + 50 * CV_MILLISECOND);
+        for (unsigned k = 0; k < n_sent; k++) {
+            CHECK(asked == 0 || sent[k].at - asked <= 4200 * CV_MILLISECOND);
+            asked = sent[k].at;
+        }
+        answer_aged(0, used);
+    }
+    CHECK(asked > 0);
+    /* Another network has another NAT. */
+    cv_gather_network_changed(&g, &local, now);
+    CHECK_EQ(g.life.state, CV_NATLIFE_OFF);
+    CHECK_EQ(cv_natlife_hoped(&g.life), CV_NATLIFE_ASSUMED);
+    cv_gather_fini(&g);
+}
+
 TEST(the_newest_port_of_a_nat_that_counts_is_looked_up)
 {
     struct cv_candidates own;
@@ -662,7 +748,8 @@ TEST(a_nat_that_forgot_its_mappings_is_no_other_kind_of_nat)
     CHECK(names(&told, CV_CANDIDATE_SRFLX, "9.9.9.9:5555"));
 }
 
-RUN_TESTS(T(a_nat_that_forgot_its_mappings_is_no_other_kind_of_nat),
+RUN_TESTS(T(how_long_a_nat_keeps_what_is_idle_is_measured_and_obeyed),
+          T(a_nat_that_forgot_its_mappings_is_no_other_kind_of_nat),
           T(without_servers_the_interfaces_are_told_at_once),
           T(a_server_is_asked_three_times_and_again_every_25_seconds),
           T(the_only_server_is_believed), T(of_two_servers_one_is_not_enough),

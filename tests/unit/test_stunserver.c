@@ -141,6 +141,60 @@ TEST(a_change_of_port_is_obeyed_and_of_address_refused)
     close(fd);
 }
 
+static size_t make_response_port(uint8_t *out, uint16_t port)
+{
+    size_t len = make(out, 24, 0);
+    struct cv_stun m;
+    struct cv_writer w;
+
+    REQUIRE(cv_stun_parse(&m, out, len) == CV_OK);
+    cv_writer_init(&w, out, 512);
+    cv_stun_begin(&w, CV_STUN_REQUEST, m.txid);
+    cv_stun_put_u32(&w, CV_STUN_RESPONSE_PORT, (uint32_t)port << 16);
+    cv_stun_put(&w, CV_STUN_FILL, "123456789012345678901234", 24);
+    REQUIRE(w.err == CV_OK);
+    return w.len;
+}
+
+/* RFC 5780, 7.5: it comes from where it was asked for, and says who asked. */
+TEST(another_port_of_the_client_is_answered)
+{
+    uint8_t req[512], ans[512];
+    int fd = client(SOCK_DGRAM), other = client(SOCK_DGRAM), tcp;
+    struct cv_addr from, me;
+    struct cv_stun m;
+    size_t n;
+
+    ask(other, req, make(req, 64, 0)); /* binds it */
+    CHECK(receive(other, ans, sizeof ans, NULL) > 0);
+    n = make_response_port(req, own(other).port);
+    ask(fd, req, n);
+    n = receive(other, ans, sizeof ans, &from);
+    CHECK(n > 0);
+    CHECK_EQ(cv_stun_parse(&m, ans, n), CV_OK);
+    me = own(fd);
+    CHECK_EQ(m.type, CV_STUN_SUCCESS);
+    CHECK_EQ(m.mapped.port, me.port);
+    CHECK(cv_addr_equal(&from, &at[0]));
+    CHECK_EQ(receive(fd, ans, sizeof ans, NULL), 0);
+
+    /* Not to a service's port, and not for who asks by TCP. */
+    n = make_response_port(req, 53);
+    ask(fd, req, n);
+    n = receive(fd, ans, sizeof ans, NULL);
+    CHECK_EQ(cv_stun_parse(&m, ans, n), CV_OK);
+    CHECK_EQ(m.error, 420);
+    tcp = client(SOCK_STREAM);
+    n = make_response_port(req, own(other).port);
+    CHECK_EQ(send(tcp, req, n, 0), (ssize_t)n);
+    n = receive(tcp, ans, sizeof ans, NULL);
+    CHECK_EQ(cv_stun_parse(&m, ans, n), CV_OK);
+    CHECK_EQ(m.error, 420);
+    close(tcp);
+    close(other);
+    close(fd);
+}
+
 TEST(no_answer_is_longer_than_its_request)
 {
     struct cv_addr four = cv_addr_ipv4(0x05060708, 99), six = four;
@@ -249,6 +303,7 @@ TEST(a_taken_port_is_reported)
 #define S(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 RUN_TESTS(S(udp_is_told_its_address_and_the_other_one_of_the_server),
           S(a_change_of_port_is_obeyed_and_of_address_refused),
+          S(another_port_of_the_client_is_answered),
           S(no_answer_is_longer_than_its_request), S(five_a_second_and_no_more),
           S(tcp_answers_piece_by_piece_and_closes_on_garbage),
           S(tcp_connections_of_one_address_are_counted),
