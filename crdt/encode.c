@@ -406,40 +406,79 @@ static int by_unit(const void *a, const void *b, void *clients)
     return x->clock < y->clock ? -1 : x->clock > y->clock ? 1 : 0;
 }
 
-/* Few enough to be sorted without a call for each comparison: what one long
- * deletion mostly meets. */
-#define FEW_DELETED 1024
+/* Few enough for the arrays below to lie on the stack. */
+#define SORT_MOST 1024
+/* So few are moved one by one. */
+#define SORT_FEW 24
 
-static inline bool is_behind(const struct cv_doc *doc,
-                             const struct cv_deleted *a,
-                             const struct cv_deleted *b)
+static void sort_few(uint64_t *at, uint32_t n)
 {
-    if (a->client == b->client)
-        return a->clock > b->clock;
-    return doc->clients[a->client].id < doc->clients[b->client].id;
+    for (uint32_t i = 1; i < n; i++) {
+        uint64_t x = at[i];
+        uint32_t k = i;
+
+        for (; k > 0 && at[k - 1] > x; k--)
+            at[k] = at[k - 1];
+        at[k] = x;
+    }
+}
+
+/* By the byte at `shift`, stable. */
+static void sort_byte(uint64_t *to, const uint64_t *from, uint32_t n,
+                      unsigned shift)
+{
+    uint32_t place[256] = {0}, sum = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        place[from[i] >> shift & 0xff]++;
+    for (unsigned i = 0; i < 256; i++) {
+        uint32_t here = place[i];
+
+        place[i] = sum;
+        sum += here;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        to[place[from[i] >> shift & 0xff]++] = from[i];
+}
+
+/* Pieces of one client: byte by byte of the clock, the lowest first. */
+static void sort_clocks(struct cv_deleted *d, uint32_t n)
+{
+    uint64_t keys[SORT_MOST], spare[SORT_MOST], *at = keys, *to = spare;
+    uint32_t used = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        keys[i] = (uint64_t)d[i].clock << 32 | d[i].len;
+        used |= d[i].clock ^ d[0].clock;
+    }
+    if (n <= SORT_FEW)
+        sort_few(keys, n);
+    for (unsigned shift = 0; n > SORT_FEW && shift < 32; shift += 8) {
+        uint64_t *former = at;
+
+        if ((used >> shift & 0xff) == 0)
+            continue;
+        sort_byte(to, at, n, shift + 32);
+        at = to;
+        to = former;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        d[i].clock = (uint32_t)(at[i] >> 32);
+        d[i].len = (uint32_t)at[i];
+    }
 }
 
 static void sort_deleted(const struct cv_doc *doc, struct cv_deleted *d,
                          uint32_t n)
 {
-    /* Shell's sort, with the gaps of Ciura. */
-    static const uint32_t gaps[] = {301, 132, 57, 23, 10, 4, 1};
+    bool one = n <= SORT_MOST;
 
-    if (n > FEW_DELETED) {
+    for (uint32_t i = 1; i < n && one; i++)
+        one = d[i].client == d[0].client;
+    if (one)
+        sort_clocks(d, n);
+    else
         qsort_r(d, n, sizeof(*d), by_unit, doc->clients);
-        return;
-    }
-    for (uint32_t g = 0; g < sizeof(gaps) / sizeof(*gaps); g++) {
-        for (uint32_t i = gaps[g]; i < n; i++) {
-            struct cv_deleted x = d[i];
-            uint32_t k = i;
-
-            for (; k >= gaps[g] && is_behind(doc, &d[k - gaps[g]], &x);
-                 k -= gaps[g])
-                d[k] = d[k - gaps[g]];
-            d[k] = x;
-        }
-    }
 }
 
 /* Sort the deleted pieces and join those that touch. */
@@ -562,38 +601,88 @@ static inline bool put_one_deleted(const struct cv_doc *doc,
     return true;
 }
 
-bool cv_encode_hot(const struct cv_doc *doc, struct cv_writer *out)
+/* What each keystroke of the hot run begins with: its origin is the unit
+ * before it. */
+static CV_APART void cut_stamps(struct cv_doc *doc)
+{
+    const struct cv_hot *hot = &doc->hot;
+    const struct cv_client *c = &doc->clients[doc->self];
+    const struct cv_item *x =
+        &doc->items[doc->leaves[hot->leaf].item[hot->pos]];
+    struct cv_stamps *s = &doc->stamps;
+    uint8_t *p = s->head.bytes;
+
+    *p++ = 1;
+    *p++ = 1;
+    s->head.len = (uint32_t)(pen_client(p, c) - s->head.bytes);
+    p = s->origin.bytes;
+    *p++ = (uint8_t)(x->kind | CV_INFO_ORIGIN |
+                     (x->rclient != CV_NONE ? CV_INFO_RIGHT : 0u));
+    s->origin.len = (uint32_t)(pen_client(p, c) - s->origin.bytes);
+    p = s->right.bytes;
+    if (x->rclient != CV_NONE) {
+        p = pen_client(p, &doc->clients[x->rclient]);
+        p = pen_uint(p, x->rclock);
+    }
+    s->right.len = (uint32_t)(p - s->right.bytes);
+    s->ready = true;
+}
+
+static inline uint8_t *pen_stamp(uint8_t *p, const struct cv_stamp *s)
+{
+    memcpy(p, s->bytes, sizeof(s->bytes));
+    return p + s->len;
+}
+
+/* Taken back at the place of the last edit. */
+static inline uint8_t *pen_gone(uint8_t *p, const struct cv_doc *doc,
+                                uint32_t len)
+{
+    const struct cv_hot *hot = &doc->hot;
+    const struct cv_item *x =
+        &doc->items[doc->leaves[hot->leaf].item[hot->pos]];
+    uint32_t at =
+        hot->forward ? x->clock + hot->begun : cv_item_end(x) - hot->gone;
+
+    return pen_deleted(p, &doc->clients[x->client], at, len);
+}
+
+/* Typed there. */
+static inline uint8_t *pen_typed(uint8_t *p, const struct cv_doc *doc,
+                                 uint32_t len)
+{
+    const struct cv_stamps *s = &doc->stamps;
+    const uint8_t *text = doc->hot.to - len;
+    uint32_t from = doc->clients[doc->self].next + doc->hot.begun;
+
+    p = pen_stamp(p, &s->head);
+    p = pen_uint(p, from);
+    p = pen_stamp(p, &s->origin);
+    p = pen_uint(p, from - 1);
+    p = pen_stamp(p, &s->right);
+    *p++ = (uint8_t)len;
+    *p++ = *text++;
+    while (--len > 0)
+        *p++ = *text++;
+    *p++ = 0;
+    return p;
+}
+
+bool cv_encode_hot(struct cv_doc *doc, struct cv_writer *out)
 {
     const struct cv_hot *hot = &doc->hot;
     uint32_t len = hot->typed + hot->gone - hot->begun;
-    const struct cv_client *c = &doc->clients[doc->self];
-    const struct cv_item *x;
-    const uint8_t *text;
     uint8_t *p;
 
     if (len == 0 || len > CV_KEYSTROKE || !pen_fits(out))
         return false;
     p = out->data + out->len;
-    x = &doc->items[doc->leaves[hot->leaf].item[hot->pos]];
     if (hot->gone > 0) {
-        uint32_t at =
-            hot->forward ? x->clock + hot->begun : cv_item_end(x) - hot->gone;
-
-        p = pen_deleted(p, &doc->clients[x->client], at, len);
+        p = pen_gone(p, doc, len);
     } else {
-        uint32_t from = c->next + hot->begun;
-
-        *p++ = 1;
-        *p++ = 1;
-        p = pen_client(p, c);
-        p = pen_uint(p, from);
-        p = pen_origins(p, doc, x, from, false);
-        *p++ = (uint8_t)len;
-        text = hot->to - len;
-        do
-            *p++ = *text++;
-        while (--len > 0);
-        *p++ = 0;
+        if (!doc->stamps.ready)
+            cut_stamps(doc);
+        p = pen_typed(p, doc, len);
     }
     out->len = (size_t)(p - out->data);
     return true;

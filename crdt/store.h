@@ -192,6 +192,19 @@ struct cv_hot {
     uint32_t typed, gone, newlines, begun;
 };
 
+/* Bytes of an update that are the same for each keystroke of a run: copied as
+ * one block, of which `len` count. */
+struct cv_stamp {
+    uint8_t bytes[16];
+    uint32_t len;
+};
+/* Those of the hot run (crdt/encode.c): what is before the clock of the first
+ * unit, before that of its origin, and the right origin. */
+struct cv_stamps {
+    bool ready;
+    struct cv_stamp head, origin, right;
+};
+
 /* Items with the same origins, by client id (crdt/siblings.h). */
 struct cv_group {
     uint32_t list, oclient, oclock, rclient, rclock;
@@ -231,6 +244,7 @@ struct cv_doc {
     uint32_t plan_serial;
     uint32_t quick; /* client of the last quick update (crdt/quick.h) */
     struct cv_hot hot;
+    struct cv_stamps stamps;
     struct cv_txn txn;
     struct cv_siblings siblings;
     struct cv_waiting waiting;
