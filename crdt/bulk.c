@@ -1,5 +1,6 @@
 #include "crdt/bulk.h"
 
+#include "crdt/chain.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
@@ -12,7 +13,7 @@
 /* Steps of conflict scans for each item; beyond, cv_integrate() is better. */
 #define SCAN_STEPS 8
 
-/* What is filled of leaves, inner nodes and chunks, so that the next edits
+/* What is filled of leaves and inner nodes, so that the next edits
  * find room. */
 #define FILL(max) ((max)*7 / 8)
 
@@ -166,28 +167,6 @@ static bool mark_all(struct bulk *b)
 
 /* ---- making them ---- */
 
-/* An entry of a client, which come in the order of their clocks. */
-static bool enter(struct cv_client *c, uint32_t item, uint32_t clock,
-                  uint32_t left)
-{
-    struct cv_chunk *k = c->chunks;
-
-    if (c->chunks_n > 0)
-        k += c->chunks_n - 1;
-    if (c->chunks_n == 0 || k->n == FILL(CV_CHUNK_ITEMS)) {
-        uint32_t cap = left < CV_CHUNK_ITEMS ? left : CV_CHUNK_ITEMS;
-        struct cv_entry *entry = malloc(cap * sizeof(*entry));
-
-        if (entry == NULL)
-            return false;
-        k = &c->chunks[c->chunks_n++];
-        *k = (struct cv_chunk){.first = clock, .cap = (uint16_t)cap};
-        k->entry = entry;
-    }
-    k->entry[k->n++] = (struct cv_entry){item, clock};
-    return true;
-}
-
 /* The items of one struct.  False without memory, or if a cut falls into a
  * surrogate pair. */
 static bool make_items(struct bulk *b, const struct cv_struct *s)
@@ -210,7 +189,7 @@ static bool make_items(struct bulk *b, const struct cv_struct *s)
             bytes = ascii ? stop - clock
                           : (uint32_t)cv_utf8_offset(c->log + off, left,
                                                      stop - clock, &inside);
-        if (inside || !enter(c, i, clock, p->bytes - (i - p->first)))
+        if (inside)
             return false;
         x->client = s->client & CV_CLIENT_MASK;
         x->kind = s->kind & 0xfu;
@@ -225,6 +204,7 @@ static bool make_items(struct bulk *b, const struct cv_struct *s)
         x->off = left > 0 ? off : 0;
         x->bytes = bytes;
         x->leaf = CV_NONE;
+        cv_chain_append(doc, i);
         clock = stop;
         off += bytes;
         left -= bytes;
@@ -239,7 +219,6 @@ static bool make_items(struct bulk *b, const struct cv_struct *s)
  * number of them. */
 static bool reserve_client(struct bulk *b, uint32_t client)
 {
-    struct cv_client *c = &b->doc->clients[client];
     struct part *p = &b->part[client];
     uint32_t last =
         client + 1 < b->doc->clients_n ? b->part[client + 1].word : b->words;
@@ -249,12 +228,6 @@ static bool reserve_client(struct bulk *b, uint32_t client)
     p->bytes = (last < b->words ? b->rank[last] : b->items) - p->first;
     if (p->bytes == 0)
         return true;
-    c->chunks_cap = p->bytes / FILL(CV_CHUNK_ITEMS) + 1;
-    c->chunks = malloc(c->chunks_cap * sizeof(*c->chunks));
-    if (c->chunks == NULL) {
-        c->chunks_cap = 0;
-        return false;
-    }
     return cv_store_log_reserve(b->doc, client, bytes) == CV_OK;
 }
 
@@ -531,13 +504,10 @@ static void clear_all(struct cv_doc *doc)
     for (uint32_t i = 0; i < doc->clients_n; i++) {
         struct cv_client *c = &doc->clients[i];
 
-        for (uint32_t k = 0; k < c->chunks_n; k++)
-            free(c->chunks[k].entry);
-        free(c->chunks);
+        cv_chain_clear(c);
         free(c->log);
-        c->chunks = NULL;
         c->log = NULL;
-        c->chunks_n = c->chunks_cap = c->log_len = c->log_cap = c->next = 0;
+        c->log_len = c->log_cap = c->next = 0;
     }
 }
 

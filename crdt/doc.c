@@ -1,5 +1,6 @@
 #include "crdt/doc.h"
 
+#include "crdt/chain.h"
 #include "crdt/encode.h"
 #include "crdt/hot.h"
 #include "crdt/observe.h"
@@ -80,9 +81,7 @@ void cv_doc_free(struct cv_doc *doc)
     for (uint32_t i = 0; i < doc->clients_n; i++) {
         struct cv_client *c = &doc->clients[i];
 
-        for (uint32_t k = 0; k < c->chunks_n; k++)
-            free(c->chunks[k].entry);
-        free(c->chunks);
+        cv_chain_clear(c);
         free(c->log);
     }
     for (uint32_t i = 0; i < doc->lists_n; i++)
@@ -175,9 +174,7 @@ size_t cv_doc_held_bytes(const struct cv_doc *doc)
     for (uint32_t i = 0; i < doc->clients_n; i++) {
         const struct cv_client *c = &doc->clients[i];
 
-        n += c->log_cap + c->chunks_cap * sizeof(*c->chunks);
-        for (uint32_t k = 0; k < c->chunks_n; k++)
-            n += c->chunks[k].cap * sizeof(struct cv_entry);
+        n += c->log_cap + cv_chain_size(c);
     }
     for (uint32_t i = 0; i < doc->lists_n; i++)
         n += doc->lists[i].name_len;

@@ -1,6 +1,7 @@
 /* Local edits of the text. */
 #include "crdt/doc.h"
 
+#include "crdt/chain.h"
 #include "crdt/encode.h"
 #include "crdt/hot.h"
 #include "crdt/integrate.h"
@@ -204,9 +205,9 @@ static bool find_gap(struct cv_doc *doc, uint32_t at, struct cv_place p,
 }
 
 /* Cut the rest off the item before a gap, which was opened for two items, and
- * put it behind; `slot`: of that item, with room for another.  The rest. */
-static inline struct cv_item *
-cut_rest(struct cv_doc *doc, const struct gap *gap, struct cv_slot slot)
+ * put it behind.  The rest. */
+static inline struct cv_item *cut_rest(struct cv_doc *doc,
+                                       const struct gap *gap)
 {
     struct cv_leaf *l = &doc->leaves[gap->leaf];
     uint32_t rest = cv_store_item_new(doc);
@@ -222,7 +223,7 @@ cut_rest(struct cv_doc *doc, const struct gap *gap, struct cv_slot slot)
     z->oclient = x->client;
     z->oclock = z->clock - 1;
     cv_item_share_newlines(doc, x, z, x->lines);
-    cv_store_squeeze(doc, rest, slot);
+    cv_chain_divide(doc, gap->left, rest);
     l->vis[gap->pos - 1] = (uint16_t)x->bytes;
     l->item[gap->pos + 1] = rest;
     l->vis[gap->pos + 1] = (uint16_t)gap->rest;
@@ -237,7 +238,6 @@ static bool insert_here(struct cv_doc *doc, const struct insertion *in,
     uint32_t self = doc->self, len = (uint32_t)in->text.len, item, k, newlines;
     struct cv_item *x, *y, *z;
     struct cv_leaf *l;
-    struct cv_slot slot = {0, 0};
     struct cv_client *c;
     struct gap gap;
 
@@ -252,11 +252,6 @@ static bool insert_here(struct cv_doc *doc, const struct insertion *in,
         gap.leaf = cv_tree_split(doc, gap.leaf, &gap.pos);
     l = &doc->leaves[gap.leaf];
     x = &doc->items[gap.left];
-    if (gap.rest > 0) {
-        slot = cv_store_slot_of(doc, gap.left);
-        if (!cv_store_fit(&doc->clients[x->client], slot))
-            return false;
-    }
     item = cv_store_item_new(doc);
     y = &doc->items[item];
     c = &doc->clients[self];
@@ -268,14 +263,11 @@ static bool insert_here(struct cv_doc *doc, const struct insertion *in,
                           .leaf = gap.leaf};
     newlines = (uint32_t)cv_utf8_newlines(in->text.data, len);
     cv_item_set_newlines(y, newlines);
-    if (cv_store_enter(doc, item) != CV_OK) {
-        cv_store_item_free(doc, item);
-        return false;
-    }
+    cv_chain_append(doc, item);
     cv_tree_open(l, gap.pos, k);
     y->oclient = x->client;
     if (gap.rest > 0)
-        z = cut_rest(doc, &gap, slot);
+        z = cut_rest(doc, &gap);
     else
         z = &doc->items[gap.right];
     y->oclock = cv_item_end(x) - 1;
@@ -427,8 +419,8 @@ static inline bool move_border(struct cv_doc *doc, const struct cv_place *p,
     return true;
 }
 
-/* Make a tombstone of a piece of an item, where its leaf and its client have
- * room for what is cut off.  False: it has to go the long way. */
+/* Make a tombstone of a piece of an item, where its leaf has room for what is
+ * cut off.  False: it has to go the long way. */
 static bool carve(struct cv_doc *doc, const struct cv_place *p,
                   const struct piece *d)
 {
@@ -438,7 +430,6 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
     uint32_t k = (d->from > 0 ? 1u : 0u) + (behind > 0 ? 1u : 0u), newlines;
     uint32_t off = x->off + d->bfrom, pos = p->pos, client = x->client;
     uint32_t clock = x->clock + d->from;
-    struct cv_slot slot;
 
     if (k == 0 || l->n + k > CV_LEAF_ITEMS ||
         doc->txn.deleted.n == doc->txn.deleted.cap ||
@@ -446,9 +437,6 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
         return false;
     l = &doc->leaves[p->leaf];
     x = y = &doc->items[p->item];
-    slot = cv_store_slot_of(doc, p->item);
-    if (!cv_store_fit(&doc->clients[client], slot))
-        return false;
     newlines = cv_item_part_newlines(doc, x, off, d->bytes);
     cv_item_add_newlines(x, -(int32_t)newlines);
     cv_tree_open(l, pos + 1, k);
@@ -463,7 +451,7 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
         z->bytes -= d->bfrom + d->bytes;
         z->oclient = client;
         z->oclock = z->clock - 1;
-        cv_store_squeeze(doc, item, slot);
+        cv_chain_divide(doc, p->item, item);
         l->item[pos + k] = item;
         l->vis[pos + k] = (uint16_t)z->bytes;
     }
@@ -479,7 +467,7 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
         x->bytes = d->bfrom;
         if (behind > 0)
             cv_item_share_newlines(doc, x, z, x->lines);
-        cv_store_squeeze(doc, item, slot);
+        cv_chain_divide(doc, p->item, item);
         l->vis[pos] = (uint16_t)d->bfrom;
         l->item[++pos] = item;
     }
@@ -522,7 +510,7 @@ static int delete_piece(struct cv_doc *doc, const struct cv_place *p,
     err = cv_run_split(doc, p->item, d->from);
     if (err != CV_OK)
         return err;
-    return cv_run_delete(doc, cv_store_find(doc, client, clock));
+    return cv_run_delete(doc, cv_chain_find(doc, client, clock));
 }
 
 /* Are both ends on character borders?  *p: the item that holds the first. */
@@ -563,7 +551,7 @@ static uint32_t keep_tomb(struct cv_doc *doc, struct cv_leaf *l, uint32_t n,
     struct cv_item *x = &doc->items[item];
 
     if (n > 0 && same_tomb(&doc->items[l->item[n - 1]], x)) {
-        cv_store_leave(doc, item);
+        cv_chain_join(doc, l->item[n - 1], item);
         doc->items[l->item[n - 1]].len += x->len;
         cv_store_item_free(doc, item);
         return n;

@@ -1,5 +1,6 @@
 #include "crdt/encode.h"
 
+#include "crdt/chain.h"
 #include "crdt/hot.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
@@ -9,36 +10,35 @@
 /* A run as it is written: neighbouring items that join, less the units that
  * the receiver has. */
 struct group {
-    struct cv_slot from; /* first item */
+    uint32_t from; /* first item */
     uint32_t items;
     uint32_t clock; /* first unit written */
     uint32_t len;
     uint32_t bytes; /* of content, of whole items */
 };
 
-/* The group at *s; *s moves behind it, false when that is the end. */
-static bool take_group(const struct cv_doc *doc, const struct cv_client *c,
-                       struct cv_slot *s, uint32_t clock, struct group *g)
+/* The group that begins with item `a`.  Returns the item behind it, CV_NONE
+ * when that is the end. */
+static uint32_t take_group(const struct cv_doc *doc, uint32_t a, uint32_t clock,
+                           struct group *g)
 {
-    uint32_t a = cv_slot_item(c, *s);
+    const struct cv_item *x = &doc->items[a], *y;
+    uint32_t b;
 
-    *g = (struct group){*s, 1, clock, cv_item_end(&doc->items[a]) - clock,
-                        doc->items[a].bytes};
-    while (cv_slot_next(c, s)) {
-        const struct cv_item *x = &doc->items[a];
-        uint32_t b = cv_slot_item(c, *s);
-        const struct cv_item *y = &doc->items[b];
-
+    *g = (struct group){a, 1, clock, cv_item_end(x) - clock, x->bytes};
+    while ((b = x->succ) != CV_NONE) {
+        y = &doc->items[b];
         if (x->kind != y->kind ||
             (x->kind != CV_KIND_GC &&
              (!cv_item_joins(x, y) || cv_tree_next(doc, a) != b)))
-            return true;
+            break;
         g->items++;
         g->len += y->len;
         g->bytes += y->bytes;
         a = b;
+        x = y;
     }
-    return false;
+    return b;
 }
 
 /* ---- writing small things without a call for each number ---- */
@@ -98,11 +98,9 @@ static void put_parent(const struct cv_doc *doc, struct cv_writer *w,
 
 /* Content of the items of a group behind the first `cut` units. */
 static void put_content(const struct cv_doc *doc, struct cv_writer *w,
-                        const struct cv_client *c, const struct group *g,
-                        uint32_t cut)
+                        const struct group *g, uint32_t cut)
 {
-    struct cv_slot s = g->from;
-    const struct cv_item *x = &doc->items[cv_slot_item(c, s)];
+    const struct cv_item *x = &doc->items[g->from];
     struct cv_bytes content = {cv_item_content(doc, x), x->bytes};
     bool half = false;
     size_t at = 0;
@@ -136,8 +134,7 @@ static void put_content(const struct cv_doc *doc, struct cv_writer *w,
     }
     cv_put_raw(w, content.data + at, content.len - at);
     for (uint32_t i = 1; i < g->items; i++) {
-        cv_slot_next(c, &s);
-        x = &doc->items[cv_slot_item(c, s)];
+        x = &doc->items[x->succ];
         cv_put_raw(w, cv_item_content(doc, x), x->bytes);
     }
 }
@@ -181,9 +178,9 @@ static void put_origins(const struct cv_doc *doc, struct cv_writer *w,
 }
 
 static void put_group(const struct cv_doc *doc, struct cv_writer *w,
-                      const struct cv_client *c, const struct group *g)
+                      const struct group *g)
 {
-    const struct cv_item *x = &doc->items[cv_slot_item(c, g->from)];
+    const struct cv_item *x = &doc->items[g->from];
     const struct cv_list *l;
 
     if (x->kind == CV_KIND_GC) {
@@ -195,7 +192,7 @@ static void put_group(const struct cv_doc *doc, struct cv_writer *w,
     put_origins(doc, w, x, g->clock, cv_list_is_key(l));
     if (g->clock == x->clock && x->oclient == CV_NONE && x->rclient == CV_NONE)
         put_parent(doc, w, l);
-    put_content(doc, w, c, g, g->clock - x->clock);
+    put_content(doc, w, g, g->clock - x->clock);
 }
 
 /* The block of one client from a clock below its state on. */
@@ -203,41 +200,37 @@ static void put_block(const struct cv_doc *doc, struct cv_writer *w,
                       uint32_t client, uint32_t from)
 {
     const struct cv_client *c = &doc->clients[client];
-    struct cv_slot start = cv_store_slot(doc, client, from), s = start;
-    uint32_t clock = from, n = 0;
+    uint32_t start = cv_chain_find(doc, client, from), clock = from, n = 0;
     struct group g;
-    bool more = true;
 
-    for (; more; n++, clock += g.len)
-        more = take_group(doc, c, &s, clock, &g);
+    for (uint32_t i = start; i != CV_NONE; n++, clock += g.len)
+        i = take_group(doc, i, clock, &g);
     cv_put_varuint(w, n);
     cv_put_varuint(w, c->id);
     cv_put_varuint(w, from);
     if (n == 1) {
-        put_group(doc, w, c, &g);
+        put_group(doc, w, &g);
         return;
     }
-    s = start;
     clock = from;
-    for (more = true; more; clock += g.len) {
-        more = take_group(doc, c, &s, clock, &g);
-        put_group(doc, w, c, &g);
+    for (uint32_t i = start; i != CV_NONE; clock += g.len) {
+        i = take_group(doc, i, clock, &g);
+        put_group(doc, w, &g);
     }
 }
 
 /* ---- the delete set of the whole document ---- */
 
-/* The next run of deleted units at or behind *s; false if there is none, and
- * *more says whether there is anything behind it. */
-static bool take_deleted(const struct cv_doc *doc, const struct cv_client *c,
-                         struct cv_slot *s, bool *more, uint32_t *clock,
-                         uint32_t *len)
+/* The next run of deleted units at or behind item *at, which moves behind it;
+ * false if there is none. */
+static bool take_deleted(const struct cv_doc *doc, uint32_t *at,
+                         uint32_t *clock, uint32_t *len)
 {
     const struct cv_item *x;
 
     *len = 0;
-    while (*more) {
-        x = &doc->items[cv_slot_item(c, *s)];
+    for (; *at != CV_NONE; *at = x->succ) {
+        x = &doc->items[*at];
         if (cv_item_deleted(x)) {
             if (*len == 0)
                 *clock = x->clock;
@@ -245,7 +238,6 @@ static bool take_deleted(const struct cv_doc *doc, const struct cv_client *c,
         } else if (*len > 0) {
             return true;
         }
-        *more = cv_slot_next(c, s);
     }
     return *len > 0;
 }
@@ -253,11 +245,9 @@ static bool take_deleted(const struct cv_doc *doc, const struct cv_client *c,
 static uint32_t count_deleted(const struct cv_doc *doc,
                               const struct cv_client *c)
 {
-    struct cv_slot s = {0, 0};
-    bool more = true;
-    uint32_t n = 0, clock, len;
+    uint32_t at = c->first, n = 0, clock, len;
 
-    while (take_deleted(doc, c, &s, &more, &clock, &len))
+    while (take_deleted(doc, &at, &clock, &len))
         n++;
     return n;
 }
@@ -272,15 +262,13 @@ static void put_all_deleted(const struct cv_doc *doc, struct cv_writer *w,
     cv_put_varuint(w, clients);
     for (uint32_t i = 0; i < n; i++) {
         const struct cv_client *c = &doc->clients[order[i]];
-        uint32_t ranges = count_deleted(doc, c), clock, len;
-        struct cv_slot s = {0, 0};
-        bool more = true;
+        uint32_t ranges = count_deleted(doc, c), at = c->first, clock, len;
 
         if (ranges == 0)
             continue;
         cv_put_varuint(w, c->id);
         cv_put_varuint(w, ranges);
-        while (take_deleted(doc, c, &s, &more, &clock, &len)) {
+        while (take_deleted(doc, &at, &clock, &len)) {
             cv_put_varuint(w, clock);
             cv_put_varuint(w, len);
         }
@@ -544,7 +532,7 @@ static void put_txn_deleted(struct cv_doc *doc, struct cv_writer *w)
 static inline bool put_typed(struct cv_doc *doc, struct cv_writer *w)
 {
     const struct cv_client *c = &doc->clients[doc->txn.touched.at[0]];
-    const struct cv_item *x = &doc->items[cv_store_last(c)];
+    const struct cv_item *x = &doc->items[c->last];
     uint32_t from = c->before, at = from - x->clock, len;
     const uint8_t *text;
     uint8_t *p;

@@ -1,5 +1,6 @@
 #include "crdt/integrate.h"
 
+#include "crdt/chain.h"
 #include "crdt/run.h"
 #include "crdt/siblings.h"
 #include "crdt/tree.h"
@@ -36,11 +37,7 @@ int cv_append_item(struct cv_doc *doc, const struct cv_item *x, uint32_t list,
     y->leaf = CV_NONE;
     y->fresh = 0;
     doc->hot.room = doc->hot.back = 0; /* the log may move */
-    err = cv_store_enter(doc, i);
-    if (err != CV_OK) {
-        cv_store_item_free(doc, i);
-        return err;
-    }
+    cv_chain_append(doc, i);
     y->off = 0;
     if (content.len > 0)
         y->off = cv_store_log_append(doc, client, content.data, content.len);
@@ -99,13 +96,13 @@ static int ending_with(struct cv_doc *doc, uint32_t client, uint32_t clock,
     const struct cv_item *x;
     int err;
 
-    *item = cv_store_find(doc, client, clock);
+    *item = cv_chain_find(doc, client, clock);
     x = &doc->items[*item];
     if (x->kind == CV_KIND_GC || cv_item_end(x) == clock + 1)
         return CV_OK;
     err = cv_run_split(doc, *item, clock + 1 - x->clock);
     /* Cutting a pair leaves the unit in an item of its own. */
-    *item = cv_store_find(doc, client, clock);
+    *item = cv_chain_find(doc, client, clock);
     return err;
 }
 
@@ -116,12 +113,12 @@ static int beginning_with(struct cv_doc *doc, uint32_t client, uint32_t clock,
     const struct cv_item *x;
     int err;
 
-    *item = cv_store_find(doc, client, clock);
+    *item = cv_chain_find(doc, client, clock);
     x = &doc->items[*item];
     if (x->kind == CV_KIND_GC || x->clock == clock)
         return CV_OK;
     err = cv_run_split(doc, *item, clock - x->clock);
-    *item = cv_store_find(doc, client, clock);
+    *item = cv_chain_find(doc, client, clock);
     return err;
 }
 
@@ -146,7 +143,7 @@ static int named_list(struct cv_doc *doc, const struct cv_struct *s,
             return err;
     } else {
         const struct cv_item *x =
-            &doc->items[cv_store_find(doc, s->pclient, s->pclock)];
+            &doc->items[cv_chain_find(doc, s->pclient, s->pclock)];
 
         if (x->kind != CV_KIND_TYPE)
             return CV_OK;
@@ -201,7 +198,7 @@ static int find_target(struct cv_doc *doc, const struct cv_struct *s,
             return err;
         /* A malicious right origin lies inside of the left item. */
         if (x->oclient != CV_NONE)
-            t->left = cv_store_find(doc, x->oclient, x->oclock);
+            t->left = cv_chain_find(doc, x->oclient, x->oclock);
     }
     if (is_gc(doc, t->left) || is_gc(doc, t->right))
         return CV_OK;
@@ -271,7 +268,7 @@ static uint32_t resolve(struct cv_doc *doc, const struct cv_item *x,
         } else {
             if (y->oclient == CV_NONE)
                 break;
-            holder = cv_store_find(doc, y->oclient, y->oclock);
+            holder = cv_chain_find(doc, y->oclient, y->oclock);
             if (is_gc(doc, holder) || cv_tree_list(doc, holder) != t->list ||
                 !behind(doc, first, holder))
                 break;
@@ -364,7 +361,7 @@ static int settle_key(struct cv_doc *doc, uint32_t list, uint32_t item)
 static int put_gc(struct cv_doc *doc, uint32_t client, uint32_t len)
 {
     struct cv_client *c = &doc->clients[client];
-    uint32_t last = cv_store_last(c), item;
+    uint32_t last = c->last, item;
     struct cv_item x = {.client = client & CV_CLIENT_MASK,
                         .kind = CV_KIND_GC,
                         .len = len,

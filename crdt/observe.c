@@ -1,5 +1,6 @@
 #include "crdt/observe.h"
 
+#include "crdt/chain.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
@@ -22,11 +23,11 @@ static bool in_text(const struct cv_doc *doc, const struct cv_item *x)
 static int add_new(struct cv_doc *doc, struct cv_events *e, uint32_t client)
 {
     const struct cv_client *c = &doc->clients[client];
-    struct cv_slot s = cv_store_slot(doc, client, c->before);
+    uint32_t item = cv_chain_find(doc, client, c->before);
     int err;
 
-    do {
-        uint32_t item = cv_slot_item(c, s), from = 0, at;
+    for (; item != CV_NONE; item = doc->items[item].succ) {
+        uint32_t from = 0, at;
         const struct cv_item *x = &doc->items[item];
         bool inside;
 
@@ -40,7 +41,7 @@ static int add_new(struct cv_doc *doc, struct cv_events *e, uint32_t client)
         err = add(e, (struct cv_event){at, 0, item, from, x->bytes - from});
         if (err != CV_OK)
             return err;
-    } while (cv_slot_next(c, &s));
+    }
     return CV_OK;
 }
 
@@ -69,7 +70,7 @@ int cv_events_collect(struct cv_doc *doc, struct cv_events *e)
         err = add_new(doc, e, t->touched.at[i]);
     for (uint32_t i = 0; i < t->notes.n && err == CV_OK; i++) {
         const struct cv_note *n = &t->notes.at[i];
-        uint32_t item = cv_store_find(doc, n->client, n->clock);
+        uint32_t item = cv_chain_find(doc, n->client, n->clock);
         const struct cv_item *x = &doc->items[item];
         uint32_t at = cv_tree_offset(doc, item, CV_BYTES);
 

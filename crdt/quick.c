@@ -119,7 +119,7 @@ static bool apply_typed(struct cv_doc *doc, const uint8_t *at,
     at++;
     if (!skip_id(&at, end, c) || !get(&at, end, &v) || v != clock - 1)
         return false;
-    item = cv_store_last(c);
+    item = c->last;
     x = &doc->items[item];
     if (right != (x->rclient != CV_NONE) ||
         (right && (!skip_id(&at, end, &doc->clients[x->rclient]) ||

@@ -1,5 +1,6 @@
 #include "crdt/relpos.h"
 
+#include "crdt/chain.h"
 #include "crdt/hot.h"
 #include "crdt/store.h"
 #include "crdt/tree.h"
@@ -55,7 +56,7 @@ int cv_relpos_to_offset(const struct cv_doc *doc, const struct cv_relpos *pos,
     client = cv_store_client(doc, pos->item.client);
     if (client == CV_NONE || pos->item.clock >= doc->clients[client].next)
         return CV_ERR_NOTFOUND;
-    item = cv_store_find(doc, client, (uint32_t)pos->item.clock);
+    item = cv_chain_find(doc, client, (uint32_t)pos->item.clock);
     x = &doc->items[item];
     if (x->kind == CV_KIND_GC || doc->leaves[x->leaf].list != doc->text)
         return CV_ERR_NOTFOUND;

@@ -1,5 +1,6 @@
 #include "crdt/run.h"
 
+#include "crdt/chain.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
@@ -26,11 +27,7 @@ static int cut(struct cv_doc *doc, uint32_t item, uint32_t n, uint32_t at)
     y->oclock = y->clock - 1;
     y->off += at;
     y->bytes -= at;
-    err = cv_store_enter(doc, right);
-    if (err != CV_OK) {
-        cv_store_item_free(doc, right);
-        return err;
-    }
+    cv_chain_divide(doc, item, right);
     x->len = n;
     x->bytes = at;
     if (x->kind == CV_KIND_STRING)
@@ -62,11 +59,7 @@ static int break_pair(struct cv_doc *doc, uint32_t item)
     y->len = 1;
     y->oclient = client;
     y->oclock = x->clock;
-    err = cv_store_enter(doc, right);
-    if (err != CV_OK) {
-        cv_store_item_free(doc, right);
-        return err;
-    }
+    cv_chain_divide(doc, item, right);
     old = x->off;
     off = cv_store_log_append(doc, client, halves, sizeof(halves) - 1);
     cv_store_log_lose(doc, client, old, PAIR_BYTES);
@@ -118,7 +111,7 @@ int cv_run_split(struct cv_doc *doc, uint32_t item, uint32_t n)
         if (err != CV_OK)
             return err;
     }
-    return break_pair(doc, cv_store_find(doc, client, clock));
+    return break_pair(doc, cv_chain_find(doc, client, clock));
 }
 
 /* ---- deleting ---- */
@@ -134,7 +127,7 @@ static bool join(struct cv_doc *doc, uint32_t a, uint32_t b)
     y = &doc->items[b];
     if (x->kind != CV_KIND_DELETED || !cv_item_joins(x, y))
         return false;
-    cv_store_leave(doc, b);
+    cv_chain_join(doc, a, b);
     x->len += y->len;
     cv_tree_remove(doc, b);
     cv_store_item_free(doc, b);
@@ -253,7 +246,7 @@ int cv_run_delete_range(struct cv_doc *doc, uint32_t client, uint32_t clock,
     if (len < end - clock)
         end = clock + len;
     while (clock < end) {
-        uint32_t item = cv_store_find(doc, client, clock);
+        uint32_t item = cv_chain_find(doc, client, clock);
         struct cv_item *x = &doc->items[item];
         uint32_t stop = cv_item_end(x);
 

@@ -1,5 +1,6 @@
 #include "crdt/siblings.h"
 
+#include "crdt/chain.h"
 #include <stdlib.h>
 
 static uint32_t hash_group(const struct cv_doc *doc, uint32_t list,
@@ -103,7 +104,7 @@ static uint32_t member(const struct cv_doc *doc, const struct cv_group *g,
 
     if (n->key[2] >= doc->clients[client].next)
         return CV_NONE;
-    item = cv_store_find(doc, client, n->key[2]);
+    item = cv_chain_find(doc, client, n->key[2]);
     y = &doc->items[item];
     if (y->kind == CV_KIND_GC || y->clock != n->key[2] ||
         doc->leaves[y->leaf].list != g->list || !is_group(g, g->list, y))

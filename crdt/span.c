@@ -1,5 +1,6 @@
 #include "crdt/span.h"
 
+#include "crdt/chain.h"
 #include "crdt/hot.h"
 #include "crdt/integrate.h"
 #include "crdt/run.h"
@@ -20,7 +21,7 @@ static uint32_t find(const struct cv_doc *doc, struct cv_id id)
     cv_hot_settle(doc);
     if (client == CV_NONE || id.clock >= doc->clients[client].next)
         return CV_NONE;
-    item = cv_store_find(doc, client, (uint32_t)id.clock);
+    item = cv_chain_find(doc, client, (uint32_t)id.clock);
     return in_text(doc, &doc->items[item]) ? item : CV_NONE;
 }
 
@@ -58,17 +59,14 @@ bool cv_span_live(const struct cv_doc *doc, struct cv_id id, uint64_t n,
                   struct cv_span *out)
 {
     uint32_t client = cv_store_client(doc, id.client);
-    const struct cv_client *c;
     uint64_t end = id.clock + n;
-    struct cv_slot s;
+    uint32_t item;
 
     cv_hot_settle(doc);
     if (client == CV_NONE || id.clock >= doc->clients[client].next)
         return false;
-    c = &doc->clients[client];
-    s = cv_store_slot(doc, client, (uint32_t)id.clock);
-    do {
-        uint32_t item = cv_slot_item(c, s);
+    item = cv_chain_find(doc, client, (uint32_t)id.clock);
+    for (; item != CV_NONE; item = doc->items[item].succ) {
         const struct cv_item *x = &doc->items[item];
         const uint8_t *text = cv_item_content(doc, x);
         size_t from = 0, to = x->bytes;
@@ -93,7 +91,7 @@ bool cv_span_live(const struct cv_doc *doc, struct cv_id id, uint64_t n,
         out->bytes = to - from;
         out->at = cv_tree_offset(doc, item, CV_BYTES) + from;
         return true;
-    } while (cv_slot_next(c, &s));
+    }
     return false;
 }
 

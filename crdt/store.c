@@ -9,12 +9,6 @@
 #define FIRST_LOG     32
 #define FIRST_HASH    16
 
-/* How chunks grow. */
-#define CHUNK_SMALL 32
-#define CHUNK_STEP  32
-/* Room of both when one is divided. */
-#define CHUNK_HALF (CV_CHUNK_ITEMS / 2 + CV_CHUNK_ITEMS / 8 + 1)
-
 /* What one step may need: a split makes three items at most. */
 #define SPARE 4
 
@@ -155,8 +149,11 @@ int cv_store_client_add(struct cv_doc *doc, uint64_t id, uint32_t *index)
                      1, sizeof(*doc->clients)))
         return CV_ERR_NOMEM;
     c = doc->clients_n++;
-    doc->clients[c] =
-        (struct cv_client){.id = id, .source = CV_NONE, .blocked_on = CV_NONE};
+    doc->clients[c] = (struct cv_client){.id = id,
+                                         .first = CV_NONE,
+                                         .last = CV_NONE,
+                                         .source = CV_NONE,
+                                         .blocked_on = CV_NONE};
     cv_writer_init(&w, doc->clients[c].id_wire, sizeof(uint64_t));
     cv_put_varuint(&w, id);
     doc->clients[c].id_len = (uint8_t)w.len;
@@ -200,285 +197,6 @@ uint32_t cv_store_clients_sorted(const struct cv_doc *doc, uint32_t *order)
     if (n > 1)
         qsort_r(order, n, sizeof(*order), higher_id, doc->clients);
     return n;
-}
-
-/* ---- items by id ---- */
-
-/* The clocks in the arrays are those that the items had when they were
- * entered.  Since then borders between neighbours may have moved, so what they
- * lead to can be off by a place or two. */
-
-static uint32_t find_chunk(struct cv_client *c, uint32_t clock)
-{
-    uint32_t low = 0, high = c->chunks_n - 1, hint = c->hint;
-
-    /* Most look-ups are for what came last, or near the one before. */
-    if (c->chunks[high].first <= clock)
-        return high;
-    if (hint < high && c->chunks[hint].first <= clock &&
-        c->chunks[hint + 1].first > clock)
-        return hint;
-    while (high - low > 1) {
-        uint32_t mid = low + (high - low) / 2;
-
-        if (c->chunks[mid].first <= clock)
-            low = mid;
-        else
-            high = mid;
-    }
-    c->hint = low;
-    return low;
-}
-
-static bool slot_prev(const struct cv_client *c, struct cv_slot *s)
-{
-    if (s->pos == 0) {
-        if (s->chunk == 0)
-            return false;
-        s->chunk--;
-        s->pos = c->chunks[s->chunk].n;
-    }
-    s->pos--;
-    return true;
-}
-
-struct cv_slot cv_store_slot(const struct cv_doc *doc, uint32_t client,
-                             uint32_t clock)
-{
-    struct cv_client *c = &cv_doc_mutable(doc)->clients[client];
-    struct cv_slot s = {c->chunks_n - 1, 0};
-    const struct cv_chunk *k = &c->chunks[s.chunk];
-    const struct cv_item *x = &doc->items[k->entry[k->n - 1].item];
-    uint32_t n;
-
-    assert(clock < c->next);
-    if (x->clock <= clock) {
-        s.pos = k->n - 1u;
-        return s;
-    }
-    s.chunk = find_chunk(c, clock);
-    k = &c->chunks[s.chunk];
-    n = k->n;
-    if (k->entry[n - 1].clock <= clock) {
-        s.pos = n - 1;
-    } else {
-        const struct cv_entry *base = k->entry;
-
-        while (n > 1) {
-            uint32_t half = n / 2;
-
-            base += base[half].clock <= clock ? half : 0;
-            n -= half;
-        }
-        s.pos = (uint32_t)(base - k->entry);
-    }
-    x = &doc->items[cv_slot_item(c, s)];
-    while (clock < x->clock && slot_prev(c, &s))
-        x = &doc->items[cv_slot_item(c, s)];
-    while (clock >= cv_item_end(x) && cv_slot_next(c, &s))
-        x = &doc->items[cv_slot_item(c, s)];
-    return s;
-}
-
-struct cv_slot cv_store_slot_of(const struct cv_doc *doc, uint32_t item)
-{
-    const struct cv_item *x = &doc->items[item];
-    struct cv_client *c = &cv_doc_mutable(doc)->clients[x->client];
-    struct cv_slot s = {c->hint, c->hint_pos};
-    uint32_t near = s.pos + 3; /* what was cut off there follows it */
-
-    if (s.chunk < c->chunks_n) {
-        const struct cv_chunk *k = &c->chunks[s.chunk];
-
-        for (; s.pos < near && s.pos < k->n; s.pos++) {
-            if (k->entry[s.pos].item == item)
-                return s;
-        }
-    }
-    if (cv_store_last(c) == item) {
-        s.chunk = c->chunks_n - 1;
-        s.pos = c->chunks[s.chunk].n - 1u;
-        return s;
-    }
-    s = cv_store_slot(doc, x->client, x->clock);
-    c->hint = s.chunk;
-    c->hint_pos = s.pos;
-    return s;
-}
-
-bool cv_slot_next(const struct cv_client *c, struct cv_slot *s)
-{
-    if (s->pos + 1 < c->chunks[s->chunk].n) {
-        s->pos++;
-        return true;
-    }
-    if (s->chunk + 1 < c->chunks_n) {
-        s->chunk++;
-        s->pos = 0;
-        return true;
-    }
-    return false;
-}
-
-/* A chunk at `at`, empty, with room for `cap` entries. */
-static int new_chunk(struct cv_client *c, uint32_t at, uint16_t cap)
-{
-    struct cv_entry *entry;
-
-    if (c->chunks_n == c->chunks_cap &&
-        !cv_vec_grow((void **)&c->chunks, &c->chunks_cap, c->chunks_n, 1,
-                     sizeof(*c->chunks)))
-        return CV_ERR_NOMEM;
-    entry = malloc(cap * sizeof(*entry));
-    if (entry == NULL)
-        return CV_ERR_NOMEM;
-    memmove(&c->chunks[at + 1], &c->chunks[at],
-            (c->chunks_n - at) * sizeof(*c->chunks));
-    c->chunks_n++;
-    c->chunks[at] = (struct cv_chunk){.cap = cap, .entry = entry};
-    return CV_OK;
-}
-
-static int grow_chunk(struct cv_chunk *k)
-{
-    uint32_t cap = k->cap + (k->cap < CHUNK_SMALL ? k->cap : CHUNK_STEP);
-    struct cv_entry *entry;
-
-    if (cap > CV_CHUNK_ITEMS)
-        cap = CV_CHUNK_ITEMS;
-    entry = realloc(k->entry, cap * sizeof(*entry));
-    if (entry == NULL)
-        return CV_ERR_NOMEM;
-    k->entry = entry;
-    k->cap = (uint16_t)cap;
-    return CV_OK;
-}
-
-/* Half of it has gone. */
-static void shrink_chunk(struct cv_chunk *k)
-{
-    uint16_t cap = k[1].cap;
-    struct cv_entry *entry = realloc(k->entry, cap * sizeof(*entry));
-
-    if (entry == NULL)
-        return;
-    k->entry = entry;
-    k->cap = cap;
-}
-
-bool cv_store_fit(struct cv_client *c, struct cv_slot s)
-{
-    struct cv_chunk *k = &c->chunks[s.chunk];
-
-    while (k->n + 2 > k->cap) {
-        if (k->cap == CV_CHUNK_ITEMS || grow_chunk(k) != CV_OK)
-            return false;
-    }
-    return true;
-}
-
-/* Behind everything that the client has. */
-static int enter_last(struct cv_doc *doc, uint32_t item)
-{
-    const struct cv_item *x = &doc->items[item];
-    struct cv_client *c = &doc->clients[x->client];
-    struct cv_chunk *k;
-    int err = CV_OK;
-
-    if (c->chunks_n == 0)
-        err = new_chunk(c, 0, 2);
-    else if (c->chunks[c->chunks_n - 1].n == CV_CHUNK_ITEMS)
-        err = new_chunk(c, c->chunks_n, 2);
-    if (err != CV_OK)
-        return err;
-    k = &c->chunks[c->chunks_n - 1];
-    if (k->n == k->cap && (err = grow_chunk(k)) != CV_OK)
-        return err;
-    if (k->n == 0)
-        k->first = x->clock;
-    k->entry[k->n++] = (struct cv_entry){item, x->clock};
-    return CV_OK;
-}
-
-int cv_store_enter(struct cv_doc *doc, uint32_t item)
-{
-    const struct cv_item *x = &doc->items[item];
-    struct cv_client *c = &doc->clients[x->client];
-    struct cv_chunk *k;
-    struct cv_slot s;
-    int err;
-
-    if (x->clock == c->next)
-        return enter_last(doc, item);
-    s = cv_store_slot(doc, x->client, x->clock);
-    k = &c->chunks[s.chunk];
-    k->entry[s.pos].clock = doc->items[k->entry[s.pos].item].clock;
-    if (s.pos == 0)
-        k->first = k->entry[0].clock;
-    assert(k->entry[s.pos].clock < x->clock);
-    if (k->n == CV_CHUNK_ITEMS) {
-        uint16_t half = CV_CHUNK_ITEMS / 2;
-
-        err = new_chunk(c, s.chunk + 1, CHUNK_HALF);
-        if (err != CV_OK)
-            return err;
-        k = &c->chunks[s.chunk];
-        memcpy(k[1].entry, k->entry + half,
-               (size_t)(k->n - half) * sizeof(*k->entry));
-        k[1].n = (uint16_t)(k->n - half);
-        k[1].first = k[1].entry[0].clock;
-        k->n = half;
-        shrink_chunk(k);
-        if (s.pos >= half) {
-            s.pos -= half;
-            k++;
-        }
-    }
-    if (k->n == k->cap && (err = grow_chunk(k)) != CV_OK)
-        return err;
-    memmove(&k->entry[s.pos + 2], &k->entry[s.pos + 1],
-            (k->n - s.pos - 1) * sizeof(*k->entry));
-    k->entry[s.pos + 1] = (struct cv_entry){item, x->clock};
-    k->n++;
-    return CV_OK;
-}
-
-void cv_store_squeeze(struct cv_doc *doc, uint32_t item, struct cv_slot s)
-{
-    const struct cv_item *x = &doc->items[item];
-    struct cv_chunk *k = &doc->clients[x->client].chunks[s.chunk];
-    struct cv_entry *e = &k->entry[s.pos];
-
-    /* Its neighbour may have been entered with another clock. */
-    e->clock = doc->items[e->item].clock;
-    if (s.pos == 0)
-        k->first = e->clock;
-    memmove(e + 2, e + 1, (size_t)(k->n - s.pos - 1) * sizeof(*e));
-    e[1] = (struct cv_entry){item, x->clock};
-    k->n++;
-}
-
-void cv_store_leave(struct cv_doc *doc, uint32_t item)
-{
-    const struct cv_item *x = &doc->items[item];
-    struct cv_client *c = &doc->clients[x->client];
-    struct cv_slot s = cv_store_slot_of(doc, item);
-    struct cv_chunk *k = &c->chunks[s.chunk];
-
-    assert(k->entry[s.pos].item == item);
-    /* The next one to leave mostly follows it. */
-    c->hint = s.chunk;
-    c->hint_pos = s.pos;
-    k->n--;
-    memmove(&k->entry[s.pos], &k->entry[s.pos + 1],
-            (k->n - s.pos) * sizeof(*k->entry));
-    if (k->n == 0) {
-        free(k->entry);
-        c->chunks_n--;
-        memmove(k, k + 1, (c->chunks_n - s.chunk) * sizeof(*k));
-    } else if (s.pos == 0) {
-        k->first = k->entry[0].clock;
-    }
 }
 
 /* ---- memory ---- */
@@ -613,18 +331,16 @@ static int compact_client(struct cv_doc *doc, struct cv_client *c)
 
     if (live > 0 && (log = malloc(live)) == NULL)
         return CV_ERR_NOMEM;
-    for (uint32_t k = 0; k < c->chunks_n; k++) {
-        for (uint32_t i = 0; i < c->chunks[k].n; i++) {
-            struct cv_item *x = &doc->items[c->chunks[k].entry[i].item];
-            uint32_t stored = cv_item_stored(x);
+    for (uint32_t i = c->first; i != CV_NONE; i = doc->items[i].succ) {
+        struct cv_item *x = &doc->items[i];
+        uint32_t stored = cv_item_stored(x);
 
-            if (stored == 0)
-                continue;
-            assert(stored <= live - len);
-            memcpy(log + len, c->log + x->off, stored);
-            x->off = len;
-            len += stored;
-        }
+        if (stored == 0)
+            continue;
+        assert(stored <= live - len);
+        memcpy(log + len, c->log + x->off, stored);
+        x->off = len;
+        len += stored;
     }
     assert(len == live);
     free(c->log);

@@ -36,13 +36,14 @@
 struct cv_plan;
 
 /* Text of so many newlines or more is counted when that is asked for. */
-#define CV_LINES_UNKNOWN 127u
+#define CV_LINES_UNKNOWN 63u
 
 struct cv_item {
     uint32_t client : CV_CLIENT_BITS; /* index into clients */
     uint32_t kind : 4;                /* GC and DELETED have no content */
-    uint32_t fresh : 1; /* U+FFFD that this transaction made of a pair */
-    uint32_t lines : 7; /* newlines in text, CV_LINES_UNKNOWN */
+    uint32_t fresh : 1;  /* U+FFFD that this transaction made of a pair */
+    uint32_t marked : 1; /* there is a mark for it */
+    uint32_t lines : 6;  /* newlines in text, CV_LINES_UNKNOWN */
     uint32_t clock;
     uint32_t len;     /* units */
     uint32_t oclient; /* origin; CV_NONE: none */
@@ -52,30 +53,31 @@ struct cv_item {
     uint32_t off;   /* content in the client's log */
     uint32_t bytes; /* its length; TYPE: without the list in front of it */
     uint32_t leaf;  /* CV_NONE for GC; next free one in the free list */
+    uint32_t succ;  /* the next item of its client; CV_NONE */
 };
 
-/* A piece of the clock-ordered array of one client. */
-#ifndef CV_CHUNK_ITEMS
-#define CV_CHUNK_ITEMS 256
+/* A piece of the clock-ordered marks of one client. */
+#ifndef CV_CHUNK_MARKS
+#define CV_CHUNK_MARKS 256
 #endif
-struct cv_entry {
+struct cv_mark {
     uint32_t item;
     uint32_t clock; /* of the item once; borders between neighbours move */
 };
 struct cv_chunk {
-    uint32_t first; /* clock of the first entry */
+    uint32_t first; /* clock of the first mark */
     uint16_t n, cap;
-    struct cv_entry *entry;
+    struct cv_mark *mark;
 };
 
 struct cv_client {
     uint64_t id;
     uint8_t id_wire[8]; /* as a varuint */
     uint8_t id_len;
-    uint32_t next; /* state: the next clock */
+    uint32_t next;        /* state: the next clock */
+    uint32_t first, last; /* its items; CV_NONE */
+    uint32_t unmarked;    /* how many are behind the last mark */
     uint32_t chunks_n, chunks_cap;
-    uint32_t hint; /* chunk of the last find */
-    uint32_t hint_pos;
     struct cv_chunk *chunks;
     uint8_t *log;
     uint32_t log_len, log_cap;
@@ -274,45 +276,6 @@ void cv_store_client_undo(struct cv_doc *doc, uint32_t n);
 /* Fill order[clients_n] with those of next > 0, highest id first. */
 uint32_t cv_store_clients_sorted(const struct cv_doc *doc, uint32_t *order);
 
-/* ---- items by id ---- */
-
-struct cv_slot { /* a place in a client's array */
-    uint32_t chunk, pos;
-};
-/* Where the item with that unit is; clock < next. */
-struct cv_slot cv_store_slot(const struct cv_doc *doc, uint32_t client,
-                             uint32_t clock);
-/* Where that item is. */
-struct cv_slot cv_store_slot_of(const struct cv_doc *doc, uint32_t item);
-static inline uint32_t cv_slot_item(const struct cv_client *c, struct cv_slot s)
-{
-    return c->chunks[s.chunk].entry[s.pos].item;
-}
-/* Step to the next item; false at the end. */
-bool cv_slot_next(const struct cv_client *c, struct cv_slot *s);
-/* The last item of a client; CV_NONE if it has none. */
-static inline uint32_t cv_store_last(const struct cv_client *c)
-{
-    const struct cv_chunk *k;
-
-    if (c->chunks_n == 0)
-        return CV_NONE;
-    k = &c->chunks[c->chunks_n - 1];
-    return k->entry[k->n - 1].item;
-}
-
-/* The item with that unit; clock < next. */
-static inline uint32_t cv_store_find(const struct cv_doc *doc, uint32_t client,
-                                     uint32_t clock)
-{
-    const struct cv_client *c = &doc->clients[client];
-    uint32_t last = cv_store_last(c);
-
-    if (doc->items[last].clock <= clock)
-        return last;
-    return cv_slot_item(c, cv_store_slot(doc, client, clock));
-}
-
 /* ---- memory, taken before anything is changed ---- */
 
 /* Room for a few items and for the tree nodes they may need, so that what
@@ -320,14 +283,6 @@ static inline uint32_t cv_store_find(const struct cv_doc *doc, uint32_t client,
 int cv_store_reserve(struct cv_doc *doc);
 uint32_t cv_store_item_new(struct cv_doc *doc); /* after reserve */
 void cv_store_item_free(struct cv_doc *doc, uint32_t item);
-/* Put an item into the array of its client, by its clock. */
-int cv_store_enter(struct cv_doc *doc, uint32_t item);
-/* Make room for two more in the chunk of a slot; false if it is full. */
-bool cv_store_fit(struct cv_client *c, struct cv_slot s);
-/* Put an item right behind a slot of its client that has room. */
-void cv_store_squeeze(struct cv_doc *doc, uint32_t item, struct cv_slot s);
-/* Take it out. */
-void cv_store_leave(struct cv_doc *doc, uint32_t item);
 /* ---- logs ---- */
 
 int cv_store_log_grow(struct cv_doc *doc, uint32_t client, size_t len);

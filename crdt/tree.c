@@ -1,5 +1,6 @@
 #include "crdt/tree.h"
 
+#include "crdt/chain.h"
 #include "crdt/utf8.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -752,7 +753,7 @@ static void check_leaf(const struct cv_doc *doc, uint32_t list, uint32_t leaf,
 
         EXPECT(x->leaf == leaf && l->vis[i] == (uint16_t)cv_item_visible(x));
         EXPECT(x->len > 0 && x->kind != CV_KIND_GC);
-        EXPECT(cv_store_find(doc, x->client, x->clock) == l->item[i]);
+        EXPECT(cv_chain_find(doc, x->client, x->clock) == l->item[i]);
         if (x->kind == CV_KIND_STRING) {
             size_t units;
 

@@ -1,5 +1,6 @@
 #include "crdt/txn.h"
 
+#include "crdt/chain.h"
 #include <stdlib.h>
 
 #define TRIM(vec)                                                              \
@@ -20,7 +21,7 @@ void cv_txn_clear(struct cv_doc *doc)
         const struct cv_note *n = &t->notes.at[i];
 
         if (n->kind == CV_NOTE_HALF)
-            doc->items[cv_store_find(doc, n->client, n->clock)].fresh = 0;
+            doc->items[cv_chain_find(doc, n->client, n->clock)].fresh = 0;
     }
     TRIM(&t->touched);
     TRIM(&t->deleted);

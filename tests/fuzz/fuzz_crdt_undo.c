@@ -3,8 +3,8 @@
  * victim and all of the others, and in the end all have the same text. */
 #include "crdt/authors.h"
 #include "crdt/revert.h"
-#include "crdt/tree.h"
 #include "crdt/undo.h"
+#include "tests/crdt_check.h"
 #include <stdlib.h>
 
 #define EXPECT(cond)                                                           \
@@ -60,9 +60,7 @@ static void check(const struct side *s)
     EXPECT(cv_doc_read(s->doc, 0, cv_doc_text_bytes(s->doc), &text) == CV_OK);
     EXPECT(text.len == s->mirror_len);
     EXPECT(text.len == 0 || memcmp(text.data, s->mirror, text.len) == 0);
-    for (uint32_t i = 0; i < s->doc->lists_n; i++)
-        if (s->doc->lists[i].used)
-            cv_tree_check(s->doc, i);
+    check_store(s->doc);
     cv_writer_fini(&text);
 }
 

@@ -3,8 +3,8 @@
  * writes is an update that gives the same document. */
 #include "crdt/doc.h"
 #include "crdt/store.h"
-#include "crdt/tree.h"
 #include "crdt/update.h"
+#include "tests/crdt_check.h"
 #include <stdlib.h>
 
 #define EXPECT(cond)                                                           \
@@ -61,10 +61,7 @@ static void check(const struct cv_doc *doc)
 {
     struct cv_writer text = heap();
 
-    for (uint32_t i = 0; i < doc->lists_n; i++) {
-        if (doc->lists[i].used)
-            cv_tree_check(doc, i);
-    }
+    check_store(doc);
     EXPECT(cv_doc_read(doc, 0, cv_doc_text_bytes(doc), &text) == CV_OK);
     EXPECT(text.len == mirror_len);
     EXPECT(text.len == 0 || memcmp(text.data, mirror, mirror_len) == 0);
@@ -127,10 +124,7 @@ static void check_load(const struct cv_doc *doc)
     a = text_of(empty);
     b = text_of(used);
     EXPECT(cv_doc_clock(doc, CV_VARUINT_MAX) > 0 || same(&a, &b));
-    for (uint32_t i = 0; i < empty->lists_n; i++) {
-        if (empty->lists[i].used)
-            cv_tree_check(empty, i);
-    }
+    check_store(empty);
     cv_doc_free(empty);
     cv_doc_free(used);
     cv_writer_fini(&all);

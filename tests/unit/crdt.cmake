@@ -11,7 +11,7 @@ get_target_property(crdt_folder covim_crdt SOURCE_DIR)
 list(TRANSFORM crdt_sources PREPEND ${crdt_folder}/)
 covim_library(covim_crdt_small SOURCES ${crdt_sources} LINK covim_base)
 target_compile_definitions(covim_crdt_small PUBLIC CV_LEAF_ITEMS=4
-                           CV_INNER_NODES=4 CV_CHUNK_ITEMS=4 CV_RUN_BYTES=16
+                           CV_INNER_NODES=4 CV_CHUNK_MARKS=4 CV_MARK_STEP=2 CV_RUN_BYTES=16
                            CV_SCAN_STEPS=2 CV_BULK_STRUCTS=1)
 covim_test(unit/crdt_model_small
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_model.c

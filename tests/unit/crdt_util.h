@@ -2,9 +2,8 @@
 #ifndef CV_TESTS_CRDT_UTIL_H
 #define CV_TESTS_CRDT_UTIL_H
 #include "crdt/doc.h"
-#include "crdt/hot.h"
 #include "crdt/store.h"
-#include "crdt/tree.h"
+#include "tests/crdt_check.h"
 #include "tests/test.h"
 
 /* splitmix64 */
@@ -58,15 +57,6 @@ static inline struct cv_writer encode_all(const struct cv_doc *doc)
 static inline bool same_bytes(struct cv_bytes a, struct cv_bytes b)
 {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
-
-static inline void check_trees(const struct cv_doc *doc)
-{
-    cv_hot_settle(doc);
-    for (uint32_t i = 0; i < doc->lists_n; i++) {
-        if (doc->lists[i].used)
-            cv_tree_check(doc, i);
-    }
 }
 
 /* One edit, one transaction; the update goes to `out` if that is not NULL. */

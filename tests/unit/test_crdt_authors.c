@@ -341,7 +341,7 @@ static int take_back(struct world *w, unsigned who, struct cv_taken *out)
     REQUIRE(cv_doc_commit(s->doc, NULL) == CV_OK);
     cv_change_fini(&change);
     REQUIRE(mirror_equals(&s->mirror, s->doc));
-    check_trees(s->doc);
+    check_store(s->doc);
     if (err == CV_OK) {
         REQUIRE(measured.removed == out->removed);
         REQUIRE(measured.removed_bytes == out->removed_bytes);

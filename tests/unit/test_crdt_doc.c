@@ -161,11 +161,11 @@ TEST(long_text_keeps_one_struct_on_the_wire)
     CHECK_EQ(apply(copy, &w), CV_OK);
     text = read_all(copy);
     CHECK(same_bytes(cv_writer_bytes(&text), literal(long_text)));
-    check_trees(copy);
+    check_store(copy);
     cv_writer_fini(&text);
     delete_at(copy, 0, LEN, NULL);
     CHECK_EQ(cv_doc_text_bytes(copy), 0);
-    check_trees(copy);
+    check_store(copy);
     cv_writer_fini(&w);
     free(long_text);
     cv_doc_free(doc);
@@ -356,7 +356,7 @@ TEST(cut_pairs_are_told_exactly)
                 cv_doc_apply(doc, cv_writer_bytes(&w), &observer, NULL, NULL),
                 CV_OK);
             CHECK(mirror_equals(&mirror, doc));
-            check_trees(doc);
+            check_store(doc);
         }
         all = encode_all(doc);
         CHECK_EQ(apply(copy, &all), CV_OK);
@@ -537,7 +537,7 @@ TEST(limits_refuse_whole_updates)
         CHECK_EQ(err, CV_OK);
     }
     CHECK(doc->items_used <= limits.items);
-    check_trees(doc);
+    check_store(doc);
     cv_writer_fini(&w);
     cv_doc_free(doc);
 }

@@ -96,7 +96,7 @@ TEST(a_scan_that_meets_the_limit_goes_on_with_the_next_update)
         /* The limit, and the scan that meets it. */
         CHECK(doc->scanned - before <= SCAN + ITEMS + STRAYS + 2);
         CHECK(applied.news);
-        check_trees(doc);
+        check_store(doc);
     } while (applied.waiting && ++calls < STRAYS + 1);
     CHECK(calls > 5);
     CHECK(!cv_doc_waiting(doc));

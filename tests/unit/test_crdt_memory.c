@@ -171,7 +171,7 @@ TEST(remote_updates_survive_every_failed_allocation)
         arm(n);
         apply_all(doc, &mirror, &failed);
         reached = disarm();
-        check_trees(doc);
+        check_store(doc);
         CHECK(mirror_equals(&mirror, doc));
         if (reached && !failed)
             survived++;
@@ -181,7 +181,7 @@ TEST(remote_updates_survive_every_failed_allocation)
             CHECK_EQ(cv_doc_apply(doc, cv_writer_bytes(&updates[i]), NULL, NULL,
                                   NULL),
                      CV_OK);
-        check_trees(doc);
+        check_store(doc);
         got = encode_all(doc);
         CHECK(same_bytes(cv_writer_bytes(&got), cv_writer_bytes(&want)));
         CHECK(!cv_doc_waiting(doc));
@@ -230,7 +230,7 @@ TEST(local_edits_survive_every_failed_allocation)
             CHECK(fine(cv_doc_compact(doc)));
         reached = disarm();
         if (doc != NULL) {
-            check_trees(doc);
+            check_store(doc);
             a = encode_all(doc);
             CHECK_EQ(cv_doc_apply(copy, cv_writer_bytes(&a), NULL, NULL, NULL),
                      CV_OK);

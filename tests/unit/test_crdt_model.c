@@ -287,7 +287,7 @@ static void compare(const struct replica *r)
     REQUIRE(mirror_equals(&r->mirror, doc));
     REQUIRE(cv_doc_waiting(doc) ==
             (r->model.wait_n > 0 || r->model.gone_n > 0));
-    check_trees(doc);
+    check_store(doc);
 }
 
 static void enqueue(struct replica *r, const struct cv_writer *w)

@@ -64,7 +64,7 @@ static int step(struct side *s, enum cv_undo_way way, size_t *at)
     err = cv_undo_step(s->undo, way, mirror_change, &s->mirror, &undone);
     REQUIRE(cv_doc_commit(s->doc, NULL) == CV_OK);
     REQUIRE(mirror_equals(&s->mirror, s->doc));
-    check_trees(s->doc);
+    check_store(s->doc);
     if (at != NULL)
         *at = undone.at;
     return err;

@@ -147,7 +147,7 @@ static bool run(unsigned long n)
     work_on_theirs(doc, undo, revert);
     reached = allocations >= n;
     fail_at = 0;
-    check_trees(doc);
+    check_store(doc);
 
     /* What is still remembered leads back and forth to the same text. */
     while (cv_undo_step(undo, CV_UNDO_AGAIN, NULL, NULL, &at) == CV_OK)
@@ -169,7 +169,7 @@ static bool run(unsigned long n)
     w.len = 0;
     REQUIRE(cv_doc_read(other, 0, cv_doc_text_bytes(other), &w) == CV_OK);
     REQUIRE(same_bytes(cv_writer_bytes(&w), cv_writer_bytes(&last)));
-    check_trees(doc);
+    check_store(doc);
     cv_revert_free(revert);
     cv_undo_free(undo);
     cv_doc_free(doc);

@@ -330,7 +330,7 @@ static void expect_described(const struct cv_doc *doc, const json_t *want)
     value = json_object_get(want, "deleteSet");
     if (value != NULL)
         expect_json(deletes_to_json(doc), value, "deleteSet");
-    check_trees(doc);
+    check_store(doc);
 }
 
 /* A state in an empty document gives the same document. */
