@@ -28,8 +28,9 @@
 /* A connection that lived for less counts as a failed try. */
 #define CV_MEETING_LIVED (10 * CV_SECOND)
 /* A member without any path for so long is lost, though its connection may yet
- * come back: it is sought anew meanwhile. */
-#define CV_MEETING_SILENT (5 * CV_SECOND)
+ * come back: it is sought anew meanwhile.  With the second at most after which
+ * a path counts as silent, people know within 5 s. */
+#define CV_MEETING_SILENT (3500 * CV_MILLISECOND)
 /* A member whose only path has fallen silent is knocked at after so long: one
  * of the two may have another address now.  At once when it is us. */
 #define CV_MEETING_RECALL (250 * CV_MILLISECOND)

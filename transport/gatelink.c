@@ -37,9 +37,11 @@ struct cv_gatelink {
     cv_time back_until; /* it was there lately, and may come back by then */
     bool blocked;       /* somebody was told AGAIN */
     bool dirty;
-    cv_time ping_at, pong_by; /* CV_NEVER */
+    cv_time ping_at;  /* the next one; CV_NEVER while it is not up */
+    cv_time ask_at;   /* one for what was sent since something came */
+    cv_time heard_by; /* then it is dead, unless something comes */
     uint64_t pinged;
-    cv_time pinged_at, rtt;
+    cv_time pinged_at, rtt; /* 0: answered */
     struct cv_outbuf out;
     uint8_t *in; /* [READ_MAX], what is not a whole frame yet comes first */
     size_t have;
@@ -64,8 +66,9 @@ static void disconnect(struct cv_gatelink *l)
     cv_gatestream_fini(&l->stream);
     cv_outbuf_fini(&l->out);
     l->have = 0;
-    l->ping_at = l->pong_by = CV_NEVER;
+    l->ping_at = l->ask_at = l->heard_by = CV_NEVER;
     l->blocked = false;
+    l->pinged_at = 0;
     cv_wipe(&l->handshake, sizeof l->handshake);
 }
 
@@ -153,6 +156,8 @@ static int enqueue(struct cv_gatelink *l, const uint8_t *data, size_t len)
 {
     int err = cv_outbuf_add(&l->out, data, len, CV_GATELINK_QUEUE);
 
+    if (l->step == UP && l->ask_at == CV_NEVER && l->heard_by == CV_NEVER)
+        l->ask_at = now_of(l) + CV_GATELINK_ASK;
     if (err == CV_OK && !l->dirty) {
         l->dirty = true;
         cv_timer_set(l->timer, 0);
@@ -275,11 +280,11 @@ static void on_frame(struct cv_gatelink *l, const struct cv_gate_frame *f)
         (void)put(l, &pong);
         return;
     case CV_GATE_PONG:
-        if (l->pong_by == CV_NEVER || f->u.ping != l->pinged)
+        if (l->pinged_at == 0 || f->u.ping != l->pinged)
             return;
         rtt = now_of(l) - l->pinged_at;
         l->rtt = l->rtt ? (7 * l->rtt + rtt) / 8 : rtt;
-        l->pong_by = CV_NEVER;
+        l->pinged_at = 0;
         return;
     case CV_GATE_CHALLENGE:
     case CV_GATE_WELCOME:
@@ -315,6 +320,12 @@ static bool parse(struct cv_gatelink *l)
     return true;
 }
 
+/* Whatever it says, it is there. */
+static void heard(struct cv_gatelink *l)
+{
+    l->ask_at = l->heard_by = CV_NEVER;
+}
+
 static void read_all(struct cv_gatelink *l)
 {
     for (;;) {
@@ -332,6 +343,7 @@ static void read_all(struct cv_gatelink *l)
             leads_nowhere(l, "the gate broke off the handshake");
             return;
         }
+        heard(l);
         /* Without room for it a pong is left out. */
         if (answers.len > 0)
             (void)enqueue(l, answers.data, answers.len);
@@ -424,7 +436,8 @@ static void send_ping(struct cv_gatelink *l, cv_time now)
     l->pinged = cv_random_u64(l->config.rng);
     ping.u.ping = l->pinged;
     l->pinged_at = now;
-    l->pong_by = now + CV_GATELINK_PONG;
+    l->heard_by = cv_time_min(l->heard_by, now + CV_GATELINK_PONG);
+    l->ask_at = CV_NEVER;
     l->ping_at = now + CV_GATELINK_PING;
     (void)put(l, &ping);
 }
@@ -452,23 +465,35 @@ static void on_timer(void *user)
     case UP:
         break;
     }
-    if (now >= l->pong_by) {
+    if (now >= l->heard_by)
+        read_all(l); /* it may be us who had no time */
+    if (l->step != UP)
+        return;
+    if (now >= l->heard_by) {
         fail(l, "the gate does not answer any more");
         return;
     }
-    if (now >= l->ping_at)
+    if (now >= cv_time_min(l->ping_at, l->ask_at))
         send_ping(l, now);
     l->dirty = false;
     if (flush(l))
-        cv_timer_set(l->timer, cv_time_min(l->ping_at, l->pong_by));
+        cv_timer_set(l->timer, cv_time_min(cv_time_min(l->ping_at, l->ask_at),
+                                           l->heard_by));
+}
+
+void cv_gatelink_ask(struct cv_gatelink *l)
+{
+    if (l->step != UP || l->heard_by != CV_NEVER)
+        return;
+    l->ask_at = now_of(l);
+    cv_timer_set(l->timer, 0);
 }
 
 void cv_gatelink_recheck(struct cv_gatelink *l)
 {
     l->tries = 0;
-    if (l->step == UP)
-        l->ping_at = now_of(l);
-    if (l->step == UP || l->step == WAITING)
+    cv_gatelink_ask(l);
+    if (l->step == WAITING)
         cv_timer_set(l->timer, 0);
 }
 
@@ -487,7 +512,7 @@ int cv_gatelink_new(struct cv_gatelink **out,
     l->events = events;
     l->user = user;
     l->stream.fd = -1;
-    l->ping_at = l->pong_by = CV_NEVER;
+    l->ping_at = l->ask_at = l->heard_by = CV_NEVER;
     cv_gatedial_memory_init(&l->memory);
     l->in = malloc(READ_MAX);
     if (l->in)

@@ -11,7 +11,12 @@ struct cv_gatelink;
 #define CV_GATELINK_QUEUE (256 * 1024)     /* bytes that wait to be written */
 #define CV_GATELINK_PROVE (5 * CV_SECOND)  /* for both proofs */
 #define CV_GATELINK_PING  (60 * CV_SECOND) /* NATs forget idle TCP later */
-#define CV_GATELINK_PONG  (10 * CV_SECOND)
+/* Nothing came for so long after something was sent: the gate is asked whether
+ * it is there.  When nothing at all comes for PONG after that, as when its
+ * network swallows every packet, the link is down; so within 4 s of the first
+ * frame that was lost, and within PING and PONG when nobody sends. */
+#define CV_GATELINK_ASK  (1 * CV_SECOND)
+#define CV_GATELINK_PONG (3 * CV_SECOND)
 /* A gate that went away is restarted, most often: for so long it is asked
  * every few seconds whether it is back. */
 #define CV_GATELINK_LATELY (5 * CV_MINUTE)
@@ -73,6 +78,8 @@ int cv_gatelink_send(struct cv_gatelink *l, const struct cv_gate_frame *f);
  * and down), so that ten thousand clients of a gate that comes back do not come
  * all at once; at most 6 s lately, else 45 s. */
 cv_time cv_gatelink_wait(unsigned tries, bool lately, uint64_t random);
+/* See at once whether it lives, if it is up. */
+void cv_gatelink_ask(struct cv_gatelink *l);
 /* The network changed: see at once whether it lives, or try again now. */
 void cv_gatelink_recheck(struct cv_gatelink *l);
 #endif

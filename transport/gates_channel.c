@@ -288,6 +288,7 @@ static void give_up_udp(struct cv_gates_channel *ch, cv_time now)
         cv_debug(ch->gate->all->config.log,
                  "gates: UDP to the gate has gone silent");
         (void)cv_gatelink_send(ch->gate->link, &f);
+        cv_gatelink_ask(ch->gate->link);
     }
     ch->bound = false;
     ch->since = 0;

@@ -13,3 +13,8 @@ foreach(name ops abuse symbols unit junk leaks sandbox)
                       SCRIPT ${CMAKE_CURRENT_LIST_DIR}/gate_${name}.sh
                       TIMEOUT 120)
 endforeach()
+foreach(carrier tls udp)
+    covim_script_test(e2e/gate_vims_${carrier}
+                      SCRIPT ${CMAKE_CURRENT_LIST_DIR}/gate_vims.sh
+                      ARGS ${carrier} TIMEOUT 120)
+endforeach()

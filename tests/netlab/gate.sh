@@ -189,6 +189,58 @@ one_of_two_gates_may_die() {
     lab_end
 }
 
+# The packets that a has sent to a gate: all, or those of "udp".
+packets_to() { # GATE [udp]
+    lab_wan count | sed -n '/"from":"a-nat".*"to":"'"$1"'"/p' |
+        grep -o "\"${2-packets}\":[0-9]*" | grep -o '[0-9]*$' || echo 0
+}
+
+# Which of the two carries the echoes?
+busier_gate() {
+    lab_wan count reset >/dev/null
+    sleep 1
+    if [ "$(packets_to g)" -gt "$(packets_to h)" ]; then
+        busy=g
+    else
+        busy=h
+    fi
+}
+
+saw_it_die() { # NAME
+    grep -q 'gatelink: down.*does not answer any more' "$lab_dir/$1.log"
+}
+
+# It closes nothing and answers nothing: the network of the gate that carries
+# them swallows every packet.  Echoes go on over the other one; the dead link is
+# seen within 4 s of what was lost on it, 1.2 s later when UDP carried that.
+a_gate_that_falls_silent_is_left() { # KIND of both NATs, udp|tls
+    begin "public h; side a $1; side b $1" h
+    common+=(--log debug)
+    serve b
+    dial a "$key" 24
+    local dialler=$lab_pid since
+    expect "they have two channels" lab_wait 15 spares 1
+    sleep 2 # UDP is tried
+    busier_gate
+    case $2 in
+    udp) expect "UDP carries them" [ "$(packets_to $busy udp)" -gt 3 ] ;;
+    tls) expect "TLS carries them" [ "$(packets_to $busy udp)" = 0 ] ;;
+    esac
+    lab_wan cut $busy '*'
+    since=$(date +%s%N)
+    expect "a sees that it is dead" lab_wait 7 saw_it_die a
+    echo "silent gate, $2: dead for a after $((($(date +%s%N) - since) / 1000000)) ms"
+    expect "b sees that it is dead" lab_wait 5 saw_it_die b
+    sleep 3
+    lab_wan restore
+    expect "they have two again" lab_wait 12 spares 2
+    wait "$dialler" || :
+    expect "it goes on, and not one echo was lost" all_echoes a 60
+    expect "within five seconds" [ "$(longest a)" -lt 5000 ]
+    echo "silent gate, $2: $(longest a) ms at the longest"
+    lab_end
+}
+
 # All that leaves the network of a is TCP to port 443 of a proxy.
 a_proxy_is_way_enough() {
     begin "public x; side a tcp443only; side b symmetric"
@@ -215,4 +267,6 @@ a_proxy_is_way_enough() {
 (a_way_that_opens_later_is_found)
 (who_has_only_the_gate_comes_back_with_it)
 (one_of_two_gates_may_die)
+(a_gate_that_falls_silent_is_left symmetric udp)
+(a_gate_that_falls_silent_is_left tcp443only tls)
 (a_proxy_is_way_enough)

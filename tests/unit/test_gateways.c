@@ -122,6 +122,98 @@ TEST(where_its_protocol_is_swallowed_a_websocket_follows)
     done();
 }
 
+/* From now on nothing comes out of it any more, and nobody is told. */
+static void swallow_everything(void)
+{
+    for (unsigned i = 0; i < RELAY_PAIRS; i++)
+        for (unsigned k = 0; k < 2 && relay.pair[i].used; k++)
+            cv_watch_set(relay.pair[i].watch[k], 0);
+}
+
+/* How long it is until a link that is swallowed is seen to be dead. */
+static cv_time dead_after(struct end *e)
+{
+    cv_time since = cv_time_now();
+
+    swallow_everything();
+    if (e->channel != 0) {
+        struct cv_gate_frame f = {.type = CV_GATE_DATA};
+
+        f.u.data.channel = e->channel;
+        f.u.data.packet = CV_LITERAL("typed");
+        REQUIRE(cv_gatelink_send(e->link, &f) == CV_OK);
+    } else {
+        cv_gatelink_ask(e->link);
+    }
+    WAIT(e->downs > 0, 20 * CV_SECOND);
+    REQUIRE(e->downs > 0);
+    REQUIRE(strcmp(e->why, "the gate does not answer any more") == 0);
+    return cv_time_now() - since;
+}
+
+TEST(a_link_that_is_swallowed_is_dead_within_four_seconds_of_what_was_sent)
+{
+    static const enum relay_kind kinds[] = {RELAY_PLAIN, RELAY_CUTS};
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct end *e;
+        cv_time took;
+
+        begin(kinds[i]);
+        link_port = relay.port;
+        e = join(0, "", NULL);
+        works(e);
+        CHECK_EQ(cv_gatelink_way(e->link),
+                 kinds[i] == RELAY_PLAIN ? 0 : CV_GATE_WAY_WS);
+        WAIT(false, 100 * CV_MILLISECOND); /* nothing is under way */
+        took = dead_after(e);
+        CHECK(took >= CV_GATELINK_ASK + CV_GATELINK_PONG - CV_MILLISECOND);
+        CHECK(took < CV_GATELINK_ASK + CV_GATELINK_PONG + 2 * CV_SECOND);
+        /* And it is looked for again; what is in the way now lets it in. */
+        WAIT(e->ups == 2, 10 * CV_SECOND);
+        CHECK_EQ(e->ups, 2);
+        done();
+    }
+}
+
+TEST(who_asks_knows_within_three_seconds)
+{
+    struct end *e;
+    cv_time took;
+
+    begin(RELAY_PLAIN);
+    link_port = relay.port;
+    e = join(0, "", NULL);
+    WAIT(e->ups == 1, 10 * CV_SECOND);
+    REQUIRE(e->ups == 1);
+    WAIT(cv_gatelink_rtt(e->link) > 0, 5 * CV_SECOND);
+    took = dead_after(e);
+    CHECK(took < CV_GATELINK_PONG + 2 * CV_SECOND);
+    done();
+}
+
+/* Nobody answers what it sends, but the gate does: it stays up. */
+TEST(a_link_on_which_only_one_side_speaks_lives)
+{
+    struct cv_gate_frame f = {.type = CV_GATE_DATA};
+    struct end *e;
+    cv_time until;
+
+    begin(RELAY_PLAIN);
+    link_port = relay.port;
+    e = join(0, "", NULL);
+    works(e);
+    f.u.data.channel = e->channel;
+    f.u.data.packet = CV_LITERAL("typed");
+    until = cv_time_now() + CV_GATELINK_ASK + CV_GATELINK_PONG + CV_SECOND;
+    while (cv_time_now() < until) {
+        REQUIRE(cv_gatelink_send(e->link, &f) == CV_OK);
+        WAIT(false, 50 * CV_MILLISECOND);
+    }
+    CHECK_EQ(e->downs, 0);
+    done();
+}
+
 TEST(an_address_that_is_silent_does_not_hold_up_the_other_one)
 {
     struct end *e;
@@ -326,6 +418,9 @@ int main(void)
         T(frames_in_tls_are_the_first_way),
         T(where_its_protocol_is_cut_off_a_websocket_gets_through_and_is_remembered),
         T(where_its_protocol_is_swallowed_a_websocket_follows),
+        T(a_link_that_is_swallowed_is_dead_within_four_seconds_of_what_was_sent),
+        T(who_asks_knows_within_three_seconds),
+        T(a_link_on_which_only_one_side_speaks_lives),
         T(an_address_that_is_silent_does_not_hold_up_the_other_one),
         T(a_proxy_carries_the_link_and_is_told_who_we_are),
         T(what_a_proxy_answers_is_said),
