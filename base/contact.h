@@ -58,7 +58,7 @@ struct cv_candidates {
 };
 
 #define CV_ROOM_KEY 16  /* r of a gate's room */
-#define CV_RING_MAX 601 /* what is handed to the owner of the room */
+#define CV_RING_MAX 610 /* what is handed to the owner of the room */
 
 /* One attempt to reach one node. */
 struct cv_contact {

@@ -22,7 +22,8 @@ static void show_host(const struct cv_pointer *p, enum cv_role role,
            cv_role_name(role));
     printf("good for: %u more minutes, once\n",
            p->not_after > now ? (unsigned)((p->not_after - now + 59) / 60) : 0);
-    printf("addresses: %u, public: %u\n", p->candidates.n, public);
+    printf("addresses: %u, public: %u, gates: %u\n", p->candidates.n, public,
+           p->gates.n);
 }
 
 static int check_host(const struct cv_token *t)

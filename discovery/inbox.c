@@ -40,6 +40,7 @@ struct cv_office *cv_inbox_open(struct cv_inbox *in, struct cv_office *place,
     for (unsigned s = 0; s < CV_INBOX_SLOTS; s++)
         cv_inbox_loc(&place->loc[s], &in->root, epoch, &in->node, place->salt,
                      s);
+    cv_room_key(place->room, &in->root, epoch);
     in->junk = 0;
     return place;
 }

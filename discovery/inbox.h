@@ -39,6 +39,7 @@ struct cv_office {
     uint8_t box[32];
     uint8_t salt[CV_INBOX_SALT];
     struct cv_loc loc[CV_INBOX_SLOTS];
+    uint8_t room[CV_ROOM_KEY]; /* r of its epoch, for gates */
     uint64_t not_after;  /* of the last pointer that named it, Unix seconds */
     unsigned n_pointers; /* ever; the ring holds the last */
     struct cv_office_pointer pointers[CV_OFFICE_POINTERS];

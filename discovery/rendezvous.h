@@ -158,7 +158,8 @@ unsigned cv_rendezvous_rooms(const struct cv_rendezvous *rv,
                              uint8_t out[CV_RENDEZVOUS_ROOMS][CV_ROOM_KEY]);
 /* Somebody rang in the room of this key, with cv_contact.ring of the other
  * side.  Its knock is reported, unless it came by the DHT already
- * (CV_ERR_EXISTS).  Else as cv_inbox_take(). */
+ * (CV_ERR_EXISTS).  Else as cv_inbox_take(), or, when it answers a token of
+ * ours, as cv_rendezvous_take_knock(). */
 int cv_rendezvous_take_ring(struct cv_rendezvous *rv,
                             const uint8_t room_key[CV_ROOM_KEY],
                             struct cv_bytes ring);
@@ -177,14 +178,16 @@ CV_MUST_USE int cv_rendezvous_invite(struct cv_rendezvous *rv,
 CV_MUST_USE int cv_rendezvous_take_pointer(struct cv_rendezvous *rv,
                                            const struct cv_token *t,
                                            struct cv_key *node);
-/* As cv_rendezvous_knock(), but the knock goes into `out` and nowhere else; at
- * the pointer that is known of the node now. */
+/* As cv_rendezvous_knock(), but the knock goes into `out` and, as the ring of
+ * `contact`, to the host's gates; at the pointer that is known of the node
+ * now. */
 CV_MUST_USE int
 cv_rendezvous_knock_by_hand(struct cv_rendezvous *rv, const struct cv_key *node,
                             const char *name, const struct cv_grants *grants,
                             const struct cv_candidates *own,
                             struct cv_contact *contact, struct cv_token *out);
-/* Take the guest's token: its knock is reported.
+/* Take the guest's token: its knock is reported, unless it was rung with at a
+ * gate before.
  *   CV_ERR_NOTFOUND  answers no token of ours
  *   CV_ERR_REPLAY    another knock has used that token
  *   CV_ERR_EXPIRED   that token's 15 minutes are over

@@ -146,7 +146,7 @@ unsigned cv_rendezvous_rooms(const struct cv_rendezvous *rv,
 
     for (unsigned i = 0; i < CV_OFFICES && n < CV_RENDEZVOUS_ROOMS; i++)
         if (rv->inbox.offices[i].open)
-            cv_room_key(out[n++], &rv->root, rv->inbox.offices[i].epoch);
+            memcpy(out[n++], rv->inbox.offices[i].room, CV_ROOM_KEY);
     return n;
 }
 
@@ -154,16 +154,14 @@ int cv_rendezvous_take_ring(struct cv_rendezvous *rv,
                             const uint8_t room_key[CV_ROOM_KEY],
                             struct cv_bytes ring)
 {
+    if (ring.len > 0 && ring.data[0] == CV_RING_TOKEN)
+        return cv_rv_take_token_ring(rv, ring);
     if (ring.len != 1 + CV_KNOCK_BYTES || ring.data[0] >= CV_INBOX_SLOTS)
         return CV_ERR_FORMAT;
     for (unsigned i = 0; i < CV_OFFICES; i++) {
         struct cv_office *o = &rv->inbox.offices[i];
-        uint8_t key[CV_ROOM_KEY];
 
-        if (!o->open)
-            continue;
-        cv_room_key(key, &rv->root, o->epoch);
-        if (memcmp(key, room_key, sizeof(key)) == 0)
+        if (o->open && memcmp(o->room, room_key, CV_ROOM_KEY) == 0)
             return take_knock(rv, o, ring.data[0],
                               CV_BYTES(ring.data + 1, ring.len - 1));
     }

@@ -359,6 +359,8 @@ int cv_rendezvous_knock_by_hand(struct cv_rendezvous *rv,
         knock_close(k);
         return err;
     }
+    k->contact.ring_len = (uint16_t)cv_rv_token_ring(k->contact.ring, out);
+    cv_room_key(k->contact.room_key, &rv->root, k->epoch);
     *contact = k->contact;
     return CV_OK;
 }

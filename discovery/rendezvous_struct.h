@@ -94,6 +94,8 @@ struct invitation {
     bool used;
     struct cv_office *office; /* NULL: answered, or its time is over */
     bool spent;               /* answered */
+    bool rung;                /* ... by this knock, that came over a gate */
+    uint8_t knock[CV_DIGEST_LEN];
     cv_time made;
     uint8_t digest[CV_DIGEST_LEN]; /* of the pointer */
 };
@@ -203,6 +205,11 @@ void cv_rv_report_knock(struct cv_rendezvous *rv, const struct cv_knock *k,
                         bool by_hand);
 
 /* By hand. */
+#define CV_RING_TOKEN 0x80 /* first byte of a ring; of others the slot */
+/* How the knock of a guest's token is rung with; returns how long it is. */
+size_t cv_rv_token_ring(uint8_t out[CV_RING_MAX], const struct cv_token *t);
+/* As cv_rendezvous_take_knock(), and CV_ERR_FORMAT. */
+int cv_rv_take_token_ring(struct cv_rendezvous *rv, struct cv_bytes ring);
 void cv_rv_invitations_step(struct cv_rendezvous *rv);
 void cv_rv_invitations_close(struct cv_rendezvous *rv);
 

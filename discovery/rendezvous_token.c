@@ -6,6 +6,7 @@
 #include "discovery/name.h"
 #include "discovery/rendezvous_struct.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,24 +110,20 @@ int cv_rendezvous_take_pointer(struct cv_rendezvous *rv,
     return CV_OK;
 }
 
-int cv_rendezvous_take_knock(struct cv_rendezvous *rv, const struct cv_token *t)
+/* The knock that answers one of our tokens, from wherever it came. */
+static int take_knock(struct cv_rendezvous *rv, struct invitation *i,
+                      unsigned slot, struct cv_bytes value, bool by_hand)
 {
-    struct invitation *i = invitation_of(rv, t->digest);
     struct cv_rendezvous_counters *n = &rv->counters;
     struct cv_attempt *a;
     struct cv_knock k;
     bool is_update;
     int err;
 
-    if (t->kind != CV_TOKEN_GUEST)
-        return CV_ERR_INVALID;
-    if (i == NULL)
-        return CV_ERR_NOTFOUND;
     if (i->office == NULL)
         return i->spent ? CV_ERR_REPLAY : CV_ERR_EXPIRED;
-    err = cv_inbox_take(&rv->inbox, i->office, t->slot,
-                        CV_BYTES(t->value, t->len), rv->now, cv_rv_unix_s(rv),
-                        &k, &a, &is_update);
+    err = cv_inbox_take(&rv->inbox, i->office, slot, value, rv->now,
+                        cv_rv_unix_s(rv), &k, &a, &is_update);
     if (err != CV_OK) {
         n->knocks_forged++;
         cv_debug(rv->config.log, "rendezvous: token dropped, why=\"%s\"",
@@ -135,11 +132,66 @@ int cv_rendezvous_take_knock(struct cv_rendezvous *rv, const struct cv_token *t)
     }
     n->knocks_ok++;
     i->spent = true;
+    i->rung = !by_hand;
+    cv_pointer_digest(i->knock, value);
     close_office(i);
     cv_rv_enter(rv);
-    cv_rv_report_knock(rv, &k, a, false, true);
+    cv_rv_report_knock(rv, &k, a, false, by_hand);
     cv_rv_leave(rv);
     return CV_OK;
+}
+
+int cv_rendezvous_take_knock(struct cv_rendezvous *rv, const struct cv_token *t)
+{
+    struct invitation *i = invitation_of(rv, t->digest);
+    const struct cv_bytes value = CV_BYTES(t->value, t->len);
+    uint8_t digest[CV_DIGEST_LEN];
+
+    if (t->kind != CV_TOKEN_GUEST)
+        return CV_ERR_INVALID;
+    if (i == NULL)
+        return CV_ERR_NOTFOUND;
+    cv_pointer_digest(digest, value);
+    if (i->rung && memcmp(i->knock, digest, sizeof(digest)) == 0) {
+        i->rung = false; /* a gate was faster than the people */
+        return CV_OK;
+    }
+    return take_knock(rv, i, t->slot, value, true);
+}
+
+/*   u8 0x80 | ptr_digest[8] | u8 slot | knock[600], as in the token */
+size_t cv_rv_token_ring(uint8_t out[CV_RING_MAX], const struct cv_token *t)
+{
+    struct cv_writer w;
+
+    cv_writer_init(&w, out, CV_RING_MAX);
+    cv_put_u8(&w, CV_RING_TOKEN);
+    cv_put_raw(&w, t->digest, CV_DIGEST_LEN);
+    cv_put_u8(&w, t->slot);
+    cv_put_raw(&w, t->value, CV_KNOCK_BYTES);
+    assert(w.err == CV_OK);
+    return w.len;
+}
+
+int cv_rv_take_token_ring(struct cv_rendezvous *rv, struct cv_bytes ring)
+{
+    uint8_t digest[CV_DIGEST_LEN], slot;
+    struct invitation *i;
+    struct cv_reader r;
+
+    if (ring.len != 1 + CV_DIGEST_LEN + 1 + CV_KNOCK_BYTES)
+        return CV_ERR_FORMAT;
+    cv_reader_init(&r, ring.data + 1, ring.len - 1);
+    cv_get_raw(&r, digest, sizeof(digest));
+    slot = cv_get_u8(&r);
+    if (slot >= CV_INBOX_SLOTS)
+        return CV_ERR_FORMAT;
+    i = invitation_of(rv, digest);
+    if (i == NULL)
+        return CV_ERR_NOTFOUND;
+    return take_knock(
+        rv, i, slot,
+        CV_BYTES(ring.data + ring.len - CV_KNOCK_BYTES, CV_KNOCK_BYTES), false);
 }
 
 void cv_rv_invitations_step(struct cv_rendezvous *rv)

@@ -42,8 +42,9 @@ int cv_meeting_add(struct cv_meeting *m, const struct cv_token *t)
 
 static bool addresses_known(const struct cv_meeting *m, cv_time now)
 {
-    return m->node->net != NULL &&
-           (cv_net_settled(m->node->net) || now >= m->addresses_by);
+    return m->node->net != NULL && ((cv_net_settled(m->node->net) &&
+                                     cv_net_gates_settled(m->node->net)) ||
+                                    now >= m->addresses_by);
 }
 
 /* Knock at the host by hand, and wait for it. */

@@ -95,6 +95,8 @@ void cv_net_free(struct cv_net *net);
 void cv_net_candidates(const struct cv_net *net, struct cv_candidates *out);
 /* Has everybody who is asked for our addresses had his say? */
 bool cv_net_settled(const struct cv_net *net);
+/* Has every gate of ours let us in once, or failed to? */
+bool cv_net_gates_settled(const struct cv_net *net);
 uint16_t cv_net_port(const struct cv_net *net);
 
 /* The keys of the rooms in which this node can be rung at its gates. */

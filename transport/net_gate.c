@@ -94,6 +94,25 @@ static bool add_channel(struct cv_net_link *l, const struct cv_path_addr *path)
     return false;
 }
 
+/* The token may be minutes on its way, and the other side may not be at its
+ * gate just now: until it has spoken on a channel there is none. */
+static bool waits_by_hand(const struct cv_net_link *l)
+{
+    return l->contact.knocked && l->contact.by_hand &&
+           l->contact.ring_len > 0 && !l->conn && !l->attempt->carried &&
+           !l->reached;
+}
+
+static void keep_by_hand(struct cv_net_link *l, const struct cv_path_addr *path)
+{
+    for (unsigned i = 0; i < CV_NET_CHANNELS; i++)
+        if (l->hand[i].channel == 0) {
+            l->hand[i] = *path;
+            return;
+        }
+    cv_gates_close(l->net->gates, path);
+}
+
 static void ring_at(struct cv_net_link *l, const struct cv_gate_ref *ref,
                     struct cv_bytes ring)
 {
@@ -108,8 +127,10 @@ static void ring_at(struct cv_net_link *l, const struct cv_gate_ref *ref,
     if (err != CV_OK)
         return;
     /* With the knock goes the first packet; later a channel is a path only
-     * when it is there. */
-    if (ring.len == 0 && l->reopening.channel == 0)
+     * when it is there, and by hand when the other side uses it. */
+    if (waits_by_hand(l))
+        keep_by_hand(l, &path);
+    else if (ring.len == 0 && l->reopening.channel == 0)
         l->reopening = path;
     else if (ring.len == 0 || !add_channel(l, &path))
         cv_gates_close(l->net->gates, &path);
@@ -140,13 +161,56 @@ static void open_again(struct cv_net_link *l)
             ring_at(l, &refs->g[i], (struct cv_bytes){0});
 }
 
+/* ---- by hand ------------------------------------------------------------ */
+
+static void close_by_hand(struct cv_net_link *l)
+{
+    for (unsigned i = 0; i < CV_NET_CHANNELS; i++) {
+        if (l->hand[i].channel != 0)
+            cv_gates_close(l->net->gates, &l->hand[i]);
+        l->hand[i] = (struct cv_path_addr){0};
+    }
+}
+
+static void ring_by_hand(struct cv_net_link *l, cv_time now)
+{
+    close_by_hand(l);
+    l->hand_at = CV_NEVER;
+    if (!waits_by_hand(l))
+        return;
+    ring_all(l, CV_BYTES(l->contact.ring, l->contact.ring_len));
+    l->hand_at = now + CV_NET_HAND;
+}
+
+/* Has the other side said something on a channel of this kind, that was proved
+ * to be its own?  Then it is one like any other. */
+static void take_by_hand(struct cv_net *net, const struct cv_path_addr *via)
+{
+    for (struct cv_net_link *l = net->links; l; l = l->next)
+        for (unsigned i = 0; i < CV_NET_CHANNELS; i++) {
+            const struct cv_path *p;
+
+            if (l->hand[i].channel != via->channel || via->channel == 0)
+                continue;
+            p = cv_pathset_find(&l->attempt->paths, via);
+            if (!p || p->heard == 0)
+                return;
+            l->hand[i] = (struct cv_path_addr){0};
+            if (!add_channel(l, via))
+                cv_gates_close(net->gates, via);
+            return;
+        }
+}
+
 void cv_net_gate_begin(struct cv_net_link *l)
 {
     struct cv_path_addr path;
 
     if (!l->net->gates)
         return;
-    if (l->contact.knocked && l->contact.ring_len > 0)
+    if (waits_by_hand(l))
+        ring_by_hand(l, cv_loop_now(l->net->loop));
+    else if (l->contact.knocked && l->contact.ring_len > 0)
         ring_all(l, CV_BYTES(l->contact.ring, l->contact.ring_len));
     else if (!l->contact.knocked &&
              cv_gates_claim(l->net->gates, l->contact.attempt, &path) ==
@@ -199,10 +263,14 @@ void cv_net_gate_end(struct cv_net_link *l)
             cv_gates_close(l->net->gates, &l->channel[i]);
     if (l->reopening.channel != 0)
         cv_gates_close(l->net->gates, &l->reopening);
+    if (l->net->gates)
+        close_by_hand(l);
 }
 
 void cv_net_gate_step(struct cv_net_link *l, cv_time now)
 {
+    if (now >= l->hand_at)
+        ring_by_hand(l, now);
     if (now < l->reopen_at)
         return;
     l->reopen_at = CV_NEVER;
@@ -266,6 +334,7 @@ static void on_packet(void *user, const struct cv_path_addr *via,
                       const uint8_t *data, size_t len)
 {
     cv_net_input(user, via, data, len);
+    take_by_hand(user, via);
 }
 
 static void on_gone(void *user, const uint8_t tag[CV_GATE_TAG],
@@ -281,6 +350,9 @@ static void on_gone(void *user, const uint8_t tag[CV_GATE_TAG],
     for (unsigned i = 0; i < CV_NET_CHANNELS; i++)
         if (l->channel[i].channel == path->channel)
             l->channel[i] = (struct cv_path_addr){0};
+    for (unsigned i = 0; i < CV_NET_CHANNELS; i++)
+        if (l->hand[i].channel == path->channel)
+            l->hand[i] = (struct cv_path_addr){0};
     if (l->reopening.channel == path->channel)
         l->reopening = (struct cv_path_addr){0};
     else
@@ -413,6 +485,18 @@ void cv_net_store(struct cv_net *net, const uint8_t loc[20], unsigned ttl_s,
 void cv_net_look(struct cv_net *net, const uint8_t loc[20])
 {
     cv_gates_look(net->gates, loc);
+}
+
+bool cv_net_gates_settled(const struct cv_net *net)
+{
+    struct cv_gates_info info[CV_GATES_MAX];
+    unsigned n = cv_gates_list(net->gates, info, CV_GATES_MAX);
+
+    for (unsigned i = 0; i < n; i++)
+        if (info[i].own && info[i].state != CV_GATELINK_UP &&
+            info[i].trouble[0] == '\0')
+            return false;
+    return true;
 }
 
 bool cv_net_has_gate(const struct cv_net *net)

@@ -393,7 +393,7 @@ cv_time cv_net_link_deadline(const struct cv_net_link *l)
         (l->attempt->phase == CV_ATTEMPT_REACHED && !l->reached))
         return 0;
     at = cv_time_min(at, l->handshake_by);
-    at = cv_time_min(at, l->reopen_at);
+    at = cv_time_min(at, cv_time_min(l->reopen_at, l->hand_at));
     at = cv_time_min(at, l->look_at);
     if (l->contact.knocked && !l->conn && may_begin(l))
         at = cv_time_min(at, l->connect_at);
@@ -521,6 +521,7 @@ int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
     l->contact = *contact;
     l->begun = now;
     l->connect_at = l->handshake_by = l->reopen_at = l->look_at = CV_NEVER;
+    l->hand_at = CV_NEVER;
     cv_debug(net->log, "net: attempt, peer=%s role=%s candidates=%u",
              cv_net_link_name(l, name), contact->knocked ? "joiner" : "sharer",
              contact->peer.n);

@@ -28,6 +28,8 @@
 #define CV_NET_RESCUE_TIME (30 * CV_SECOND) /* …in so long */
 #define CV_NET_KNOCKERS    64 /* node keys whose attempts are counted */
 #define CV_NET_CHANNELS    2  /* of one link, each at another gate */
+/* By hand the other side is rung at so often until it speaks. */
+#define CV_NET_HAND (15 * CV_SECOND)
 /* The attempt that does not stand gives the other one this lead. */
 #define CV_NET_YIELD (1 * CV_SECOND)
 /* After a path is proved: for the client's first packet to come. */
@@ -58,6 +60,9 @@ struct cv_net_link {
     struct cv_path_addr channel[CV_NET_CHANNELS]; /* channel 0: none */
     cv_time reopen_at;             /* another channel, CV_NEVER */
     struct cv_path_addr reopening; /* asked for, not open yet; or channel 0 */
+    /* Of a knock by hand: channels on which the other side has not spoken. */
+    struct cv_path_addr hand[CV_NET_CHANNELS];
+    cv_time hand_at; /* they are asked for again, CV_NEVER */
     bool confirmed;
     bool handed;       /* the owner has the connection */
     bool silent;       /* no path of it works just now */

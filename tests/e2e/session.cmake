@@ -11,3 +11,5 @@ covim_script_test(e2e/echo_cli SCRIPT ${CMAKE_CURRENT_LIST_DIR}/echo_cli.sh
                   TIMEOUT 120)
 covim_script_test(e2e/token_vims
     SCRIPT ${CMAKE_CURRENT_LIST_DIR}/token_vims.sh TIMEOUT 180)
+covim_script_test(e2e/token_gate
+    SCRIPT ${CMAKE_CURRENT_LIST_DIR}/token_gate.sh TIMEOUT 180)

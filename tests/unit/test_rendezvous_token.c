@@ -156,6 +156,78 @@ TEST(forged_tokens_are_refused_and_do_not_use_up_the_true_one)
     kit_world_fini(w);
 }
 
+static int ring(size_t len)
+{
+    return cv_rendezvous_take_ring(host->rv, contact.room_key,
+                                   CV_BYTES(contact.ring, len));
+}
+
+TEST(a_gate_may_be_faster_than_the_people)
+{
+    const struct cv_candidates own = kit_candidates(1);
+    uint8_t rooms[CV_RENDEZVOUS_ROOMS][CV_ROOM_KEY];
+
+    start();
+    CHECK_EQ(invite(), CV_OK);
+    carry(&invitation);
+    CHECK_EQ(connect_to(guest), CV_OK);
+    carry(&answer);
+    CHECK_EQ(contact.ring_len, CV_RING_MAX);
+    CHECK_EQ(ring(contact.ring_len), CV_OK);
+    CHECK_EQ(host->n_knocks, 1);
+    CHECK(!host->knock.contact.by_hand && !host->knock.has_grant);
+    CHECK_MEM(host->knock.contact.attempt, contact.attempt, 8);
+    CHECK_MEM(host->knock.contact.shared, contact.shared, 32);
+    /* Rung again, and then carried, too: it is one knock. */
+    CHECK_EQ(ring(contact.ring_len), CV_ERR_REPLAY);
+    CHECK_EQ(cv_rendezvous_take_knock(host->rv, &answer), CV_OK);
+    CHECK_EQ(cv_rendezvous_take_knock(host->rv, &answer), CV_ERR_REPLAY);
+    CHECK_EQ(ring(contact.ring_len), CV_ERR_REPLAY);
+    CHECK_EQ(host->n_knocks, 1);
+    /* Whoever publishes is in the room that the guest rings in. */
+    CHECK_EQ(cv_rendezvous_rooms(host->rv, rooms), 0);
+    CHECK_EQ(cv_rendezvous_publish(host->rv, &host->person.grants, &own),
+             CV_OK);
+    kit_run(w, CV_SECOND);
+    CHECK_EQ(cv_rendezvous_rooms(host->rv, rooms), 1);
+    CHECK_MEM(rooms[0], contact.room_key, CV_ROOM_KEY);
+    kit_world_fini(w);
+}
+
+TEST(a_token_that_a_gate_has_used_up_serves_nobody_else)
+{
+    start();
+    CHECK_EQ(invite(), CV_OK);
+    CHECK_EQ(connect_to(guest), CV_OK);
+    CHECK_EQ(ring(contact.ring_len), CV_OK);
+    CHECK_EQ(connect_to(third), CV_OK);
+    CHECK_EQ(ring(contact.ring_len), CV_ERR_REPLAY);
+    CHECK_EQ(cv_rendezvous_take_knock(host->rv, &answer), CV_ERR_REPLAY);
+    CHECK_EQ(host->n_knocks, 1);
+    kit_world_fini(w);
+}
+
+TEST(forged_rings_are_refused_and_do_not_use_up_the_token)
+{
+    /* The form, the token, the slot, the knock. */
+    static const size_t at[] = {0, 1, 8, 9, 10, 11, 42, 51, 300, 609};
+
+    start();
+    CHECK_EQ(invite(), CV_OK);
+    CHECK_EQ(connect_to(guest), CV_OK);
+    for (size_t len = 0; len < contact.ring_len; len++)
+        CHECK_EQ(ring(len), CV_ERR_FORMAT);
+    for (unsigned i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+        contact.ring[at[i]] ^= 0x14;
+        CHECK(ring(contact.ring_len) != CV_OK);
+        contact.ring[at[i]] ^= 0x14;
+    }
+    CHECK_EQ(host->n_knocks, 0);
+    CHECK_EQ(ring(contact.ring_len), CV_OK);
+    CHECK_EQ(host->n_knocks, 1);
+    kit_world_fini(w);
+}
+
 TEST(only_a_member_makes_one)
 {
     const struct cv_candidates own = kit_candidates(1);
@@ -188,5 +260,8 @@ TEST(many_tokens_do_not_make_it_grow)
 RUN_TESTS(T(two_tokens_make_one_attempt), T(a_token_serves_once),
           T(a_token_is_good_for_fifteen_minutes),
           T(what_answers_none_of_ours_is_refused),
+          T(a_gate_may_be_faster_than_the_people),
+          T(a_token_that_a_gate_has_used_up_serves_nobody_else),
+          T(forged_rings_are_refused_and_do_not_use_up_the_token),
           T(forged_tokens_are_refused_and_do_not_use_up_the_true_one),
           T(only_a_member_makes_one), T(many_tokens_do_not_make_it_grow))
