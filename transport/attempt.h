@@ -229,7 +229,8 @@ void cv_attempt_candidates(struct cv_attempt *at,
  * or less: what we send at full TTL from now on comes later. */
 void cv_attempt_handed(struct cv_attempt *at, cv_time now);
 
-/* A path that another attempt with the same peer has proved, of UDP.  True:
+/* A path that another attempt with the same peer has proved, not a gate's: also
+ * a TCP link, which the last of them closes.  True:
  * its socket, which is not the main one, is closed by this attempt, too. */
 bool cv_attempt_adopt(struct cv_attempt *at, const struct cv_path *proved,
                       cv_time now);

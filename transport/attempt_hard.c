@@ -477,7 +477,7 @@ bool cv_attempt_adopt(struct cv_attempt *at, const struct cv_path *proved,
 {
     uint16_t number = proved->addr.socket, *place = NULL;
 
-    if (proved->addr.carrier != CV_CARRIER_UDP)
+    if (cv_path_is_relay(&proved->addr))
         return false;
     if (number != 0) {
         place = place_for(at, number);

@@ -111,7 +111,8 @@ struct cv_net_link *cv_net_connected(const struct cv_net *net,
 }
 
 /* The connection that there is goes on where a later attempt has found a path:
- * only that one makes guesses about hard NATs. */
+ * only that one makes guesses about hard NATs, and between two TCP ports there
+ * can be only one link. */
 static void hand_over(struct cv_net_link *to, const struct cv_path *path,
                       cv_time now)
 {
@@ -120,6 +121,19 @@ static void hand_over(struct cv_net_link *to, const struct cv_path *path,
     cv_sockets_share(sockets, path->addr.socket);
     if (!cv_attempt_adopt(to->attempt, path, now))
         cv_sockets_close(sockets, path->addr.socket);
+}
+
+/* Others that look for the same node cannot have a link of their own: theirs
+ * is this one, as soon as their checks prove it. */
+static void share_link(const struct cv_net_link *l, const struct cv_path *path,
+                       cv_time now)
+{
+    if (path->addr.carrier != CV_CARRIER_TCP)
+        return;
+    for (struct cv_net_link *o = l->net->links; o; o = o->next)
+        if (o != l && !o->gone && !o->failed && !o->handed &&
+            cv_net_same_end(o, l))
+            cv_pathset_link_up(&o->attempt->paths, &path->addr, now);
 }
 
 static void on_reached(void *user)
@@ -132,6 +146,8 @@ static void on_reached(void *user)
     cv_net_mark(l, CV_MARK_PATH, NULL, best);
     if (old && old != l && best)
         hand_over(old, best, now);
+    if (best)
+        share_link(l, best, now);
     if (l->conn)
         return; /* over a gate, until now */
     l->connect_at = now;

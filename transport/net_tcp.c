@@ -16,11 +16,26 @@ static int on_connect(void *user, const struct cv_addr *to, unsigned ttl,
     return cv_tcp_connect(l->net->tcp, CV_TCP_PEER, to, ttl, channel);
 }
 
+/* Is it a path of somebody else, too (hand_over() in net_link.c)? */
+static bool is_shared(const struct cv_net_link *l, uint32_t channel)
+{
+    for (const struct cv_net_link *o = l->net->links; o; o = o->next) {
+        const struct cv_pathset *ps = &o->attempt->paths;
+
+        for (unsigned i = 0; o != l && !o->gone && i < CV_PATHS_MAX; i++)
+            if (ps->path[i].used &&
+                ps->path[i].addr.carrier == CV_CARRIER_TCP &&
+                ps->path[i].addr.channel == channel)
+                return true;
+    }
+    return false;
+}
+
 static void on_close(void *user, uint32_t channel)
 {
     struct cv_net_link *l = user;
 
-    if (l->net->tcp)
+    if (l->net->tcp && !is_shared(l, channel))
         cv_tcp_close(l->net->tcp, channel);
 }
 

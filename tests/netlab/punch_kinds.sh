@@ -32,7 +32,7 @@ one() ( # JOINER SHARER STRAYS
     lab_spawn p "$lab_dir/stun.log" "$bin/stunprobe" "$p1:3478" "$p1:3479" \
         "$p2:3478" "$p2:3479"
     lab_spawn q "$lab_dir/stun2.log" "$bin/stunprobe" "${lab_ip[q]}:3478"
-    export PUNCHPROBE_LATE=${PUNCHPROBE_LATE:-100}
+    export PUNCHPROBE_LATE=${PUNCHPROBE_LATE:-100} PUNCHPROBE_SETTLE=${PUNCHPROBE_SETTLE:-1000}
     for role in joiner sharer; do
         [ $role = joiner ] && who=a me=j it=s || who=b me=s it=j
         lab_spawn $who "$lab_dir/$me.log" "$bin/punchprobe" $role \

@@ -1,7 +1,7 @@
 /* Two nodes of one process that have nothing but TCP between them, over real
  * sockets of this machine. */
 #include "tests/test.h"
-#include "transport/net.h"
+#include "transport/net_struct.h"
 
 #define BULK (8u * 1024 * 1024)
 
@@ -242,5 +242,108 @@ TEST(whoever_vanishes_without_a_word_is_missed_soon)
     cv_loop_free(loop);
 }
 
-RUN_TESTS(T(nodes_without_udp_connect_and_move_bytes_both_ways),
+/* The TCP link of the connection breaks at both ends. */
+static void break_link(struct cv_net *net)
+{
+    cv_time now = cv_loop_now(loop);
+
+    for (struct cv_net_link *l = net->links; l; l = l->next) {
+        const struct cv_path *best = cv_pathset_best(&l->attempt->paths);
+        struct cv_path_addr at;
+
+        if (!best || best->addr.carrier != CV_CARRIER_TCP)
+            continue;
+        at = best->addr;
+        cv_tcp_close(net->tcp, at.channel);
+        cv_attempt_link_down(l->attempt, &at, CV_ERR_CLOSED, now);
+    }
+    cv_timer_set(net->timer, now);
+}
+
+static unsigned links(const struct cv_net *net)
+{
+    return net->n_links;
+}
+
+/* The first to connect is the second attempt, as the connection waits for UDP;
+ * and there can be only one link between two ports. */
+TEST(a_connection_goes_on_over_the_link_of_a_later_attempt)
+{
+    struct cv_conn *conn;
+    struct peer a, b;
+    uint64_t before;
+
+    REQUIRE(cv_loop_new(&loop) == CV_OK);
+    open_peer(&a);
+    open_peer(&b);
+    join(&a, &b, 3);
+    WAIT(a.conn && b.conn, 10 * CV_SECOND);
+    REQUIRE(a.conn && b.conn);
+    conn = a.conn;
+    REQUIRE(cv_conn_open(a.conn, &a.stream) == CV_OK);
+    cv_stream_set_events(a.stream, &stream_events, &a);
+    break_link(a.net);
+    break_link(b.net);
+    WAIT(a.kind == CV_PATH_NONE && b.kind == CV_PATH_NONE, CV_SECOND);
+    CHECK_EQ(a.kind, CV_PATH_NONE);
+    join(&a, &b, 4);
+    before = (uint64_t)cv_time_now();
+    WAIT(a.kind == CV_PATH_TCP && b.kind == CV_PATH_TCP, 5 * CV_SECOND);
+    print_message("found again after %llu ms\n",
+                  (unsigned long long)((uint64_t)cv_time_now() - before) /
+                      1000000);
+    CHECK_EQ(a.kind, CV_PATH_TCP);
+    pump(&a);
+    WAIT(b.in == BULK || a.closed, 30 * CV_SECOND);
+    CHECK_EQ(b.in, BULK);
+    CHECK(a.conn == conn);
+    CHECK(!a.closed && !b.closed);
+    CHECK_EQ(a.failed + b.failed, 0);
+    /* The later one has ended; its link has not. */
+    WAIT(links(a.net) == 1 && links(b.net) == 1, 40 * CV_SECOND);
+    CHECK_EQ(links(a.net), 1);
+    CHECK_EQ(links(b.net), 1);
+    WAIT(false, 500 * CV_MILLISECOND);
+    CHECK_EQ(a.kind, CV_PATH_TCP);
+    CHECK_EQ(b.kind, CV_PATH_TCP);
+    cv_net_free(a.net);
+    cv_net_free(b.net);
+    cv_loop_free(loop);
+}
+
+/* Both knock at once: one attempt of the two stands, whichever of them has
+ * the link. */
+TEST(of_two_attempts_at_once_either_may_have_the_link)
+{
+    for (uint8_t i = 0; i < 4; i++) {
+        struct peer a, b;
+        cv_time start;
+
+        REQUIRE(cv_loop_new(&loop) == CV_OK);
+        open_peer(&a);
+        open_peer(&b);
+        start = cv_time_now();
+        join(&a, &b, (uint8_t)(10 + 4 * i));
+        join(&b, &a, (uint8_t)(12 + 4 * i));
+        WAIT(a.conn && b.conn, 10 * CV_SECOND);
+        REQUIRE(a.conn && b.conn);
+        print_message("connected after %lld ms\n",
+                      (long long)((cv_time_now() - start) / CV_MILLISECOND));
+        REQUIRE(cv_conn_open(a.conn, &a.stream) == CV_OK);
+        cv_stream_set_events(a.stream, &stream_events, &a);
+        pump(&a);
+        WAIT(b.in == BULK || a.closed, 30 * CV_SECOND);
+        CHECK_EQ(b.in, BULK);
+        CHECK(!a.closed && !b.closed);
+        CHECK_EQ(a.failed + b.failed, 0);
+        CHECK_EQ(a.kind, CV_PATH_TCP);
+        cv_net_free(a.net);
+        cv_net_free(b.net);
+        cv_loop_free(loop);
+    }
+}
+
+RUN_TESTS(T(a_connection_goes_on_over_the_link_of_a_later_attempt),
+          T(of_two_attempts_at_once_either_may_have_the_link),
+          T(nodes_without_udp_connect_and_move_bytes_both_ways),
           T(whoever_vanishes_without_a_word_is_missed_soon))
