@@ -50,14 +50,25 @@ if $install; then
 fi
 mkdir -p "$top/build"
 
-# run_tests PRESET [ctest arguments…]: fail on a failure, and on a skip if
-# that was asked for.
+# matching PRESET KINDS: the names that the pattern means, joined by |.
+matching() {
+    ctest --test-dir "$top/build/$1" -N -R "^($2)/" |
+        sed -n 's/^ *Test *#[0-9]*: //p' | grep -E -- "$pattern" | paste -sd '|'
+}
+
+# run_tests PRESET KINDS: fail on a failure, and on a skip if that was asked
+# for.
+matched=false
 run_tests() {
-    local preset=$1 log=$top/build/.ctest.$1.log status=0
-    shift
+    local preset=$1 tests="^($2)/" log=$top/build/.ctest.$1.log status=0
+    if [ -n "$pattern" ]; then
+        tests=$(matching "$preset" "$2") || return 0
+        tests="^($tests)\$"
+    fi
+    matched=true
     say "testing ($preset)"
     ctest --test-dir "$top/build/$preset" --output-on-failure -j "$jobs" \
-        --no-tests=error "$@" 2>&1 | tee "$log" || status=$?
+        --no-tests=error -R "$tests" 2>&1 | tee "$log" || status=$?
     if $strict && grep -q '\*\*\*Skipped' "$log"; then
         grep '\*\*\*Skipped' "$log" >&2
         die "tests were skipped, and here none may be"
@@ -67,9 +78,10 @@ run_tests() {
 
 if ! $quick; then
     build fuzz
-    run_tests fuzz -R "^fuzz/${pattern:+.*$pattern}"
+    run_tests fuzz fuzz
     build asan
-    run_tests asan -R "^(unit|sim)/${pattern:+.*$pattern}"
+    run_tests asan 'unit|sim'
 fi
 build dev
-run_tests dev ${pattern:+-R "$pattern"}
+run_tests dev '[a-z0-9]+'
+$matched || die "no test has a name that matches $pattern"
