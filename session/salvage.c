@@ -112,12 +112,22 @@ bool cv_salvage_wal_is_whole(struct cv_bytes wal)
 
 /* ---- pages ---- */
 
-/* Where the pages are, the later ones of the same number first. */
+/* Where a page is looked for, one after the other: what SQLite would read,
+ * then what stands behind a damaged frame or was not finished when the power
+ * went, then what was there before the log. */
+enum view {
+    COMMITTED,
+    NEWEST,
+    FILE_ALONE,
+    VIEWS,
+};
+
 struct pages {
     struct cv_bytes file;
     struct cv_bytes wal;
-    uint32_t *newest; /* frame of a page number, from 1; 0: in the file */
-    uint32_t n_newest;
+    /* The last frame of a page number, from 1; 0: it is in the file. */
+    uint32_t *frames[FILE_ALONE];
+    uint32_t n_numbers;
 };
 
 static size_t n_frames(const struct pages *p)
@@ -132,20 +142,43 @@ static const uint8_t *frame_at(const struct pages *p, size_t i)
 
 /* Page numbers start at 1.  NULL: there is none. */
 static const uint8_t *find_page(const struct pages *p, uint32_t number,
-                                bool in_wal)
+                                enum view view)
 {
     if (number == 0)
         return NULL;
-    if (in_wal && number < p->n_newest && p->newest[number])
-        return frame_at(p, p->newest[number] - 1u) + FRAME_HEAD;
+    if (view != FILE_ALONE && number < p->n_numbers && p->frames[view][number])
+        return frame_at(p, p->frames[view][number] - 1u) + FRAME_HEAD;
     if (number > p->file.len / PAGE)
         return NULL;
     return p->file.data + (size_t)(number - 1) * PAGE;
 }
 
+/* How many frames, from the first, SQLite would read. */
+static size_t n_committed(const struct pages *p)
+{
+    const uint8_t *head = p->wal.data;
+    size_t committed = 0;
+    struct sum sum;
+
+    if (n_frames(p) == 0)
+        return 0;
+    sum = stored_sum(head + 24);
+    for (size_t i = 0; i < n_frames(p); i++) {
+        const uint8_t *f = frame_at(p, i);
+
+        sum = sum_of_frame(sum, f, head[3] & 1);
+        if (memcmp(f + 8, head + 16, 8) != 0 ||
+            !sums_equal(sum, stored_sum(f + 16)))
+            break;
+        if (get_u32(f + 4) != 0)
+            committed = i + 1;
+    }
+    return committed;
+}
+
 static int index_frames(struct pages *p)
 {
-    const size_t n = n_frames(p);
+    const size_t n = n_frames(p), committed = n_committed(p);
     uint32_t largest = 0;
     /* Each page of a file was written once; each costs four bytes here. */
     const uint32_t limit = (uint32_t)(p->file.len / PAGE + n + 65536);
@@ -157,10 +190,12 @@ static int index_frames(struct pages *p)
         if (number > largest && number < limit)
             largest = number;
     }
-    p->newest = calloc((size_t)largest + 1, sizeof(*p->newest));
-    if (!p->newest)
-        return CV_ERR_NOMEM;
-    p->n_newest = largest + 1;
+    for (int view = COMMITTED; view <= NEWEST; view++) {
+        p->frames[view] = calloc((size_t)largest + 1, sizeof(uint32_t));
+        if (!p->frames[view])
+            return CV_ERR_NOMEM;
+    }
+    p->n_numbers = largest + 1;
     if (n == 0)
         return CV_OK;
     /* What a log had before it was begun anew has other salts. */
@@ -171,8 +206,11 @@ static int index_frames(struct pages *p)
         const uint8_t *f = frame_at(p, i);
         uint32_t number = get_u32(f);
 
-        if (number <= largest && memcmp(f + 8, salts, 8) == 0)
-            p->newest[number] = (uint32_t)(i + 1);
+        if (number > largest || memcmp(f + 8, salts, 8) != 0)
+            continue;
+        p->frames[NEWEST][number] = (uint32_t)(i + 1);
+        if (i < committed)
+            p->frames[COMMITTED][number] = (uint32_t)(i + 1);
     }
     return CV_OK;
 }
@@ -249,12 +287,12 @@ static bool read_record(struct cv_bytes record, struct cv_store_row *row)
 
 /* Put together what is in overflow pages. */
 static int gather(struct search *s, struct cv_bytes local, uint32_t next,
-                  size_t len, bool in_wal)
+                  size_t len, enum view view)
 {
     cv_writer_reset(&s->payload);
     cv_put_raw(&s->payload, local.data, local.len);
     while (s->payload.len < len) {
-        const uint8_t *page = find_page(&s->pages, next, in_wal);
+        const uint8_t *page = find_page(&s->pages, next, view);
         size_t left = len - s->payload.len;
 
         if (!page)
@@ -284,13 +322,13 @@ static int try_long_cell(struct search *s, struct cv_reader *r, size_t len,
     /* A length that no chain of pages can have is not worth the memory. */
     if (r->err != CV_OK || len > s->pages.file.len + s->pages.wal.len)
         return CV_OK;
-    for (int in_wal = 1; in_wal >= 0; in_wal--) {
+    for (int view = COMMITTED; view < VIEWS; view++) {
         int err;
 
         if (s->budget < len)
             return CV_OK;
         s->budget -= len;
-        err = gather(s, start, next, len, in_wal);
+        err = gather(s, start, next, len, (enum view)view);
         if (err == CV_ERR_NOMEM)
             return err;
         if (err != CV_OK || !read_record(cv_writer_bytes(&s->payload), row))
@@ -361,6 +399,7 @@ int cv_salvage_rows(struct cv_bytes file, struct cv_bytes wal,
         err = try_page(&s, f + FRAME_HEAD, get_u32(f) == 1 ? FILE_HEAD : 0);
     }
     cv_writer_fini(&s.payload);
-    free(s.pages.newest);
+    free(s.pages.frames[COMMITTED]);
+    free(s.pages.frames[NEWEST]);
     return err;
 }
