@@ -10,9 +10,9 @@
 
 /* Timers: `commit_due` a little after the first that waits and 20 ms after the
  * last commit, so that many go together; `retry_due` a second after writing
- * failed; `sync_due` while something that is written is not on the disk yet;
- * `compact_after` when there is much more than the state.  One job is under
- * way at a time; what is due meanwhile waits for its end. */
+ * failed; `compact_after` when there is much more than the state.  A long
+ * write-ahead log is due at once.  One job is under way at a time; what is due
+ * meanwhile waits for its end. */
 
 #define SOURCES_MAX   1024u
 #define DOCUMENTS_MAX 4096u
@@ -296,6 +296,11 @@ static bool has_to_write(const struct cv_journal *j)
     return waits(j) || j->broken;
 }
 
+static bool has_long_log(const struct cv_journal *j)
+{
+    return !j->broken && cv_store_log_is_long(j->store);
+}
+
 cv_time cv_journal_deadline(const struct cv_journal *j)
 {
     cv_time due = CV_NEVER;
@@ -306,8 +311,8 @@ cv_time cv_journal_deadline(const struct cv_journal *j)
         due = j->failing ? j->retry_due : j->commit_due;
     if (due == CV_NEVER && has_to_write(j))
         due = 0;
-    if (j->unsynced && !j->broken)
-        due = cv_time_min(due, j->sync_due == CV_NEVER ? 0 : j->sync_due);
+    if (has_long_log(j))
+        due = 0;
     if (is_too_large(j))
         due = cv_time_min(due, j->compact_after);
     return due;
@@ -357,12 +362,8 @@ void cv_journal_step(struct cv_journal *j, cv_time now)
 {
     if (!j->job)
         step_write(j, now);
-    if (j->unsynced && j->sync_due == CV_NEVER)
-        j->sync_due = now + CV_JOURNAL_SYNC_EVERY;
-    if (!j->job && j->unsynced && !j->broken && now >= j->sync_due) {
-        j->sync_due = CV_NEVER;
-        start(j, CV_JOURNAL_SYNC, now);
-    }
+    if (!j->job && has_long_log(j))
+        start(j, CV_JOURNAL_CHECKPOINT, now);
     if (!j->job)
         step_compact(j, now);
     if (j->job && now >= j->job_looked)
@@ -378,7 +379,7 @@ struct cv_journal *cv_journal_alloc(void)
     if (!j)
         return NULL;
     j->place.lock_fd = j->place.old_fd = -1;
-    j->retry_due = j->commit_due = j->sync_due = CV_NEVER;
+    j->retry_due = j->commit_due = CV_NEVER;
     cv_writer_init_heap(&j->waiting, CV_JOURNAL_RECORD + 64);
     return j;
 }

@@ -7,13 +7,13 @@
  * small, all in memory) and updates (appended to a document, replayed in
  * order).  What is in a row: session/journal_row.h.
  *
- * What is put and appended waits in memory and is written within 20 ms, in one
- * transaction, on the loop's worker.  Then it is kept: it survives any crash
- * of the process.  Within another 800 ms it is brought to the disk.  When
- * writing fails, rows wait, writing is tried again every second, and nothing
- * more counts as kept until it works.  A journal that has grown to several
- * times the state of its documents is replaced by that state, in one
- * transaction; what comes meanwhile waits for its end. */
+ * What is put and appended waits in memory and is brought to the disk within
+ * 20 ms, in one transaction, on the loop's worker.  Then it is kept: it
+ * survives a crash of the process and a loss of power.  When writing fails,
+ * rows wait, writing is tried again every second, and nothing more counts as
+ * kept until it works.  A journal that has grown to several times the state of
+ * its documents is replaced by that state, in one transaction; what comes
+ * meanwhile waits for its end. */
 #ifndef CV_SESSION_JOURNAL_H
 #define CV_SESSION_JOURNAL_H
 #include "base/bytes.h"
@@ -35,7 +35,6 @@ struct cv_journal;
 #define CV_JOURNAL_GROUP   (20 * CV_MILLISECOND) /* between two commits */
 /* Before a single one: the keystroke is on its way to the others by then. */
 #define CV_JOURNAL_DELAY       (8 * CV_MILLISECOND)
-#define CV_JOURNAL_SYNC_EVERY  (800 * CV_MILLISECOND)
 #define CV_JOURNAL_RETRY_EVERY CV_SECOND
 
 /* Types of facts; the values are their owners' to encode. */

@@ -119,6 +119,24 @@ static int replace_damaged(const struct cv_journal_place *p, struct cv_log *log,
     return e->err;
 }
 
+/* What was good is in the new file already. */
+static int replace_rest(const struct cv_journal_place *p, struct cv_log *log,
+                        char *why, size_t why_len, struct cv_store_error *e)
+{
+    char aside[CV_JOURNAL_PATH];
+
+    *e = (struct cv_store_error){CV_OK, 0};
+    if (cv_journal_replace_rest(p, aside, e) != CV_OK)
+        return e->err;
+    cv_warn(log, "journal: damaged, its replacement was not finished");
+    snprintf(why, why_len,
+             "the record of this session was damaged: what could be read is "
+             "taken over, the rest comes from the others; the damaged file is "
+             "kept as %s.damaged-1 (or a higher number)",
+             p->db);
+    return CV_OK;
+}
+
 /* ---- what is in a place ---- */
 
 static int ignore_row(void *user, const struct cv_store_row *row)
@@ -149,7 +167,7 @@ static int open_whole(const struct cv_journal_place *p, struct cv_store **out,
         return e->err;
     if (cv_store_check(s, e) == CV_OK &&
         cv_store_each(s, 0, ignore_row, NULL, e) == CV_OK && len)
-        cv_store_checkpoint(s, 0); /* a crash left it */
+        cv_store_checkpoint(s, true); /* a crash left it */
     if (e->err == CV_OK)
         *out = s;
     else
@@ -214,6 +232,9 @@ int cv_journal_mend(const struct cv_journal_place *p, struct cv_store **out,
                     struct cv_store_error *e)
 {
     *out = NULL;
+    if (cv_journal_place_is_half(p) &&
+        replace_rest(p, log, why, why_len, e) != CV_OK)
+        return e->err;
     open_whole(p, out, e);
     if (e->err == CV_ERR_FORMAT &&
         replace_damaged(p, log, why, why_len, e) == CV_OK)

@@ -122,9 +122,7 @@ static void take_over(struct adopting *a, struct cv_journal_place *p, char *why,
     bool taken = cv_journal_mend(p, &s, a->j->log, why, why_len, &e) == CV_OK &&
                  cv_store_each(s, 0, adopt_row, a, &e) == CV_OK &&
                  adopt_facts(a->j, a->other, true) == CV_OK &&
-                 cv_journal_flush(a->j) == CV_OK &&
-                 /* The copy has to be as safe as the original was. */
-                 cv_store_sync(a->j->store, &e) == CV_OK;
+                 cv_journal_flush(a->j) == CV_OK;
 
     if (taken)
         cv_info(a->j->log, "journal: took over another agent's, bytes=%llu",

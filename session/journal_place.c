@@ -39,6 +39,7 @@ bool cv_journal_place_init(struct cv_journal_place *p, const char *dir,
     snprintf(p->db, sizeof(p->db), "%.*s.db", n, p->old);
     snprintf(p->wal, sizeof(p->wal), "%.*s.db-wal", n, p->old);
     snprintf(p->shm, sizeof(p->shm), "%.*s.db-shm", n, p->old);
+    snprintf(p->anew, sizeof(p->anew), "%.*s.db.anew", n, p->old);
     snprintf(p->lock, sizeof(p->lock), "%.*s.lock", n, p->old);
     return true;
 }
@@ -52,7 +53,8 @@ static bool is_there(const char *path)
 
 bool cv_journal_place_is_used(const struct cv_journal_place *p)
 {
-    return is_there(p->db) || is_there(p->wal) || is_there(p->old);
+    return is_there(p->db) || is_there(p->wal) || is_there(p->old) ||
+           is_there(p->anew);
 }
 
 /* ---- locks ---- */
@@ -124,6 +126,7 @@ void cv_journal_place_remove(struct cv_journal_place *p)
     unlink(p->db);
     unlink(p->wal);
     unlink(p->shm);
+    unlink(p->anew);
     unlink(p->old);
     unlink(p->lock);
     cv_journal_place_unlock(p);
@@ -216,28 +219,48 @@ int cv_journal_set_old_aside(const struct cv_journal_place *p,
     return rename(p->old, aside) == 0 ? CV_OK : CV_ERR_IO;
 }
 
-int cv_journal_replace(const struct cv_journal_place *p, struct cv_bytes rows,
-                       char aside[CV_JOURNAL_PATH], struct cv_store_error *e)
+bool cv_journal_place_is_half(const struct cv_journal_place *p)
 {
-    const int room = (int)(CV_JOURNAL_PATH - ENDINGS);
-    char fresh[CV_JOURNAL_PATH], wal[CV_JOURNAL_PATH];
+    return is_there(p->anew);
+}
+
+/* When this ends in the middle it can be begun again: as long as the new store
+ * is there under its first name, it is the one that counts. */
+int cv_journal_replace_rest(const struct cv_journal_place *p,
+                            char aside[CV_JOURNAL_PATH],
+                            struct cv_store_error *e)
+{
+    char wal[CV_JOURNAL_PATH], *slash;
     struct stat st;
 
-    snprintf(fresh, sizeof(fresh), "%.*s.anew", room, p->db);
-    unlink(fresh); /* of an attempt before this one */
-    if (cv_store_create(fresh, rows, e) != CV_OK)
-        return e->err;
     if (lstat(p->wal, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0)
         unlink(p->wal); /* there is nothing in it to be kept */
-    /* The two can still be opened together under the new name.  The log after
-     * the file: without it, it is seen to be of one that is gone. */
+    /* The two can still be opened together under the new name. */
     name_aside(p->db, aside, wal);
     if ((rename(p->db, aside) < 0 && errno != ENOENT) ||
-        (rename(p->wal, wal) < 0 && errno != ENOENT) ||
-        rename(fresh, p->db) < 0) {
+        (rename(p->wal, wal) < 0 && errno != ENOENT)) {
         *e = (struct cv_store_error){CV_ERR_IO, errno};
         return e->err;
     }
     unlink(p->shm); /* an index of the log, made anew from it */
-    return CV_OK;
+    /* The new one must not be found beside the log of the other. */
+    snprintf(wal, sizeof(wal), "%s", p->db);
+    slash = strrchr(wal, '/');
+    *slash = '\0';
+    if (cv_store_sync_folder(wal, e) != CV_OK)
+        return e->err;
+    if (rename(p->anew, p->db) < 0) {
+        *e = (struct cv_store_error){CV_ERR_IO, errno};
+        return e->err;
+    }
+    return cv_store_sync_folder(wal, e);
+}
+
+int cv_journal_replace(const struct cv_journal_place *p, struct cv_bytes rows,
+                       char aside[CV_JOURNAL_PATH], struct cv_store_error *e)
+{
+    unlink(p->anew); /* of an attempt before this one */
+    if (cv_store_create(p->anew, rows, e) != CV_OK)
+        return e->err;
+    return cv_journal_replace_rest(p, aside, e);
 }

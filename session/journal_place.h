@@ -4,6 +4,7 @@
  *   DATA_DIR/sessions/HASH.SLOT.lock    locked while an agent has it
  *   DATA_DIR/sessions/HASH.SLOT         a file of the older form
  *   DATA_DIR/sessions/….damaged-N       what could not be read
+ *   DATA_DIR/sessions/HASH.SLOT.db.anew  what is to take its place
  *
  * HASH is of the session key, so that a listing does not give the key away;
  * the slot lets a second agent of the same user take part in the session. */
@@ -19,6 +20,7 @@ struct cv_journal_place {
     char db[CV_JOURNAL_PATH];
     char wal[CV_JOURNAL_PATH];
     char shm[CV_JOURNAL_PATH];
+    char anew[CV_JOURNAL_PATH];
     char lock[CV_JOURNAL_PATH];
     char old[CV_JOURNAL_PATH];
     int lock_fd; /* -1: not locked */
@@ -57,4 +59,11 @@ CV_MUST_USE int cv_journal_replace(const struct cv_journal_place *p,
                                    struct cv_bytes rows,
                                    char aside[CV_JOURNAL_PATH],
                                    struct cv_store_error *e);
+/* Was that begun, and has the new store to take its place yet?  The other one
+ * may be there in part. */
+bool cv_journal_place_is_half(const struct cv_journal_place *p);
+/* Then go on with it. */
+CV_MUST_USE int cv_journal_replace_rest(const struct cv_journal_place *p,
+                                        char aside[CV_JOURNAL_PATH],
+                                        struct cv_store_error *e);
 #endif

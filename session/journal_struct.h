@@ -26,10 +26,10 @@ struct cv_journal_source {
 };
 
 enum cv_journal_work {
-    CV_JOURNAL_COMMIT,  /* write what waits */
-    CV_JOURNAL_SYNC,    /* bring to the disk what is written */
-    CV_JOURNAL_SHORTEN, /* write the state in the place of everything */
-    CV_JOURNAL_REBUILD, /* the same to a new file, setting the old aside */
+    CV_JOURNAL_COMMIT,     /* write what waits */
+    CV_JOURNAL_CHECKPOINT, /* take a long write-ahead log into the file */
+    CV_JOURNAL_SHORTEN,    /* write the state in the place of everything */
+    CV_JOURNAL_REBUILD,    /* the same to a new file, setting the old aside */
 };
 
 /* Work on the worker, one at a time; until it is over, the store is its. */
@@ -78,9 +78,6 @@ struct cv_journal {
     cv_time retry_due;
     bool failing;
     bool broken; /* the file was damaged while we had it open */
-
-    bool unsynced;
-    cv_time sync_due;
 
     uint64_t log_bytes;   /* of all rows */
     uint64_t state_bytes; /* of them, in the last snapshot */

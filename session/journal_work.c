@@ -6,8 +6,8 @@
 
 #include "base/crypto.h"
 
-/* What blocks, on the loop's worker: commits, syncing, compacting.  Each job
- * has the store for itself from its start until its result is taken. */
+/* What blocks, on the loop's worker: commits, checkpoints, compacting.  Each
+ * job has the store for itself from its start until its result is taken. */
 
 static void free_rows(uint8_t *rows, size_t len)
 {
@@ -45,10 +45,8 @@ static void work(void *user)
     case CV_JOURNAL_COMMIT:
         job->e.err = cv_store_write(job->store, job->rows, false, &job->e);
         break;
-    case CV_JOURNAL_SYNC:
-        job->e.err = cv_store_sync(job->store, &job->e);
-        if (job->e.err == CV_OK)
-            cv_store_checkpoint(job->store, CV_STORE_WAL_PAGES);
+    case CV_JOURNAL_CHECKPOINT:
+        cv_store_checkpoint(job->store, false);
         break;
     case CV_JOURNAL_SHORTEN:
         job->e.err = cv_store_write(job->store, job->rows, true, &job->e);
@@ -65,7 +63,6 @@ static void committed(struct cv_journal *j, const struct cv_journal_job *job)
 {
     j->kept = job->mark;
     j->log_bytes = cv_store_bytes(job->store);
-    j->unsynced = true;
     cv_journal_note_success(j);
 }
 
@@ -107,14 +104,7 @@ static void settle(struct cv_journal *j, struct cv_journal_job *job)
         if (err == CV_OK)
             committed(j, job);
         break;
-    case CV_JOURNAL_SYNC:
-        if (err != CV_OK)
-            j->unsynced = true;
-        else if (cv_journal_clean(j))
-            cv_journal_note_success(j);
-        /* The kernel may have dropped what it could not write: what is on the
-         * disk is unknown, only a new file helps. */
-        j->broken = err != CV_OK && job->e.error == EIO;
+    case CV_JOURNAL_CHECKPOINT:
         break;
     case CV_JOURNAL_SHORTEN:
         if (err == CV_OK) {
@@ -135,7 +125,9 @@ static void settle(struct cv_journal *j, struct cv_journal_job *job)
     if (err == CV_OK)
         return;
     not_committed(j, job);
-    if (err == CV_ERR_FORMAT || !j->store)
+    /* After EIO the kernel may have dropped what it could not write: what is on
+     * the disk is unknown, only a new file helps. */
+    if (err == CV_ERR_FORMAT || job->e.error == EIO || !j->store)
         j->broken = true;
     /* That the file could not be made shorter is no trouble yet. */
     if (job->what != CV_JOURNAL_SHORTEN || j->broken)
@@ -219,9 +211,7 @@ int cv_journal_start(struct cv_journal *j, enum cv_journal_work what)
     job->what = what;
     job->j = j;
     job->store = j->store;
-    if (what == CV_JOURNAL_SYNC)
-        j->unsynced = false;
-    else
+    if (what != CV_JOURNAL_CHECKPOINT)
         take_waiting(j, job);
     j->job = job;
     if (j->loop && cv_loop_work(j->loop, work, done, job) == CV_OK)

@@ -59,10 +59,25 @@ static int fail_errno(struct cv_store_error *e)
     return fail(e, err, errno);
 }
 
+/* The errno behind a failure.  Of a commit, only the file of the log knows. */
+static int system_error(sqlite3 *db, int rc)
+{
+    int error = db ? sqlite3_system_errno(db) : 0;
+    sqlite3_file *log = NULL;
+
+    if (error || !db || (rc & 0xff) != SQLITE_IOERR)
+        return error;
+    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) ==
+            SQLITE_OK &&
+        log && log->pMethods)
+        log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &error);
+    return error;
+}
+
 /* What a result of SQLite means; `db` may be NULL. */
 static int fail_sqlite(struct cv_store_error *e, sqlite3 *db, int rc)
 {
-    int error = db ? sqlite3_system_errno(db) : 0;
+    int error = system_error(db, rc);
 
     switch (rc & 0xff) {
     case SQLITE_OK:
@@ -212,7 +227,7 @@ static int open_to_write(struct cv_store **out, const char *path, bool alone,
     if (connect_to(&s, path, SQLITE_OPEN_READWRITE, alone, e) == CV_OK &&
         check_version(s, e) == CV_OK &&
         run(s,
-            "PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;"
+            "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
             "PRAGMA journal_size_limit=4194304; PRAGMA temp_store=MEMORY",
             e) == CV_OK &&
         ask(s, "PRAGMA journal_mode", NULL, mode, e) == CV_OK &&
@@ -282,6 +297,12 @@ static int sync_path(const char *path, int flags, struct cv_store_error *e)
     return e->err;
 }
 
+int cv_store_sync_folder(const char *path, struct cv_store_error *e)
+{
+    *e = (struct cv_store_error){CV_OK, 0};
+    return sync_path(path, O_RDONLY | O_DIRECTORY, e);
+}
+
 static int fill(const char *path, struct cv_bytes rows,
                 struct cv_store_error *e)
 {
@@ -329,7 +350,7 @@ int cv_store_create(const char *path, struct cv_bytes rows,
         sync_path(made, O_RDONLY, e) == CV_OK && rename(made, path) < 0)
         fail_errno(e);
     if (e->err == CV_OK)
-        return sync_path(dir, O_RDONLY | O_DIRECTORY, e);
+        return cv_store_sync_folder(dir, e);
     unlink(made);
     return e->err;
 }
@@ -478,25 +499,17 @@ int cv_store_write(struct cv_store *s, struct cv_bytes rows, bool replace,
     return CV_OK;
 }
 
-int cv_store_sync(struct cv_store *s, struct cv_store_error *e)
+bool cv_store_log_is_long(const struct cv_store *s)
 {
-    sqlite3_file *wal = NULL;
-    int rc =
-        sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
-
-    if (rc == SQLITE_OK && wal && wal->pMethods)
-        rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
-    return fail_sqlite(e, NULL, rc);
+    return s->wal_pages > CV_STORE_WAL_PAGES;
 }
 
-void cv_store_checkpoint(struct cv_store *s, int pages)
+void cv_store_checkpoint(struct cv_store *s, bool whole)
 {
-    if (pages && s->wal_pages <= pages)
-        return;
-    /* What fails now is done the next time. */
-    if (sqlite3_wal_checkpoint_v2(s->db, NULL,
-                                  pages ? SQLITE_CHECKPOINT_PASSIVE
-                                        : SQLITE_CHECKPOINT_TRUNCATE,
-                                  NULL, NULL) == SQLITE_OK)
-        s->wal_pages = 0;
+    (void)sqlite3_wal_checkpoint_v2(s->db, NULL,
+                                    whole ? SQLITE_CHECKPOINT_TRUNCATE
+                                          : SQLITE_CHECKPOINT_PASSIVE,
+                                    NULL, NULL);
+    /* What failed now is done after the next write, which counts again. */
+    s->wal_pages = 0;
 }

@@ -7,10 +7,9 @@
  *   log(seq INTEGER PRIMARY KEY, kind INTEGER, crc INTEGER, data BLOB)
  *     crc := CRC-32(data) xor CRC-32(u64 seq, u8 kind)
  *
- * The write-ahead log (PATH-wal) is handed to the kernel before a write
- * returns: it survives any crash of the process.  cv_store_sync() makes it
- * survive a loss of power.  All calls block; they may come from different
- * threads, but not at a time. */
+ * A write is in the write-ahead log (PATH-wal) and on the disk when it returns:
+ * it survives a crash of the process and a loss of power.  All calls block;
+ * they may come from different threads, but not at a time. */
 #ifndef CV_SESSION_STORE_H
 #define CV_SESSION_STORE_H
 #include "base/bytes.h"
@@ -19,7 +18,7 @@ struct cv_store;
 
 #define CV_STORE_PAGE 4096u /* bytes */
 #define CV_STORE_BUSY 2000  /* ms that we wait for another process */
-/* The write-ahead log is taken into the file when it has so many pages. */
+/* A write-ahead log of so many pages is a long one. */
 #define CV_STORE_WAL_PAGES 1000
 
 struct cv_store_row {
@@ -70,10 +69,14 @@ CV_MUST_USE int cv_store_each(struct cv_store *s, uint8_t kind,
  * transaction. */
 CV_MUST_USE int cv_store_write(struct cv_store *s, struct cv_bytes rows,
                                bool replace, struct cv_store_error *e);
-CV_MUST_USE int cv_store_sync(struct cv_store *s, struct cv_store_error *e);
-/* Take the write-ahead log into the file, if it has more than `pages`; with 0
- * in any case, and begin it anew. */
-void cv_store_checkpoint(struct cv_store *s, int pages);
+/* Has the write-ahead log CV_STORE_WAL_PAGES, so that it should be taken into
+ * the file? */
+bool cv_store_log_is_long(const struct cv_store *s);
+/* Take it into the file; with `whole` wait for readers, and begin it anew. */
+void cv_store_checkpoint(struct cv_store *s, bool whole);
+/* Bring the names in a folder to the disk. */
+CV_MUST_USE int cv_store_sync_folder(const char *path,
+                                     struct cv_store_error *e);
 /* Of the rows. */
 uint64_t cv_store_bytes(const struct cv_store *s);
 #endif
