@@ -3,27 +3,12 @@
 editing goes on in memory, and when there is room again everything is written
 and the warning withdrawn.  And two agents of one user in one session."""
 import os
-import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import mounts  # noqa: E402
 from agent import Agent  # noqa: E402
-
-INSIDE = "COVIM_STORE_FULL_INSIDE"
-
-
-def enter():
-    """Begin again where a small file system can be mounted."""
-    if os.environ.get(INSIDE):
-        return
-    if os.geteuid() != 0:
-        print("SKIP: mounting needs root")
-        sys.exit(77)
-    os.execvpe("unshare", ["unshare", "-m", "--propagation", "private",
-                           sys.executable, os.path.abspath(__file__)],
-               dict(os.environ, **{INSIDE: "1"}))
 
 
 def fill(path):
@@ -121,22 +106,11 @@ def two_agents(first, key, home, lines):
 
 
 def main():
-    enter()
-    home = tempfile.mkdtemp(prefix="covim-full-")
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m,mode=700",
-                        "tmpfs", home], check=True)
-    except (OSError, subprocess.CalledProcessError):
-        os.rmdir(home)
-        print("SKIP: nothing can be mounted here")
-        sys.exit(77)
-    try:
+    mounts.enter()
+    with mounts.mounted("-t", "tmpfs", "-o", "size=3m", "tmpfs") as home:
         key, lines = full_disk(home)
         agent = open_on_full_disk(home, key, lines)
         two_agents(agent, key, home, lines)
-    finally:
-        subprocess.run(["umount", "-l", home], check=False)
-        os.rmdir(home)
     print("a full disk costs nothing")
 
 
