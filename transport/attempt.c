@@ -207,10 +207,21 @@ static bool add_tcp(struct cv_attempt *at, const struct cv_candidate *c,
     return true;
 }
 
+/* Does one of the two have no UDP, or seem to have none? */
 static bool is_udp_blocked(const struct cv_attempt *at,
                            const struct cv_candidates *peer)
 {
-    return (at->local->nat | peer->nat) & CV_NAT_UDP_BLOCKED;
+    return ((at->local->nat | peer->nat) & CV_NAT_UDP_BLOCKED) ||
+           at->local->udp_silent;
+}
+
+/* TCP does not wait for what cannot come. */
+static void hurry_tcp(struct cv_attempt *at, const struct cv_candidates *peer,
+                      cv_time now)
+{
+    if (at->phase == CV_ATTEMPT_LOOKING &&
+        (at->n == 0 || is_udp_blocked(at, peer)))
+        cv_tcpplan_hurry(&at->tcp, now);
 }
 
 static bool add_candidates(struct cv_attempt *at,
@@ -298,6 +309,7 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
             .holds = at->holds},
         log, events->tcp, user, now);
     add_candidates(at, &contact->peer, now);
+    hurry_tcp(at, &contact->peer, now);
 }
 
 void cv_attempt_fini(struct cv_attempt *at)
@@ -366,8 +378,7 @@ void cv_attempt_news(struct cv_attempt *at, const struct cv_candidates *peer,
 {
     if (add_candidates(at, peer, now) && at->phase == CV_ATTEMPT_REACHED)
         at->reached_at = now; /* look for better paths again */
-    if (at->phase == CV_ATTEMPT_LOOKING && is_udp_blocked(at, peer))
-        cv_tcpplan_hurry(&at->tcp, now);
+    hurry_tcp(at, peer, now);
     cv_attempt_hard_aim(at, now);
 }
 
@@ -390,8 +401,7 @@ void cv_attempt_candidates(struct cv_attempt *at,
         if (at->fail_at < now + CV_ATTEMPT_NEWS)
             at->fail_at = now + CV_ATTEMPT_NEWS;
     }
-    if (is_udp_blocked(at, peer))
-        cv_tcpplan_hurry(&at->tcp, now);
+    hurry_tcp(at, peer, now);
     if (first && at->joiner) {
         go_full(at, now + full_after_answer(at));
         spend_rest(at, now);
@@ -403,6 +413,7 @@ void cv_attempt_handed(struct cv_attempt *at, cv_time now)
     if (!at->joiner || at->phase != CV_ATTEMPT_LOOKING)
         return;
     at->handed_at = now;
+    cv_tcpplan_lead(&at->tcp, now);
     /* Whose NAT is easy waits for the sharer's check, which is on its way:
      * then no check of its own comes before that opens the other NAT. */
     if (!is_hard(at))
@@ -684,6 +695,10 @@ static void look_again(struct cv_attempt *at, cv_time now)
 void cv_attempt_relay_up(struct cv_attempt *at, const struct cv_path_addr *path,
                          cv_time rtt, cv_time now)
 {
+    /* The joiner connects to us: it must know our port. */
+    if (!at->carried && !at->joiner && at->phase == CV_ATTEMPT_LOOKING &&
+        at->local->tcp_mapping == CV_NAT_MAPPING_EIM)
+        cv_tcpplan_lead(&at->tcp, now);
     at->carried = true;
     cv_pathset_trust(&at->paths, path, rtt, now);
 }

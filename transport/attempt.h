@@ -225,8 +225,8 @@ void cv_attempt_news(struct cv_attempt *at, const struct cv_candidates *peer,
 void cv_attempt_candidates(struct cv_attempt *at,
                            const struct cv_candidates *peer, cv_time now);
 
-/* A gate has handed our knock over, and says so when it is there itself, more
- * or less: what we send at full TTL from now on comes later. */
+/* A gate has handed our knock over, and says so at the moment when the peer has
+ * it, more or less: what we send at full TTL from now on comes later. */
 void cv_attempt_handed(struct cv_attempt *at, cv_time now);
 
 /* A path that another attempt with the same peer has proved, not a gate's: also

@@ -628,6 +628,24 @@ static void collect(struct cv_gather *g, struct cv_candidates *c)
         c->nat |= CV_NAT_UDP_BLOCKED;
 }
 
+bool cv_gather_udp_silent(const struct cv_gather *g)
+{
+    bool asked = false;
+
+    if (g->tcp[0].mapped.family == CV_FAMILY_NONE &&
+        g->tcp[1].mapped.family == CV_FAMILY_NONE)
+        return false;
+    for (unsigned s = 0; s < g->n_servers; s++)
+        for (unsigned k = 0; k < CV_GATHER_ADDRS; k++) {
+            const struct cv_gather_source *src = &g->source[s][k];
+
+            if (src->mapped.family != CV_FAMILY_NONE)
+                return false;
+            asked |= src->sent != 0;
+        }
+    return asked;
+}
+
 bool cv_gather_settled(const struct cv_gather *g)
 {
     for (unsigned s = 0; s < g->n_servers; s++)

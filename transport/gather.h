@@ -146,6 +146,10 @@ bool cv_gather_input(struct cv_gather *g, const struct cv_path_addr *from,
 cv_time cv_gather_deadline(const struct cv_gather *g);
 void cv_gather_step(struct cv_gather *g, cv_time now);
 
+/* Do servers answer over TCP, and none over UDP?  What is asked both ways is
+ * answered over UDP a round trip earlier, so that is a sign, long before UDP is
+ * said to be blocked. */
+bool cv_gather_udp_silent(const struct cv_gather *g);
 /* Has every source had its say, or failed to? */
 bool cv_gather_settled(const struct cv_gather *g);
 /* Current candidates, best first. */

@@ -31,6 +31,7 @@ struct cv_local {
     uint16_t tcp_port;        /* that we listen on; 0: none */
     uint16_t tcp_port6;
     uint16_t tcp_mapping; /* CV_NAT_MAPPING_* of TCP over IPv4 */
+    bool udp_silent;      /* servers answer us over TCP and not over UDP */
     bool ipv4, ipv6;      /* there is a socket for it */
     cv_time udp_life;     /* of an idle mapping in our NAT; 0: not known */
 };

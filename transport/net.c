@@ -64,6 +64,7 @@ void cv_net_service(struct cv_net *net)
     note_life(net);
     net->local.reflexive = net->gather.local.reflexive;
     net->local.nat = cv_gather_own(&net->gather)->nat;
+    net->local.udp_silent = cv_gather_udp_silent(&net->gather);
     next = cv_time_min(cv_gather_deadline(&net->gather), net->resolve_at);
     next = cv_time_min(next, cv_tcpmap_deadline(&net->tcpmap));
     for (struct cv_net_link *l = net->links; l; l = l->next)

@@ -71,7 +71,8 @@ struct cv_path {
     cv_time last_check;   /* when one was last sent; 0: never */
     cv_time heard;        /* when anything last came from it; 0: never */
     cv_time spoke;        /* the same of packets of the connection */
-    cv_time asked; /* when an authenticated check of the peer's came, or 0 */
+    cv_time asked; /* when an authenticated check of the peer's came, or our
+                      link was there; or 0 */
     cv_time since; /* when the state was entered */
 };
 

@@ -145,7 +145,7 @@ const struct cv_path *cv_pathset_promising(const struct cv_pathset *ps,
         const struct cv_path *p = &ps->path[i];
 
         if (p->used && p->state == CV_PATH_CHECKING && p->asked > 0 &&
-            now - p->asked < CV_SECOND && p->addr.carrier == CV_CARRIER_UDP &&
+            now - p->asked < CV_SECOND && !cv_path_is_relay(&p->addr) &&
             (!best || p->asked > best->asked))
             best = p;
     }
@@ -443,7 +443,7 @@ void cv_pathset_link_up(struct cv_pathset *ps, const struct cv_path_addr *link,
         return;
     /* Three packets each way have proved the address. */
     p->bytes_in += CV_PATH_CHECKS * CV_CHECK_MAX;
-    p->heard = now;
+    p->heard = p->asked = now;
     p->check_at = now;
     cv_pathset_step(ps, now);
 }
@@ -594,6 +594,9 @@ void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,
         if (sel && sel != p && is_good(sel))
             doubt(ps, sel, p, now);
     } else {
+        /* The first check may have waited at the other end for its knock. */
+        if (rtt < p->srtt && now - p->proved_at < CV_PATH_SETTLE)
+            p->srtt = 0;
         measure(p, rtt);
         if (p->state == CV_PATH_SUSPECT) {
             set_state(ps, p, CV_PATH_SELECTED, now);

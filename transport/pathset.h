@@ -180,11 +180,11 @@ void cv_pathset_network_changed(struct cv_pathset *ps, cv_time now);
 cv_time cv_pathset_deadline(const struct cv_pathset *ps);
 void cv_pathset_step(struct cv_pathset *ps, cv_time now);
 
-/* The selected path, or NULL. */
-/* A UDP path that is not proved, where an authenticated check came in the last
- * second: the newest such, or NULL. */
+/* A path that is not proved, where an authenticated check came in the last
+ * second, or a link of TCP that is as new: the newest such, or NULL. */
 const struct cv_path *cv_pathset_promising(const struct cv_pathset *ps,
                                            cv_time now);
+/* The selected path, or NULL. */
 const struct cv_path *cv_pathset_best(const struct cv_pathset *ps);
 /* Has any path been proved that is not dead? */
 bool cv_pathset_any(const struct cv_pathset *ps);

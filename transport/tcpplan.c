@@ -123,6 +123,20 @@ void cv_tcpplan_full(struct cv_tcpplan *p, cv_time now)
     }
 }
 
+void cv_tcpplan_lead(struct cv_tcpplan *p, cv_time now)
+{
+    if (p->stopped || p->rounds > 0 || p->start > now)
+        return;
+    for (unsigned i = 0; i < p->n; i++) {
+        struct cv_tcpplan_target *t = &p->target[i];
+
+        if (t->tries > 0 || t->state == CV_TCPPLAN_OPEN)
+            continue;
+        t->full_at = p->joiner ? now : now + CV_TCPPLAN_LED;
+        t->next = now;
+    }
+}
+
 /* When to connect again after a try that came to nothing. */
 static cv_time next_try(const struct cv_tcpplan *p,
                         const struct cv_tcpplan_target *t, cv_time wait,

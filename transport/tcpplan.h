@@ -19,6 +19,10 @@
  *   sharer   was told by the knock of the rendezvous, when the joiner's NAT
  *            was open: it connects at once.
  *   both     connect at once to an address that nobody translates.
+ *   led      with a gate between them both know when the sharer has the knock:
+ *            then the joiner connects, and the sharer knocks and connects 150
+ *            ms later.  Whose SYN is answered is connected half a round trip
+ *            before the other, and it is the joiner that speaks next.
  *   again    below a living connection neither end knows who is first: both
  *            knock for 600 ms, then connect.
  *
@@ -46,6 +50,7 @@
 #define CV_TCPPLAN_FULL   (3 * CV_SECOND)        /* of a joiner, after its */
 #define CV_TCPPLAN_EARLY  (600 * CV_MILLISECOND) /* beginning */
 #define CV_TCPPLAN_ANSWER (300 * CV_MILLISECOND)
+#define CV_TCPPLAN_LED    (150 * CV_MILLISECOND)
 #define CV_TCPPLAN_WINDOW (3 * CV_SECOND) /* of connecting */
 #define CV_TCPPLAN_EVERY                                                       \
     (15 * CV_SECOND) /* by hand, CV_ATTEMPT_BY_HAND_EVERY */
@@ -127,6 +132,10 @@ bool cv_tcpplan_add(struct cv_tcpplan *p, const struct cv_addr *addr, bool dial,
 /* The other end is there, as from now: a joiner connects when that one has had
  * time to. */
 void cv_tcpplan_full(struct cv_tcpplan *p, cv_time now);
+
+/* The sharer has the knock just now, and both know: the joiner leads.  Nothing
+ * changes where UDP is waited for. */
+void cv_tcpplan_lead(struct cv_tcpplan *p, cv_time now);
 
 /* A connection is there, or is gone.  _up: false if it is not this plan's. */
 bool cv_tcpplan_up(struct cv_tcpplan *p, uint32_t channel);

@@ -122,7 +122,73 @@ TEST(a_strict_peer_of_a_random_one_is_met_after_the_handshake)
     CHECK_EQ(echo_ms(SIM_PORT, SIM_SYMMETRIC, NATBOX_STRAYS_DROP), 200);
 }
 
-RUN_TESTS(T(an_open_peer_answers_the_handshake_straight_across),
+/* ---- TCP ---------------------------------------------------------------- */
+
+static cv_time first_syn;
+static const struct sim *syn_sim;
+
+static int on_connect(void *user, const struct cv_addr *to, unsigned ttl,
+                      uint32_t *channel)
+{
+    (void)user;
+    (void)to;
+    (void)ttl;
+    *channel = 1;
+    first_syn = cv_time_min(first_syn, syn_sim->now);
+    return CV_OK;
+}
+
+static void on_close(void *user, uint32_t channel)
+{
+    (void)user;
+    (void)channel;
+}
+
+static bool on_met(void *user, uint32_t channel)
+{
+    (void)user;
+    (void)channel;
+    return false;
+}
+
+/* A joiner's first SYN, when the peer names these addresses. */
+static int syn_ms(bool silent, unsigned n, uint8_t first)
+{
+    static const struct cv_tcpplan_ops ops = {
+        .connect = on_connect, .close = on_close, .is_met = on_met};
+    struct cv_attempt_events events = sim_events;
+    struct sim *sim = sim_new(1, SIM_PORT, SIM_PORT);
+    struct sim_host *h = &sim->host[0];
+    struct cv_contact contact = {.knocked = true, .peer = {.n = n}};
+    cv_time start = sim->now;
+
+    for (unsigned i = 0; i < n; i++)
+        contact.peer.c[i] =
+            (struct cv_candidate){.type = i == 0 ? first : CV_CANDIDATE_TCP,
+                                  .addr = cv_addr_ipv4(0x05020202, 5000)};
+    events.tcp = &ops;
+    h->local.tcp_port = h->local.port;
+    h->local.udp_silent = silent;
+    h->attempt = calloc(1, sizeof *h->attempt);
+    REQUIRE(h->attempt != NULL);
+    first_syn = CV_NEVER;
+    syn_sim = sim;
+    cv_attempt_init(h->attempt, &contact, &h->local, &sim->rng, NULL, sim_send,
+                    &events, h, sim->now);
+    sim_run(sim, start + CV_SECOND, false);
+    sim_free(sim);
+    return (int)((first_syn - start) / MS);
+}
+
+TEST(tcp_waits_for_udp_only_if_udp_may_work)
+{
+    CHECK_EQ(syn_ms(false, 2, CV_CANDIDATE_SRFLX), 300); /* a knock */
+    CHECK_EQ(syn_ms(true, 2, CV_CANDIDATE_SRFLX), 0);
+    CHECK_EQ(syn_ms(false, 1, CV_CANDIDATE_TCP), 0);
+}
+
+RUN_TESTS(T(tcp_waits_for_udp_only_if_udp_may_work),
+          T(an_open_peer_answers_the_handshake_straight_across),
           T(cones_with_each_other_send_the_rest_of_it_straight_across),
           T(a_hard_joiner_leads_as_soon_as_the_knock_is_there),
           T(a_hard_sharer_is_let_in_by_whoever_dialled_it),

@@ -748,7 +748,26 @@ TEST(a_nat_that_forgot_its_mappings_is_no_other_kind_of_nat)
     CHECK(names(&told, CV_CANDIDATE_SRFLX, "9.9.9.9:5555"));
 }
 
+TEST(udp_is_silent_when_only_tcp_is_answered)
+{
+    struct cv_tcpmap_verdict v4 = {.votes = 1}, v6 = {0};
+
+    start(2);
+    run(now + 100 * CV_MILLISECOND);
+    CHECK(!cv_gather_udp_silent(&g)); /* maybe we are offline */
+    CHECK_EQ(cv_addr_parse(&v4.mapped, "5.9.9.9:4444", 0), CV_OK);
+    cv_gather_tcp(&g, &v4, &v6, now);
+    CHECK(cv_gather_udp_silent(&g));
+    CHECK(answer(0, "5.9.9.9:4444"));
+    CHECK(!cv_gather_udp_silent(&g));
+
+    start(0); /* nobody was asked */
+    cv_gather_tcp(&g, &v4, &v6, now);
+    CHECK(!cv_gather_udp_silent(&g));
+}
+
 RUN_TESTS(T(how_long_a_nat_keeps_what_is_idle_is_measured_and_obeyed),
+          T(udp_is_silent_when_only_tcp_is_answered),
           T(a_nat_that_forgot_its_mappings_is_no_other_kind_of_nat),
           T(without_servers_the_interfaces_are_told_at_once),
           T(a_server_is_asked_three_times_and_again_every_25_seconds),

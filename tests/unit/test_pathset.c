@@ -186,6 +186,29 @@ TEST(where_the_peer_was_just_heard_is_promising_until_it_is_proved)
     CHECK(p == NULL || p->addr.remote.ip[3] != 2);
 }
 
+TEST(a_link_is_promising_when_it_is_there_or_a_check_comes_over_it)
+{
+    struct cv_path_addr ours = {.carrier = CV_CARRIER_TCP,
+                                .channel = 1,
+                                .remote = cv_addr_ipv4(0x05000001, 4000)};
+    struct cv_path_addr theirs = ours;
+    const struct cv_path *p;
+
+    theirs.channel = 2;
+    cv_pathset_packet(&ps, &theirs, 1000, now); /* anybody's */
+    cv_pathset_packet(&ps, &theirs, 1000, now);
+    CHECK(cv_pathset_promising(&ps, now) == NULL);
+    cv_pathset_link_up(&ps, &ours, now);
+    p = cv_pathset_promising(&ps, now);
+    REQUIRE(p != NULL);
+    CHECK_EQ(p->addr.channel, 1);
+    run(10 * MS);
+    cv_pathset_requested(&ps, &theirs, 88, 60, now);
+    p = cv_pathset_promising(&ps, now);
+    REQUIRE(p != NULL);
+    CHECK_EQ(p->addr.channel, 2);
+}
+
 TEST(an_address_that_is_only_heard_gets_three_times_what_it_sent)
 {
     struct cv_path_addr a = at(0x05000001);
@@ -216,6 +239,24 @@ TEST(the_first_proved_path_is_selected_at_once)
     CHECK_EQ(chosen->state, CV_PATH_SELECTED);
     CHECK_EQ(cv_pathset_send(&ps, now, data, 1200, 1200), CV_OK);
     CHECK_EQ(n_data, 1);
+}
+
+TEST(an_answer_that_was_held_up_at_first_is_forgotten)
+{
+    struct cv_path_addr a = at(0x05000001);
+    const struct cv_path *p;
+
+    CHECK(cv_pathset_candidate(&ps, &a, now) != NULL);
+    cv_pathset_answered(&ps, &a, 150 * MS, now);
+    p = cv_pathset_best(&ps);
+    REQUIRE(p != NULL);
+    CHECK_EQ(p->srtt, 150 * MS);
+    now += 500 * MS;
+    cv_pathset_answered(&ps, &a, 50 * MS, now);
+    CHECK_EQ(p->srtt, 50 * MS);
+    now += CV_PATH_SETTLE; /* later it is one of many */
+    cv_pathset_answered(&ps, &a, 42 * MS, now);
+    CHECK_EQ(p->srtt, 49 * MS);
 }
 
 TEST(a_better_tier_wins_after_a_second_and_a_little_better_path_never)
@@ -550,8 +591,10 @@ RUN_TESTS(S(nothing_is_sent_before_a_path_is_proved_or_heard),
           S(where_a_moved_peer_speaks_from_packets_go_at_once),
           S(a_path_of_another_attempt_is_used_and_asked),
           S(where_the_peer_was_just_heard_is_promising_until_it_is_proved),
+          S(a_link_is_promising_when_it_is_there_or_a_check_comes_over_it),
           S(an_address_that_is_only_heard_gets_three_times_what_it_sent),
           S(the_first_proved_path_is_selected_at_once),
+          S(an_answer_that_was_held_up_at_first_is_forgotten),
           S(a_better_tier_wins_after_a_second_and_a_little_better_path_never),
           S(ipv6_has_three_milliseconds_in_hand_but_not_more),
           S(silence_with_data_in_flight_makes_a_path_suspect),

@@ -21,6 +21,7 @@ struct end {
     unsigned syns, full;   /* sent; of them with full TTL */
     bool met;              /* SYN_RECV: it answered the other's SYN */
     bool up;
+    cv_time up_at;
 };
 
 enum segment { SYN, SYN_ACK, ACK, RST };
@@ -153,6 +154,7 @@ static void arrive(const struct event *v)
         answer(v, RST, 0); /* for a socket that is gone */
     } else if (!e->up) {
         e->up = true;
+        e->up_at = now;
         REQUIRE(cv_tcpplan_up(&e->plan, e->channel));
         cv_tcpplan_stop(&e->plan);
         if (v->what == SYN_ACK)
@@ -449,6 +451,62 @@ TEST(a_joiner_leads_when_only_it_can)
     CHECK_EQ(end[0].full, 1);
 }
 
+/* The sharer has the knock, and the joiner knows. */
+static void lead(cv_time *from)
+{
+    *from = now;
+    start(&end[1], &sharer);
+    cv_tcpplan_lead(&end[1].plan, now);
+    cv_tcpplan_lead(&end[0].plan, now);
+}
+
+TEST(with_a_gate_the_joiner_is_connected_first)
+{
+    cv_time from;
+
+    for (enum strays s = DROP; s <= REJECT; s++) {
+        reset(s);
+        start(&end[0], &joiner);
+        cv_tcpplan_step(&end[0].plan, now);
+        run(now + 2 * ONE_WAY);
+        lead(&from);
+        run(from + CV_SECOND);
+        CHECK(end[0].up && end[1].up);
+        CHECK_EQ((end[0].up_at - from) / CV_MILLISECOND, 50);
+        CHECK_EQ((end[1].up_at - from) / CV_MILLISECOND, 75);
+        CHECK_EQ(end[0].full, 1);
+        CHECK_EQ(end[1].full, 0);
+    }
+}
+
+TEST(a_joiner_that_cannot_lead_is_met_by_the_sharer)
+{
+    cv_time from;
+
+    reset(DROP);
+    end[0].by_port = true; /* the sharer's NAT does not expect that port */
+    start(&end[0], &joiner);
+    cv_tcpplan_step(&end[0].plan, now);
+    run(now + 2 * ONE_WAY);
+    end[0].hole = true;
+    lead(&from);
+    run(from + CV_SECOND);
+    CHECK(end[0].up && end[1].up);
+    CHECK(end[1].up_at - from >= CV_TCPPLAN_LED);
+    CHECK_EQ(end[1].full, 1);
+}
+
+TEST(nobody_leads_where_udp_is_waited_for)
+{
+    struct cv_tcpplan_config config = {.joiner = true};
+
+    reset(DROP);
+    start(&end[0], &config);
+    cv_tcpplan_lead(&end[0].plan, now);
+    run(now + CV_TCPPLAN_WAIT - CV_TCPPLAN_LEAD - 1);
+    CHECK_EQ(end[0].syns, 0);
+}
+
 TEST(an_address_is_taken_once_and_old_ones_give_way)
 {
     struct cv_addr a = cv_addr_ipv4(0x05050506, 1025);
@@ -475,4 +533,7 @@ RUN_TESTS(T(the_sharers_first_syn_meets_the_joiners),
           T(a_bystander_gets_no_more_than_the_budget),
           T(udp_has_half_a_second_unless_it_is_known_to_be_blocked),
           T(a_joiner_leads_when_only_it_can),
+          T(with_a_gate_the_joiner_is_connected_first),
+          T(a_joiner_that_cannot_lead_is_met_by_the_sharer),
+          T(nobody_leads_where_udp_is_waited_for),
           T(an_address_is_taken_once_and_old_ones_give_way))
