@@ -295,8 +295,25 @@ static void ask_other(struct cv_gather *g, const struct cv_gather_source *src,
         g->other[1] = (struct cv_gather_source){.addr = third, .next = now};
 }
 
+/* When the port of a NAT that counts is looked up again. */
+static cv_time count_every(const struct cv_gather *g,
+                           const struct cv_addr *before, cv_time before_at)
+{
+    int16_t taken = (int16_t)(g->counted.port - before->port);
+    cv_time ports = taken < 0 ? -taken : taken;
+    cv_time time = g->counted_at - before_at;
+
+    return cv_addr_same_ip(before, &g->counted) &&
+                   ports * CV_SECOND >= CV_GATHER_BUSY * time &&
+                   ports * CV_SECOND <= CV_GATHER_TOO_BUSY * time
+               ? CV_GATHER_COUNT_BUSY
+               : CV_GATHER_COUNT;
+}
+
 static void kind_ended(struct cv_gather *g, cv_time now)
 {
+    struct cv_addr before = g->counted;
+    cv_time before_at = g->counted_at, again = CV_GATHER_COUNT;
     char text[CV_ADDR_TEXT];
 
     if (g->kind.state == CV_NATKIND_DONE) {
@@ -308,13 +325,15 @@ static void kind_ended(struct cv_gather *g, cv_time now)
         }
         g->counted = g->kind.mapped;
         g->counted_at = now;
+        if (before.family != CV_FAMILY_NONE)
+            again = count_every(g, &before, before_at);
         cv_debug(g->log, "gather: newest mapping %s",
                  cv_addr_log(g->log, &g->counted, text));
         soon(g, now);
     }
     g->kind_tested |= g->kind.all;
     end_kind(g);
-    g->kind_at = now + CV_GATHER_COUNT;
+    g->kind_at = now + again;
 }
 
 static void told_life(struct cv_gather *g, cv_time was)

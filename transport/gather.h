@@ -15,8 +15,9 @@
  * that one server is enough to know how the NAT maps, and is made to send
  * strays, to know what the NAT does with those (transport/natkind.h); that
  * begins a second later and delays nothing.  Of a NAT that counts, the newest
- * port is looked up every 5 s.  Behind a NAT it is then asked how long that
- * keeps an idle mapping (transport/natlife.h), if this is wanted.
+ * port is looked up every 5 s, or every second where others use it much. Behind
+ * a NAT it is then asked how long that keeps an idle mapping
+ * (transport/natlife.h), if this is wanted.
  *
  * Pure: interfaces, resolved names, packets and the time come in. */
 #ifndef CV_TRANSPORT_GATHER_H
@@ -45,9 +46,13 @@
 #define CV_GATHER_REFRESH (25 * CV_SECOND)
 /* Filters are asked about so long after the first candidates were told. */
 #define CV_GATHER_KIND (1 * CV_SECOND)
-/* A port that was counted up is good for so long. */
-#define CV_GATHER_COUNT     (5 * CV_SECOND)
-#define CV_GATHER_PEER_LIFE (5 * CV_MINUTE)
+/* A port that was counted up is good for so long; where others take this many
+ * ports a second, for less.  Where they take more than that, for nothing. */
+#define CV_GATHER_COUNT      (5 * CV_SECOND)
+#define CV_GATHER_COUNT_BUSY (1 * CV_SECOND)
+#define CV_GATHER_BUSY       3
+#define CV_GATHER_TOO_BUSY   100
+#define CV_GATHER_PEER_LIFE  (5 * CV_MINUTE)
 /* The first candidates are told when all sources have spoken, at the latest
  * after this; later changes wait a little for more. */
 #define CV_GATHER_FIRST  (300 * CV_MILLISECOND)

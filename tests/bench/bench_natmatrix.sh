@@ -32,13 +32,14 @@ the clock starts.  One side serves ("covim echo"), the other dials; both ways.
   --tokens         carry the two tokens by hand in every cell
   --wait S         so long, from when there are two to when it is added  (0)
   --one-way        only the first kind dials
+  --busy N         others begin N flows a second through each NAT    (0)
   --option OPTION  one more for each router, e.g. hairpin=yes (repeat)
   --segment SET    of the public segment, e.g. loss=0.05 (repeat)
   --timeout S      of one dial                                       (40)
   --keep DIR       leave all logs there
 
 Metrics of each case "A x B" (with ", accept" or ", reject" if that is how
-strays fare): direct_share and connected_share of the runs; echo_ms (median)
+strays fare, and ", busy N"): direct_share and connected_share of the runs; echo_ms (median)
 and echo_p95_ms from the dial to the first byte echoed; direct_ms (median) to
 the first path proved; packets (median) that both sent to get there, checks and
 handshake; told_ms (median) from the peer's answer to the word that there is no
@@ -50,7 +51,7 @@ TEXT
 }
 
 runs=10 strays=drop ways=2 timeout=40 keep='' quick='' tokens='' wait=0
-gate='' cold='' jobs=1
+gate='' cold='' jobs=1 busy=0
 options=() segment=() cells=()
 number() {
     [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || {
@@ -67,7 +68,7 @@ while [ $# -gt 0 ]; do
         usage
         exit 0
         ;;
-    --runs | --timeout | --wait | --jobs)
+    --runs | --timeout | --wait | --jobs | --busy)
         number "$1" "${2:-}"
         declare "${1#--}=$2"
         shift
@@ -190,6 +191,11 @@ find_side() { # a|b KIND STRAYS
     side=$1${#side_of[@]}
     side_of[$1-$2]=$side
     lab_net "side $side $2 strays=$3 ${options[*]}"
+    [ "$busy" = 0 ] || [ "$2" = none ] || {
+        lab_net "host ${side}o $side-nat"
+        lab_spawn "${side}o" "$work/busy-$side.log" python3 \
+            "$COVIM_TOP/tests/bench/flows.py" "$busy" "${lab_ip[q]}"
+    }
 }
 
 # --- one run ---
@@ -306,6 +312,7 @@ cell() {
     local a=$1 b=$2 how=$3 case="$1 x $2" i n way ahead=3 total pids=() sides
     [ "$how" = drop ] || case+=", $how"
     [ -z "$cold" ] || case+=", cold"
+    [ "$busy" = 0 ] || case+=", busy $busy"
     local serve=serve dial=dial
     if [ -n "$tokens" ] || by_token "$a" || by_token "$b"; then
         serve=serve_by_token dial=dial_by_token

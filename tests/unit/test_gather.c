@@ -655,6 +655,40 @@ TEST(the_newest_port_of_a_nat_that_counts_is_looked_up)
     CHECK_EQ(closed, 2);
 }
 
+/* Sixty in five seconds, then one in one, then more than any guess is worth. */
+TEST(where_others_take_ports_the_newest_is_looked_up_more_often)
+{
+    static const struct {
+        const char *seen;
+        cv_time next;
+    } samples[] = {
+        {"9.9.9.9:5040", CV_GATHER_COUNT},
+        {"9.9.9.9:5100", CV_GATHER_COUNT_BUSY},
+        {"9.9.9.9:5101", CV_GATHER_COUNT},
+        {"9.9.9.9:9101", CV_GATHER_COUNT},
+        {"9.9.9.9:9081", CV_GATHER_COUNT_BUSY},
+        {"8.8.8.8:9090", CV_GATHER_COUNT},
+    };
+
+    opened = closed = 0;
+    start(3);
+    cv_gather_sockets(&g, on_open, on_close);
+    run(now + 200 * CV_MILLISECOND);
+    CHECK(answer(0, "9.9.9.9:5001"));
+    CHECK(answer(1, "9.9.9.9:5002"));
+    CHECK(answer(2, "9.9.9.9:5003"));
+    run(now + CV_GATHER_KIND);
+    for (unsigned i = 0; i < sizeof samples / sizeof samples[0]; i++) {
+        CHECK_EQ(opened, i + 1);
+        CHECK(answer(n_sent - 1, samples[i].seen));
+        run(now + samples[i].next - 1);
+        CHECK_EQ(opened, i + 1);
+        run(now + 1);
+    }
+    cv_gather_fini(&g);
+    CHECK_EQ(closed, opened);
+}
+
 TEST(a_tcp_address_stands_beside_the_same_of_udp)
 {
     struct cv_tcpmap_verdict v4 = {.votes = 1}, v6 = {0};
@@ -768,6 +802,7 @@ TEST(udp_is_silent_when_only_tcp_is_answered)
 
 RUN_TESTS(T(how_long_a_nat_keeps_what_is_idle_is_measured_and_obeyed),
           T(udp_is_silent_when_only_tcp_is_answered),
+          T(where_others_take_ports_the_newest_is_looked_up_more_often),
           T(a_nat_that_forgot_its_mappings_is_no_other_kind_of_nat),
           T(without_servers_the_interfaces_are_told_at_once),
           T(a_server_is_asked_three_times_and_again_every_25_seconds),
