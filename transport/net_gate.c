@@ -333,7 +333,7 @@ static void on_reached(void *user, const uint8_t tag[CV_GATE_TAG])
 static void on_packet(void *user, const struct cv_path_addr *via,
                       const uint8_t *data, size_t len)
 {
-    cv_net_input(user, via, data, len);
+    cv_net_input(user, via, data, len, len);
     take_by_hand(user, via);
 }
 

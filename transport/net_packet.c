@@ -48,52 +48,73 @@ static void nobodys_packet(struct cv_net *net, const struct cv_path_addr *from,
     (void)cv_net_send(net, from, 0, out, n, n);
 }
 
-static void quic_packet(struct cv_net *net, const struct cv_path_addr *from,
-                        const uint8_t *data, size_t len, cv_time now)
+/* The link that a packet of nobody's begins, or NULL. */
+static struct cv_net_link *first_packet(struct cv_net *net,
+                                        const struct cv_path_addr *from,
+                                        const struct cv_quic_cid *dcid,
+                                        const uint8_t *data, size_t len,
+                                        cv_time now)
 {
-    struct cv_quic_cid dcid;
     struct cv_net_link *l;
     uint8_t retry[512];
     size_t n;
     int err;
 
-    if (!cv_quic_packet_dcid(data, len, &dcid)) {
+    if (!cv_quic_packet_is_initial(data, len)) {
+        nobodys_packet(net, from, data, len, now);
+        return NULL;
+    }
+    l = expects_initial(net, dcid, from);
+    if (!l) {
+        cv_debug(net->log, "net: Initial from nobody we expect");
         net->junk++;
-        return;
+        return NULL;
+    }
+    err = cv_net_accept(l, from, data, len, now);
+    if (err == CV_ERR_AGAIN) {
+        n = cv_quic_write_retry(net->quic, retry, sizeof retry, data, len,
+                                &from->remote, now);
+        if (n > 0)
+            (void)cv_net_send(net, from, 0, retry, n, n);
+        return NULL;
+    }
+    if (err != CV_OK) {
+        cv_debug(net->log, "net: Initial not accepted: %s", cv_strerror(err));
+        net->junk++;
+        return NULL;
+    }
+    return l;
+}
+
+/* One packet of QUIC, and those behind it that are of the same connection.
+ * Returns how many bytes that was. */
+static size_t quic_packets(struct cv_net *net, const struct cv_path_addr *from,
+                           const uint8_t *data, size_t len, size_t segment,
+                           cv_time now)
+{
+    size_t first = segment < len ? segment : len, run;
+    struct cv_quic_cid dcid;
+    struct cv_net_link *l;
+
+    if (!cv_quic_packet_dcid(data, first, &dcid)) {
+        net->junk++;
+        return first;
     }
     l = cv_routes_find(&net->routes, &dcid);
     if (!l) {
-        if (!cv_quic_packet_is_initial(data, len)) {
-            nobodys_packet(net, from, data, len, now);
-            return;
-        }
-        l = expects_initial(net, &dcid, from);
-        if (!l) {
-            cv_debug(net->log, "net: Initial from nobody we expect");
-            net->junk++;
-            return;
-        }
-        err = cv_net_accept(l, from, data, len, now);
-        if (err == CV_ERR_AGAIN) {
-            n = cv_quic_write_retry(net->quic, retry, sizeof retry, data, len,
-                                    &from->remote, now);
-            if (n > 0)
-                (void)cv_net_send(net, from, 0, retry, n, n);
-            return;
-        }
-        if (err != CV_OK) {
-            cv_debug(net->log, "net: Initial not accepted: %s",
-                     cv_strerror(err));
-            net->junk++;
-            return;
-        }
+        l = first_packet(net, from, &dcid, data, first, now);
+        run = first;
+    } else {
+        run = cv_quic_packet_run(data, len, first);
     }
-    if (l->gone || !l->conn)
-        return;
-    l->came = len < CV_NET_DOUBLED - l->came ? l->came + len : CV_NET_DOUBLED;
-    cv_pathset_packet(&l->attempt->paths, from, len, now);
+    if (!l || l->gone || !l->conn)
+        return run;
+    l->came = run < CV_NET_DOUBLED - l->came ? l->came + run : CV_NET_DOUBLED;
+    cv_pathset_packets(&l->attempt->paths, from,
+                       (unsigned)((run + first - 1) / first), run, now);
     l->dirty = true;
-    (void)cv_quic_input(l->conn, data, len, now);
+    (void)cv_quic_input(l->conn, data, run, first, now);
+    return run;
 }
 
 /* ---- STUN --------------------------------------------------------------- */
@@ -161,25 +182,36 @@ static void stun_packet(struct cv_net *net, const struct cv_path_addr *from,
 
 /* ---- the socket --------------------------------------------------------- */
 
+/* A packet of any kind but QUIC. */
+static void other_packet(struct cv_net *net, const struct cv_path_addr *via,
+                         const uint8_t *data, size_t len, cv_time now)
+{
+    if (data[0] <= 3)
+        stun_packet(net, via, data, len, now);
+    else if (data[0] >= CV_GATE_UDP_BIND && data[0] <= CV_GATE_UDP_ANSWER &&
+             via->carrier == CV_CARRIER_UDP && via->socket == 0)
+        cv_gates_udp_input(net->gates, &via->remote, data, len);
+    else
+        net->junk++;
+}
+
 void cv_net_input(struct cv_net *net, const struct cv_path_addr *via,
-                  const uint8_t *data, size_t len)
+                  const uint8_t *data, size_t len, size_t segment)
 {
     cv_time now = cv_loop_now(net->loop);
+    size_t n;
 
     if (net->freed)
         return;
     net->depth++;
-    /* RFC 9443 */
-    if (len > 0 && data[0] <= 3)
-        stun_packet(net, via, data, len, now);
-    else if (len > 0 && data[0] >= 64)
-        quic_packet(net, via, data, len, now);
-    else if (len > 0 && data[0] >= CV_GATE_UDP_BIND &&
-             data[0] <= CV_GATE_UDP_ANSWER && via->carrier == CV_CARRIER_UDP &&
-             via->socket == 0)
-        cv_gates_udp_input(net->gates, &via->remote, data, len);
-    else
-        net->junk++;
+    for (; len > 0 && !net->freed; data += n, len -= n) {
+        n = segment < len ? segment : len;
+        /* RFC 9443 */
+        if (data[0] >= 64)
+            n = quic_packets(net, via, data, len, n, now);
+        else
+            other_packet(net, via, data, n, now);
+    }
     net->depth--;
 }
 
@@ -204,14 +236,14 @@ int cv_net_send(struct cv_net *net, const struct cv_path_addr *to, unsigned ttl,
     return CV_ERR_UNSUPPORTED;
 }
 
-static void on_packet(void *user, const struct cv_addr *from,
-                      const struct cv_addr *local, const uint8_t *data,
-                      size_t len)
+static void on_train(void *user, const struct cv_addr *from,
+                     const struct cv_addr *local, const uint8_t *data,
+                     size_t len, size_t segment)
 {
     struct cv_path_addr via = {
         .carrier = CV_CARRIER_UDP, .remote = *from, .local = *local};
 
-    cv_net_input(user, &via, data, len);
+    cv_net_input(user, &via, data, len, segment);
 }
 
 static void on_socket_packet(void *user, uint16_t socket,
@@ -224,7 +256,7 @@ static void on_socket_packet(void *user, uint16_t socket,
                                .remote = *from,
                                .local = *local};
 
-    cv_net_input(user, &via, data, len);
+    cv_net_input(user, &via, data, len, len);
 }
 
 static void on_batch(void *user)
@@ -242,7 +274,7 @@ static void on_writable(void *user)
 }
 
 const struct cv_udp_events cv_net_udp_events = {
-    .packet = on_packet,
+    .train = on_train,
     .batch = on_batch,
     .writable = on_writable,
 };

@@ -188,10 +188,10 @@ void cv_net_flush(struct cv_net_link *l, bool due, cv_time now);
 
 /* --- net_packet.c --- */
 
-/* A packet came by `via`, whatever carried it.  Call cv_net_service() after
- * the last one of a batch. */
+/* Packets came by `via`, whatever carried them: `len` bytes, `segment` each,
+ * the last one maybe shorter.  Call cv_net_service() after the last ones. */
 void cv_net_input(struct cv_net *net, const struct cv_path_addr *via,
-                  const uint8_t *data, size_t len);
+                  const uint8_t *data, size_t len, size_t segment);
 /* The link is new: checks of it may have been here before the knock. */
 void cv_net_early(struct cv_net_link *l, cv_time now);
 /* A cv_path_send_fn for every carrier: the one place that packets leave by. */

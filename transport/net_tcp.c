@@ -107,7 +107,7 @@ static void on_packet(void *user, enum cv_tcp_kind kind,
     struct cv_stun m;
 
     if (kind == CV_TCP_PEER) {
-        cv_net_input(net, from, data, len);
+        cv_net_input(net, from, data, len, len);
         return;
     }
     if (net->freed || cv_stun_parse(&m, data, len) != CV_OK)

@@ -630,13 +630,13 @@ void cv_pathset_adopt(struct cv_pathset *ps, const struct cv_path *proved,
 
 /* An end that only receives has nothing in flight to miss: a second of silence
  * after a busy one is a reason to ask. */
-static void note_stream(struct cv_pathset *ps, cv_time now)
+static void note_stream(struct cv_pathset *ps, unsigned packets, cv_time now)
 {
     if (now - ps->stream_from >= CV_SECOND) {
         ps->stream_from = now;
         ps->stream = 0;
     }
-    ps->stream++;
+    ps->stream += packets;
     ps->quiet_at =
         ps->stream >= CV_PATH_STREAM_PACKETS ? now + CV_SECOND : CV_NEVER;
 }
@@ -652,14 +652,14 @@ static bool has_turned(const struct cv_path *sel, const struct cv_path *p,
            sel->spoke > p->spoke && now - p->spoke >= CV_PATH_SUSPECT_MIN;
 }
 
-void cv_pathset_packet(struct cv_pathset *ps, const struct cv_path_addr *from,
-                       size_t len, cv_time now)
+void cv_pathset_packets(struct cv_pathset *ps, const struct cv_path_addr *from,
+                        unsigned packets, size_t len, cv_time now)
 {
     struct cv_path *p = cv_pathset_find(ps, from);
     struct cv_path *sel = selected(ps);
 
     ps->heard = now;
-    note_stream(ps, now);
+    note_stream(ps, packets, now);
     if (p) {
         if (has_turned(sel, p, now)) {
             suspect(ps, sel, now);

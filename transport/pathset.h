@@ -152,10 +152,16 @@ void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,
 /* A path that another attempt with the same peer has proved. */
 void cv_pathset_adopt(struct cv_pathset *ps, const struct cv_path *proved,
                       cv_time now);
-/* A packet of the connection came (its connection id is known; whether it is
- * authentic is not). */
-void cv_pathset_packet(struct cv_pathset *ps, const struct cv_path_addr *from,
-                       size_t len, cv_time now);
+/* `packets` of the connection came together, `len` bytes in all (its connection
+ * id is known; whether they are authentic is not). */
+void cv_pathset_packets(struct cv_pathset *ps, const struct cv_path_addr *from,
+                        unsigned packets, size_t len, cv_time now);
+static inline void cv_pathset_packet(struct cv_pathset *ps,
+                                     const struct cv_path_addr *from,
+                                     size_t len, cv_time now)
+{
+    cv_pathset_packets(ps, from, 1, len, now);
+}
 
 /* Mappings live longer or shorter than was thought (cv_local.udp_life). */
 void cv_pathset_life_changed(struct cv_pathset *ps);

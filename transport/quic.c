@@ -52,12 +52,11 @@ void cv_quic_set_state(struct cv_conn *conn, enum cv_quic_state to)
 
 /* ---- made-up addresses ------------------------------------------------- */
 
-/* What ngtcp2 sees, for ever and at both ends: fd00::1 and fd00::2. */
-static struct sockaddr_in6 made_up[2] = {
-    {.sin6_family = AF_INET6,
-     .sin6_addr = {{{0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}}},
-    {.sin6_family = AF_INET6,
-     .sin6_addr = {{{0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}}}},
+/* What ngtcp2 sees, for ever and at both ends, and compares for every packet:
+ * two of 192.0.2.0/24, which are nobody's (RFC 5737). */
+static struct sockaddr_in made_up[2] = {
+    {.sin_family = AF_INET, .sin_port = 1, .sin_addr = {0x010200c0}},
+    {.sin_family = AF_INET, .sin_port = 1, .sin_addr = {0x020200c0}},
 };
 
 static ngtcp2_path made_up_path(void)
@@ -476,16 +475,19 @@ static void settle(struct cv_conn *conn)
     }
 }
 
-static int read_packet(struct cv_conn *conn, const uint8_t *data, size_t len,
-                       cv_time now)
+/* Until one of the packets ends it. */
+static int read_packets(struct cv_conn *conn, const uint8_t *data, size_t len,
+                        size_t segment, cv_time now)
 {
     ngtcp2_path path = made_up_path();
     ngtcp2_pkt_info info = {0};
+    ngtcp2_tstamp ts = cv_quic_ts(now);
     unsigned opened = packets_opened;
-    int rv;
+    int rv = 0;
 
-    rv = ngtcp2_conn_read_pkt(conn->lib, &path, &info, data, len,
-                              cv_quic_ts(now));
+    for (size_t at = 0; at < len && rv == 0; at += segment)
+        rv = ngtcp2_conn_read_pkt(conn->lib, &path, &info, data + at,
+                                  len - at < segment ? len - at : segment, ts);
     if (packets_opened != opened)
         conn->last_heard = now;
     settle(conn);
@@ -509,7 +511,7 @@ static void fail_accept(struct cv_conn *conn, cv_time now)
 }
 
 bool cv_quic_input(struct cv_conn *conn, const uint8_t *data, size_t len,
-                   cv_time now)
+                   size_t segment, cv_time now)
 {
     int rv;
 
@@ -517,9 +519,10 @@ bool cv_quic_input(struct cv_conn *conn, const uint8_t *data, size_t len,
         return leave(conn, now, false);
     fail_accept(conn, now);
     if (conn->state == CV_QUIC_STATE_CLOSING) {
-        input_closing(conn);
+        for (size_t at = 0; at < len; at += segment)
+            input_closing(conn);
     } else if (conn->lib && len > 0) {
-        rv = read_packet(conn, data, len, now);
+        rv = read_packets(conn, data, len, segment, now);
         /* What came before the end is told before the end. */
         if (rv == NGTCP2_ERR_DRAINING || rv == NGTCP2_ERR_CLOSING) {
             cv_quic_tell(conn);
@@ -589,7 +592,7 @@ int cv_quic_accept(struct cv_conn **out, struct cv_quic_ctx *ctx,
         err = lib_err(rv);
         goto fail;
     }
-    rv = read_packet(conn, data, len, now);
+    rv = read_packets(conn, data, len, len, now);
     if (rv == NGTCP2_ERR_NOMEM) {
         err = CV_ERR_NOMEM;
         goto fail;

@@ -109,6 +109,10 @@ CV_MUST_USE int cv_quic_connect(struct cv_conn **out, struct cv_quic_ctx *ctx,
  * none of QUIC v1. */
 bool cv_quic_packet_dcid(const uint8_t *data, size_t len,
                          struct cv_quic_cid *out);
+/* Of `len` bytes that came together, datagrams of `segment` bytes each: how
+ * many, from the front, are of one connection, whole datagrams.  All that
+ * follow the first one carry its destination id behind a short header. */
+size_t cv_quic_packet_run(const uint8_t *data, size_t len, size_t segment);
 /* A client's first packet: Initial of QUIC v1 in at least 1200 bytes.  Only
  * the form is checked. */
 bool cv_quic_packet_is_initial(const uint8_t *data, size_t len);
@@ -141,9 +145,11 @@ size_t cv_quic_write_reset(struct cv_quic_ctx *ctx, uint8_t *out, size_t cap,
 /* A living connection ------------------------------------------------------
  * The three calls below return false when a callback freed the connection. */
 
-/* One datagram (one segment of a UDP_GRO read).  Flush after the last one. */
+/* What came together: `len` bytes, datagrams of `segment` bytes each, the last
+ * one maybe shorter (segment == len: one).  The application is told after the
+ * last of them.  Flush when no more is there. */
 bool cv_quic_input(struct cv_conn *conn, const uint8_t *data, size_t len,
-                   cv_time now);
+                   size_t segment, cv_time now);
 /* Send what may be sent now through `output`. */
 bool cv_quic_flush(struct cv_conn *conn, cv_time now);
 /* When cv_quic_on_deadline() is due; changes with every call above. */

@@ -23,6 +23,8 @@
 #include <ngtcp2/ngtcp2_crypto.h>
 #include <ngtcp2/ngtcp2_crypto_gnutls.h>
 
+struct cv_quic_chunk;
+
 struct cv_quic_ctx {
     const struct cv_rng *rng;
     gnutls_certificate_credentials_t cred;
@@ -32,6 +34,7 @@ struct cv_quic_ctx {
     bool making;           /* ngtcp2 is setting up a connection */
     uint8_t reset_secret[32];
     uint8_t retry_secret[32];
+    struct cv_quic_chunk *spare; /* for input; NULL: none */
     /* One flush at a time writes here. */
     uint8_t train[CV_QUIC_TRAIN * CV_QUIC_PAYLOAD];
 };
@@ -192,7 +195,6 @@ struct cv_conn {
     struct cv_stream *ready_head, *ready_tail;
     struct cv_stream *sending; /* next in the ring */
     struct cv_quic_datagrams out, in;
-    struct cv_quic_chunk *spare; /* for input; NULL: none */
 };
 
 /* quic_tls.c */

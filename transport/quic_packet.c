@@ -23,6 +23,18 @@ bool cv_quic_packet_dcid(const uint8_t *data, size_t len,
     return true;
 }
 
+size_t cv_quic_packet_run(const uint8_t *data, size_t len, size_t segment)
+{
+    size_t at;
+
+    for (at = segment; at < len; at += segment)
+        if (len - at < 1 + CV_QUIC_CID_LEN || (data[0] & 0xc0) != 0x40 ||
+            (data[at] & 0xc0) != 0x40 ||
+            memcmp(data + at + 1, data + 1, CV_QUIC_CID_LEN) != 0)
+            return at;
+    return len;
+}
+
 bool cv_quic_packet_is_initial(const uint8_t *data, size_t len)
 {
     struct cv_quic_cid dcid;

@@ -3,11 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Sizes of pieces: a first small message costs 1 KiB, a large one few pieces;
- * what is received into an empty queue is taken at once, mostly. */
+/* Sizes of pieces: a first small message costs 1 KiB, a large one few pieces.
+ * Of a queue of input at most half is empty. */
 #define OUT_CHUNK_MIN 1024u
 #define OUT_CHUNK_MAX 65536u
 #define IN_CHUNK_MIN  4096u
+#define IN_CHUNK_MAX  65536u /* a train */
 /* Pieces in one packet: 1200 bytes are 3 of the smallest at most, and their
  * ends. */
 #define VECS 8u
@@ -58,8 +59,8 @@ static void queue_free(struct cv_quic_queue *q)
 }
 
 /* Append in full or not at all; new pieces hold min..max bytes. */
-static bool queue_append(struct cv_quic_queue *q, const uint8_t *data,
-                         size_t len, size_t min, size_t max)
+static bool queue_append_pieces(struct cv_quic_queue *q, const uint8_t *data,
+                                size_t len, size_t min, size_t max)
 {
     size_t room = q->tail ? q->tail->cap - q->tail->len : 0;
     size_t left = len, n;
@@ -89,6 +90,19 @@ static bool queue_append(struct cv_quic_queue *q, const uint8_t *data,
         c->len = n;
         queue_add_chunk(q, c);
     }
+    q->len += len;
+    return true;
+}
+
+static inline bool queue_append(struct cv_quic_queue *q, const uint8_t *data,
+                                size_t len, size_t min, size_t max)
+{
+    struct cv_quic_chunk *c = q->tail;
+
+    if (!c || c->cap - c->len < len)
+        return queue_append_pieces(q, data, len, min, max);
+    memcpy(c->data + c->len, data, len);
+    c->len += len;
     q->len += len;
     return true;
 }
@@ -245,8 +259,6 @@ void cv_quic_streams_free(struct cv_conn *conn)
     }
     datagrams_free(&conn->in);
     datagrams_free(&conn->out);
-    free(conn->spare);
-    conn->spare = NULL;
 }
 
 /* ---- callbacks of ngtcp2: write down, call nothing --------------------- */
@@ -264,30 +276,37 @@ int cv_quic_on_stream_open(ngtcp2_conn *lib, int64_t id, void *user)
     return 0;
 }
 
-/* Mostly what came is handed out before the next packet comes: that takes the
- * same piece again and again, which stays in the processor's cache. */
+/* Mostly what came is handed out after the packets that came with it: that
+ * takes the same piece again and again, which stays in the processor's cache.
+ * What the application does not want yet gets no more room than it needs. */
 static bool input_append(struct cv_stream *s, const uint8_t *data, size_t len)
 {
-    struct cv_quic_chunk *spare = s->conn->spare;
+    struct cv_quic_ctx *ctx = s->conn->ctx;
+    struct cv_quic_chunk *spare = ctx->spare;
+    bool waits = s->paused || (s->conn->held && s->id != 0);
+    size_t min = s->in.len > IN_CHUNK_MIN ? s->in.len : IN_CHUNK_MIN;
 
-    if (!s->in.head && spare && spare->cap >= len) {
-        s->conn->spare = NULL;
+    if (!s->in.head && !waits && spare && spare->cap >= len) {
+        ctx->spare = NULL;
         spare->next = NULL;
         spare->off = spare->len = 0;
         queue_add_chunk(&s->in, spare);
     }
     /* Many one-byte frames must not cost a piece each. */
-    return queue_append(&s->in, data, len, s->in.head ? IN_CHUNK_MIN : 1,
+    return queue_append(&s->in, data, len,
+                        !s->in.head          ? 1
+                        : min > IN_CHUNK_MAX ? IN_CHUNK_MAX
+                                             : min,
                         SIZE_MAX);
 }
 
-/* Free a piece, or keep it for the next packet. */
-static void input_free(struct cv_conn *conn, struct cv_quic_chunk *c)
+/* Free a piece, or keep it for the next packets. */
+static void input_free(struct cv_quic_ctx *ctx, struct cv_quic_chunk *c)
 {
-    if (c && c->cap <= IN_CHUNK_MIN &&
-        (!conn->spare || conn->spare->cap < c->cap)) {
-        free(conn->spare);
-        conn->spare = c;
+    if (c && c->cap <= IN_CHUNK_MAX &&
+        (!ctx->spare || ctx->spare->cap < c->cap)) {
+        free(ctx->spare);
+        ctx->spare = c;
     } else {
         free(c);
     }
@@ -475,6 +494,7 @@ int cv_quic_on_datagram(ngtcp2_conn *lib, uint32_t flags, const uint8_t *data,
 static void tell_data(struct cv_stream *s)
 {
     struct cv_conn *conn = s->conn;
+    struct cv_quic_ctx *ctx = conn->ctx;
 
     if (conn->held && s->id != 0)
         return;
@@ -494,7 +514,7 @@ static void tell_data(struct cv_stream *s)
         }
         if (s->events && s->events->data)
             s->events->data(s->user, s, data, fin);
-        input_free(conn, c);
+        input_free(ctx, c);
         if (conn->freed || (s->life == CV_QUIC_ENDED && s->err != CV_OK))
             return;
     }

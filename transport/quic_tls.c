@@ -51,6 +51,7 @@ void cv_quic_ctx_free(struct cv_quic_ctx *ctx)
         gnutls_priority_deinit(ctx->priority);
     if (ctx->cred)
         gnutls_certificate_free_credentials(ctx->cred);
+    free(ctx->spare);
     cv_wipe(ctx, sizeof(*ctx));
     free(ctx);
 }

@@ -28,6 +28,7 @@ struct end { /* one socket */
     struct cv_watch *watch;
     bool gso;
     bool waiting; /* for room */
+    bool trains;  /* come just now */
 };
 
 struct cv_udp {
@@ -127,9 +128,46 @@ static void deliver(struct end *end, struct msghdr *h, size_t len)
         }
     }
     local.port = end->port;
+    end->trains = len > segment;
+    if (udp->events->train) {
+        udp->events->train(udp->user, &from, &local, data, len,
+                           segment < len ? segment : len);
+        return;
+    }
     for (size_t at = 0; at < len && !udp->freed; at += segment)
         udp->events->packet(udp->user, &from, &local, data + at,
                             len - at < segment ? len - at : segment);
+}
+
+/* Read at most `batch` times at once.  Returns how often there was something,
+ * 0 to try again, or -1 when there is nothing more. */
+static int read_batch(struct end *end, unsigned batch)
+{
+    struct cv_udp *udp = end->udp;
+    int n;
+
+    for (unsigned i = 0; i < batch; i++) {
+        udp->iov[i].iov_base = udp->buffer + (size_t)i * CV_UDP_MAX;
+        udp->iov[i].iov_len = CV_UDP_MAX;
+        udp->msg[i].msg_hdr = (struct msghdr){
+            .msg_name = &udp->from[i],
+            .msg_namelen = sizeof udp->from[i],
+            .msg_iov = &udp->iov[i],
+            .msg_iovlen = 1,
+            .msg_control = udp->control[i],
+            .msg_controllen = sizeof udp->control[i],
+        };
+    }
+    n = recvmmsg(end->fd, udp->msg, batch, MSG_DONTWAIT, NULL);
+    /* Errors of earlier sends are reported here; they are losses. */
+    if (n < 0)
+        return errno == EINTR || errno == ECONNREFUSED ||
+                       errno == EHOSTUNREACH || errno == ENETUNREACH
+                   ? 0
+                   : -1;
+    for (int i = 0; i < n && !udp->freed; i++)
+        deliver(end, &udp->msg[i].msg_hdr, udp->msg[i].msg_len);
+    return n;
 }
 
 static void read_some(struct end *end)
@@ -143,35 +181,16 @@ static void read_some(struct end *end)
         (void)recv(end->fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC); /* lost */
         return;
     }
-    for (unsigned round = 0; round < CV_UDP_ROUNDS; round++) {
-        int n;
+    for (unsigned reads = 0; reads < CV_UDP_READS && !udp->freed;) {
+        /* Trains fill their buffers: few, so that they stay in the processor's
+         * cache; two, so that the last read needs no other one to know that it
+         * was the last.  Single packets come many at a time. */
+        unsigned batch = end->trains ? 2 : CV_UDP_BATCH;
+        int n = read_batch(end, batch);
 
-        for (unsigned i = 0; i < CV_UDP_BATCH; i++) {
-            struct msghdr *h = &udp->msg[i].msg_hdr;
-
-            udp->iov[i].iov_base = udp->buffer + (size_t)i * CV_UDP_MAX;
-            udp->iov[i].iov_len = CV_UDP_MAX;
-            *h = (struct msghdr){
-                .msg_name = &udp->from[i],
-                .msg_namelen = sizeof udp->from[i],
-                .msg_iov = &udp->iov[i],
-                .msg_iovlen = 1,
-                .msg_control = udp->control[i],
-                .msg_controllen = sizeof udp->control[i],
-            };
-        }
-        n = recvmmsg(end->fd, udp->msg, CV_UDP_BATCH, MSG_DONTWAIT, NULL);
-        if (n < 0) {
-            /* Errors of earlier sends are reported here; they are losses. */
-            if (errno == EINTR || errno == ECONNREFUSED ||
-                errno == EHOSTUNREACH || errno == ENETUNREACH)
-                continue;
+        if (n < 0 || (n > 0 && (unsigned)n < batch))
             break;
-        }
-        for (int i = 0; i < n && !udp->freed; i++)
-            deliver(end, &udp->msg[i].msg_hdr, udp->msg[i].msg_len);
-        if (n < CV_UDP_BATCH || udp->freed)
-            break;
+        reads += n > 0 ? (unsigned)n : batch;
     }
     if (udp->events->batch && !udp->freed)
         udp->events->batch(udp->user);

@@ -13,7 +13,7 @@
 struct cv_udp;
 
 #define CV_UDP_BATCH    8     /* reads in one system call */
-#define CV_UDP_ROUNDS   4     /* calls before others get their turn */
+#define CV_UDP_READS    32    /* before others get their turn */
 #define CV_UDP_MAX      65536 /* bytes of a read: many packets with GRO */
 #define CV_UDP_BUFFER   (4 * 1024 * 1024) /* of the kernel, as far as allowed */
 #define CV_UDP_SEGMENTS 64 /* packets in a train, the kernel's limit */
@@ -24,6 +24,11 @@ struct cv_udp_events {
     void (*packet)(void *user, const struct cv_addr *from,
                    const struct cv_addr *local, const uint8_t *data,
                    size_t len);
+    /* When set, called instead: one datagram (segment == len), or several of
+     * `segment` bytes each that came together, the last one maybe shorter. */
+    void (*train)(void *user, const struct cv_addr *from,
+                  const struct cv_addr *local, const uint8_t *data, size_t len,
+                  size_t segment);
     /* What was there has been read: now answer. */
     void (*batch)(void *user);
     /* There is room again after CV_ERR_AGAIN. */

@@ -284,7 +284,7 @@ static void on_packet(void *user, const struct cv_addr *from,
     if (!cv_quic_packet_dcid(data, len, &cid))
         return;
     if (n->conn && known(n, &cid)) {
-        cv_quic_input(n->conn, data, len, cv_time_now());
+        cv_quic_input(n->conn, data, len, len, cv_time_now());
         return;
     }
     if (!n->server || !cv_quic_packet_is_initial(data, len))
@@ -307,7 +307,8 @@ static void on_batch(void *user)
     schedule(n);
 }
 
-static const struct cv_udp_events udp_events = {on_packet, on_batch, NULL};
+static const struct cv_udp_events udp_events = {.packet = on_packet,
+                                                .batch = on_batch};
 
 static void client_begin(struct node *n)
 {

@@ -323,20 +323,56 @@ static void accept_packet(struct world_end *end, const uint8_t *data,
     }
 }
 
-void world_deliver(struct world *w, unsigned to, const uint8_t *data,
-                   size_t len)
+static void deliver_train(struct world *w, unsigned to, const uint8_t *data,
+                          size_t len, size_t segment)
 {
     struct world_end *end = &w->end[to];
 
     if (end->deaf)
         return;
     if (!end->conn) {
+        REQUIRE(segment == len);
         accept_packet(end, data, len);
         return;
     }
-    if (!cv_quic_input(end->conn, data, len, w->now))
+    if (!cv_quic_input(end->conn, data, len, segment, w->now))
         end->conn = NULL;
     end->awake = true;
+}
+
+void world_deliver(struct world *w, unsigned to, const uint8_t *data,
+                   size_t len)
+{
+    deliver_train(w, to, data, len, len);
+}
+
+/* `first`, and what comes with it as UDP_GRO would put it together. */
+static void deliver_together(struct world *w, const struct world_packet *first)
+{
+    static uint8_t train[65536];
+    size_t len = first->len, last = len, segment = len, run;
+
+    memcpy(train, first->data, len);
+    while (w->link.trains && last == segment && w->n > 0 &&
+           w->heap[0]->at <= w->now && w->heap[0]->to == first->to &&
+           w->heap[0]->len <= segment && len + segment <= sizeof train) {
+        struct world_packet *p = pop(w);
+
+        last = p->len;
+        memcpy(train + len, p->data, last);
+        len += last;
+        free(p);
+    }
+    for (size_t at = 0; at < len; at += run) {
+        size_t one = len - at < segment ? len - at : segment;
+
+        run = w->end[first->to].conn
+                  ? cv_quic_packet_run(train + at, len - at, one)
+                  : one;
+        deliver_train(w, first->to, train + at, run, one);
+        if (run > w->end[first->to].longest_run)
+            w->end[first->to].longest_run = run;
+    }
 }
 
 static cv_time next_event(const struct world *w)
@@ -391,7 +427,9 @@ bool world_run(struct world *w, cv_time until, bool (*done)(void *user),
 
             if (end->on_packet)
                 end->on_packet(end, p->data, &len);
-            if (len > 0)
+            if (len == p->len)
+                deliver_together(w, p);
+            else if (len > 0)
                 world_deliver(w, p->to, p->data, len);
             free(p);
         }

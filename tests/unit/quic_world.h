@@ -12,6 +12,7 @@ struct world_link {
     unsigned loss, dup, corrupt; /* of 1000 */
     uint64_t rate;               /* bytes a second; 0: any */
     size_t queue; /* bytes before the rate limiter drops; 0: any */
+    bool trains;  /* what comes at the same moment comes together */
 };
 
 struct world_end {
@@ -41,6 +42,7 @@ struct world_end {
     unsigned packets, bytes, calls; /* sent */
     unsigned retries;
     unsigned max_segments;
+    size_t longest_run; /* bytes received in one call */
 
     /* For the test. */
     const struct cv_conn_events *events; /* set at `confirmed` */

@@ -1,5 +1,5 @@
 foreach(name stun checks gather pathset stunserver pcp portmap plan natkind
-             natlife early sockets)
+             natlife early sockets udp)
     covim_test(unit/${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c
                LINK covim_transport)
 endforeach()
