@@ -237,38 +237,68 @@ static uint32_t id_at(const uint8_t *p)
            p[3];
 }
 
-bool cv_gate_channel_forward(struct cv_gate_core *core,
-                             const struct cv_addr *from, uint8_t *data,
-                             size_t len, const struct cv_addr **to)
+/* Of a train: how many bytes from the front are packets along one channel. */
+static size_t run_of(const uint8_t *data, size_t len, size_t segment)
+{
+    for (size_t at = segment; at < len; at += segment)
+        if (len - at <= CV_GATE_UDP_HEADER ||
+            memcmp(data + at, data, CV_GATE_UDP_HEADER) != 0)
+            return at;
+    return len;
+}
+
+static void pass_all_by_link(struct cv_gate_core *core, struct cv_gate_end *to,
+                             const uint8_t *data, size_t len, size_t segment)
+{
+    for (size_t at = 0; at < len; at += segment) {
+        size_t n = len - at < segment ? len - at : segment;
+
+        pass_by_link(
+            core, to,
+            CV_BYTES(data + at + CV_GATE_UDP_HEADER, n - CV_GATE_UDP_HEADER));
+    }
+}
+
+size_t cv_gate_channel_forward(struct cv_gate_core *core,
+                               const struct cv_addr *from, uint8_t *data,
+                               size_t len, size_t segment,
+                               const struct cv_addr **to)
 {
     struct cv_gate_end *end, *other;
-    size_t packet = len - CV_GATE_UDP_HEADER;
+    size_t run, packets, bytes;
 
-    if (len <= CV_GATE_UDP_HEADER || packet > CV_GATE_PACKET_MAX) {
+    if (segment <= CV_GATE_UDP_HEADER ||
+        segment > CV_GATE_UDP_HEADER + CV_GATE_PACKET_MAX) {
         core->counters.bad_frames++;
-        return false;
+        return segment;
     }
+    run = run_of(data, len, segment);
+    packets = (run + segment - 1) / segment;
+    bytes = run - packets * CV_GATE_UDP_HEADER;
     end = find_end(core, id_at(data + 1));
     if (!end || !end->bound || !cv_addr_equal(&end->udp, from)) {
-        core->counters.packets_unknown++;
-        return false;
+        core->counters.packets_unknown += packets;
+        return run;
     }
-    if (!cv_gate_client_charge(end->client, packet)) {
-        core->counters.packets_limited++;
-        return false;
+    /* What it has left may be overdrawn by one train, which is paid for before
+     * the next one. */
+    if (!cv_gate_client_charge(end->client, bytes)) {
+        core->counters.packets_limited += packets;
+        return run;
     }
     end->client->heard = core->now;
     channel_of(end)->heard = core->now;
     other = other_of(end);
     if (!other->bound) {
-        pass_by_link(core, other, CV_BYTES(data + CV_GATE_UDP_HEADER, packet));
-        return false;
+        pass_all_by_link(core, other, data, run, segment);
+        return run;
     }
-    put_header(data, other->id);
+    for (size_t at = 0; at < run; at += segment)
+        put_header(data + at, other->id);
     *to = &other->udp;
-    core->counters.packets_udp++;
-    core->counters.bytes_passed += packet;
-    return true;
+    core->counters.packets_udp += packets;
+    core->counters.bytes_passed += bytes;
+    return run;
 }
 
 void cv_gate_channel_bind(struct cv_gate_core *core, const struct cv_addr *from,

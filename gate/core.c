@@ -477,25 +477,28 @@ ptrdiff_t cv_gate_link_input(struct cv_gate_client *c, const uint8_t *data,
 
 /* ---- UDP ---------------------------------------------------------------- */
 
-bool cv_gate_udp_input(struct cv_gate_core *core, const struct cv_addr *from,
-                       uint8_t *data, size_t len, cv_time now,
-                       const struct cv_addr **to)
+size_t cv_gate_udp_input(struct cv_gate_core *core, const struct cv_addr *from,
+                         uint8_t *data, size_t len, size_t segment, cv_time now,
+                         const struct cv_addr **to)
 {
+    size_t one = segment < len ? segment : len;
+
     core->now = now;
-    if (len == 0)
-        return false;
+    *to = NULL;
+    if (one == 0)
+        return len;
     switch (data[0]) {
     case CV_GATE_UDP_DATA:
-        return cv_gate_channel_forward(core, from, data, len, to);
+        return cv_gate_channel_forward(core, from, data, len, one, to);
     case CV_GATE_UDP_BIND:
-        cv_gate_channel_bind(core, from, data, len);
-        return false;
+        cv_gate_channel_bind(core, from, data, one);
+        return one;
     case CV_GATE_UDP_ASK:
-        cv_gate_ask(core, from, data, len);
-        return false;
+        cv_gate_ask(core, from, data, one);
+        return one;
     default:
         core->counters.bad_frames++;
-        return false;
+        return one;
     }
 }
 

@@ -87,12 +87,14 @@ void cv_gate_link_closed(struct cv_gate_client *client, cv_time now);
 
 /* ---- UDP ---------------------------------------------------------------- */
 
-/* A packet whose first byte is 0x10..0x14.  True: it is to be passed on, as it
- * now is in `data`, to `to` (which the core keeps).  The caller gathers such
- * packets into trains. */
-bool cv_gate_udp_input(struct cv_gate_core *core, const struct cv_addr *from,
-                       uint8_t *data, size_t len, cv_time now,
-                       const struct cv_addr **to);
+/* What came together: `len` bytes, packets of `segment` bytes each, the last
+ * one maybe shorter; the first byte is 0x10..0x14.  Deals with the first of
+ * them, and those behind it that go along the same channel, and returns how
+ * many bytes that was.  `*to`: these are to be passed on, as they now are in
+ * `data`, to there (which the core keeps); NULL: they are not. */
+size_t cv_gate_udp_input(struct cv_gate_core *core, const struct cv_addr *from,
+                         uint8_t *data, size_t len, size_t segment, cv_time now,
+                         const struct cv_addr **to);
 
 /* ---- time --------------------------------------------------------------- */
 

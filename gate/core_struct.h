@@ -177,9 +177,11 @@ void cv_gate_channel_data(struct cv_gate_client *c, uint32_t id,
                           struct cv_bytes packet);
 void cv_gate_channel_bind(struct cv_gate_core *core, const struct cv_addr *from,
                           const uint8_t *data, size_t len);
-bool cv_gate_channel_forward(struct cv_gate_core *core,
-                             const struct cv_addr *from, uint8_t *data,
-                             size_t len, const struct cv_addr **to);
+/* As cv_gate_udp_input(). */
+size_t cv_gate_channel_forward(struct cv_gate_core *core,
+                               const struct cv_addr *from, uint8_t *data,
+                               size_t len, size_t segment,
+                               const struct cv_addr **to);
 void cv_gate_channels_sweep(struct cv_gate_core *core);
 
 /* --- ask.c --- */

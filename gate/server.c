@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define TICK          CV_SECOND
+#define DATAGRAM_MAX  2048          /* longer ones are nobody's */
 #define PAGES_WAITING (1024 * 1024) /* bytes of metrics on their way */
 
 struct socket {
@@ -95,31 +96,34 @@ static void answer_stun(struct socket *sock, const struct cv_addr *from,
         (void)cv_udp_send(sock->udp, from, local, 0, out, w.len, w.len);
 }
 
-static void on_packet(void *user, const struct cv_addr *from,
-                      const struct cv_addr *local, const uint8_t *data,
-                      size_t len)
+static void on_train(void *user, const struct cv_addr *from,
+                     const struct cv_addr *local, uint8_t *data, size_t len,
+                     size_t segment)
 {
     struct socket *sock = user;
     struct cv_gate_server *s = sock->server;
     const struct cv_addr *to;
     struct cv_udp *udp;
-    uint8_t *space;
+    size_t n;
 
-    if (len == 0 || len > 2048)
-        return;
-    if (data[0] <= 3) {
-        answer_stun(sock, from, local, data, len);
-        return;
-    }
     if (s->now == 0)
         s->now = cv_loop_now(s->config.loop);
-    space = cv_gate_train_space(&s->train);
-    memcpy(space, data, len);
-    if (!cv_gate_udp_input(s->core, from, space, len, s->now, &to))
-        return;
-    udp = to->family == from->family ? sock->udp : udp_for(s, to);
-    if (udp)
-        cv_gate_train_add(&s->train, udp, to, len);
+    for (; len > 0; data += n, len -= n) {
+        n = segment < len ? segment : len;
+        if (n > DATAGRAM_MAX)
+            continue;
+        if (data[0] <= 3) {
+            answer_stun(sock, from, local, data, n);
+            continue;
+        }
+        n = cv_gate_udp_input(s->core, from, data, len, n, s->now, &to);
+        if (!to)
+            continue;
+        udp = to->family == from->family ? sock->udp : udp_for(s, to);
+        if (udp)
+            cv_gate_train_add(&s->train, udp, to, data, n,
+                              segment < n ? segment : n);
+    }
 }
 
 static void on_batch(void *user)
@@ -132,7 +136,7 @@ static void on_batch(void *user)
 }
 
 static const struct cv_udp_events udp_events = {
-    .packet = on_packet,
+    .train = on_train,
     .batch = on_batch,
 };
 

@@ -12,14 +12,14 @@ struct cv_gate_train {
     size_t len, segment;
     unsigned n;
     bool last; /* a shorter packet ends a train */
-    uint8_t buf[CV_TRAIN_BYTES + 2048];
+    uint8_t buf[CV_TRAIN_BYTES];
 };
 
-/* Where the next packet (at most 2048 bytes) is put together. */
-uint8_t *cv_gate_train_space(struct cv_gate_train *t);
-/* It is there now, `len` bytes of it: take it along. */
+/* Take packets along: `len` bytes, `segment` each, the last one maybe shorter.
+ * What is not to go with them leaves before. */
 void cv_gate_train_add(struct cv_gate_train *t, struct cv_udp *udp,
-                       const struct cv_addr *to, size_t len);
+                       const struct cv_addr *to, const uint8_t *data,
+                       size_t len, size_t segment);
 /* Send what there is. */
 void cv_gate_train_leave(struct cv_gate_train *t);
 #endif

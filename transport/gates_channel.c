@@ -45,17 +45,39 @@ cv_gates_channel_by_tag(struct cv_gates *g, const struct cv_gates_gate *gate,
     return NULL;
 }
 
+/* Gates choose ids at random. */
+static struct cv_gates_channel **place_of(struct cv_gates *g, uint32_t id)
+{
+    return &g->by_id[id % CV_GATES_CHANNELS];
+}
+
+static void add_id(struct cv_gates_channel *ch, uint32_t id)
+{
+    struct cv_gates_channel **place = place_of(ch->gate->all, id);
+
+    ch->id = id;
+    ch->same_id = *place;
+    *place = ch;
+}
+
+static void remove_id(struct cv_gates_channel *ch)
+{
+    struct cv_gates_channel **at = place_of(ch->gate->all, ch->id);
+
+    for (; *at; at = &(*at)->same_id)
+        if (*at == ch) {
+            *at = ch->same_id;
+            return;
+        }
+}
+
 struct cv_gates_channel *
 cv_gates_channel_by_id(struct cv_gates *g, const struct cv_gates_gate *gate,
                        uint32_t id)
 {
-    for (unsigned i = 0; i < CV_GATES_CHANNELS; i++) {
-        struct cv_gates_channel *ch = &g->channel[i];
-
-        if (ch->state == CV_GATES_CHANNEL_OPEN && ch->gate == gate &&
-            ch->id == id)
+    for (struct cv_gates_channel *ch = *place_of(g, id); ch; ch = ch->same_id)
+        if (ch->gate == gate && ch->id == id)
             return ch;
-    }
     return NULL;
 }
 
@@ -88,6 +110,8 @@ struct cv_gates_channel *cv_gates_channel_new(struct cv_gates *g,
 void cv_gates_channel_free(struct cv_gates_channel *ch)
 {
     ch->gate->idle_since = cv_gates_now(ch->gate->all);
+    if (ch->state == CV_GATES_CHANNEL_OPEN)
+        remove_id(ch);
     free(ch->waiting);
     cv_wipe(ch, sizeof *ch);
     ch->state = CV_GATES_CHANNEL_FREE;
@@ -247,7 +271,7 @@ void cv_gates_channel_opened(struct cv_gates_channel *ch,
     bool caller = ch->state == CV_GATES_CHANNEL_WANTED;
 
     ch->state = CV_GATES_CHANNEL_OPEN;
-    ch->id = opened->u.opened.channel;
+    add_id(ch, opened->u.opened.channel);
     memcpy(ch->key, opened->u.opened.key, CV_GATE_CHANNEL);
     ch->bind_at = gate->welcome.udp_port != 0 ? cv_gates_now(g) : CV_NEVER;
     if (ch->claimed) {
@@ -344,34 +368,28 @@ void cv_gates_channel_packet(struct cv_gates_channel *ch, const uint8_t *data,
 void cv_gates_udp_input(struct cv_gates *g, const struct cv_addr *from,
                         const uint8_t *data, size_t len)
 {
-    cv_time now = cv_gates_now(g);
+    struct cv_gates_channel *ch;
     uint32_t id;
 
     if (len <= CV_GATE_UDP_HEADER)
         return;
     id = (uint32_t)data[1] << 24 | (uint32_t)data[2] << 16 |
          (uint32_t)data[3] << 8 | data[4];
-    for (unsigned i = 0; i < CV_GATES_MAX; i++) {
-        struct cv_gates_gate *gate = &g->gate[i];
-        struct cv_addr at;
-        struct cv_gates_channel *ch;
+    for (ch = *place_of(g, id); ch; ch = ch->same_id) {
+        struct cv_addr at = udp_address(ch->gate);
 
-        if (!gate->used)
-            continue;
-        at = udp_address(gate);
-        ch = cv_addr_equal(&at, from) ? cv_gates_channel_by_id(g, gate, id)
-                                      : NULL;
-        if (!ch)
-            continue;
-        if (data[0] == CV_GATE_UDP_BOUND) {
-            on_bound(ch, data, len, now);
-            cv_gates_wake(g);
-        } else if (data[0] == CV_GATE_UDP_DATA) {
-            ch->since = 0;
-            cv_gates_channel_packet(ch, data + CV_GATE_UDP_HEADER,
-                                    len - CV_GATE_UDP_HEADER);
-        }
+        if (ch->id == id && cv_addr_equal(&at, from))
+            break;
+    }
+    if (!ch)
         return;
+    if (data[0] == CV_GATE_UDP_BOUND) {
+        on_bound(ch, data, len, cv_gates_now(g));
+        cv_gates_wake(g);
+    } else if (data[0] == CV_GATE_UDP_DATA) {
+        ch->since = 0;
+        cv_gates_channel_packet(ch, data + CV_GATE_UDP_HEADER,
+                                len - CV_GATE_UDP_HEADER);
     }
 }
 

@@ -22,8 +22,9 @@ struct cv_gates_waiting {
 struct cv_gates_channel {
     enum cv_gates_channel_state state;
     struct cv_gates_gate *gate;
-    uint32_t number; /* ours: the path's channel */
-    uint32_t id;     /* the gate's */
+    uint32_t number;                  /* ours: the path's channel */
+    uint32_t id;                      /* the gate's */
+    struct cv_gates_channel *same_id; /* next in cv_gates.by_id */
     uint8_t tag[CV_GATE_TAG], room[CV_GATE_ROOM];
     uint8_t key[CV_GATE_CHANNEL];
     bool claimed;
@@ -60,6 +61,7 @@ struct cv_gates {
     void *user;
     struct cv_gates_gate gate[CV_GATES_MAX];
     struct cv_gates_channel channel[CV_GATES_CHANNELS];
+    struct cv_gates_channel *by_id[CV_GATES_CHANNELS]; /* open, by id modulo */
     uint8_t rooms[CV_GATES_ROOMS][CV_GATE_ROOM_KEY];
     unsigned n_rooms;
     struct {

@@ -237,8 +237,8 @@ int cv_net_send(struct cv_net *net, const struct cv_path_addr *to, unsigned ttl,
 }
 
 static void on_train(void *user, const struct cv_addr *from,
-                     const struct cv_addr *local, const uint8_t *data,
-                     size_t len, size_t segment)
+                     const struct cv_addr *local, uint8_t *data, size_t len,
+                     size_t segment)
 {
     struct cv_path_addr via = {
         .carrier = CV_CARRIER_UDP, .remote = *from, .local = *local};

@@ -14,7 +14,9 @@
 #define UDP_GRO 104
 #endif
 
-#define BIND_TRIES 16 /* for one number that is free on both families */
+#define LOOK_EVERY 8     /* times that one thing came */
+#define TRAIN_LONG 16384 /* bytes */
+#define BIND_TRIES 16    /* for one number that is free on both families */
 #define READ_CONTROL                                                           \
     (CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)))
 #define SEND_CONTROL                                                           \
@@ -27,8 +29,9 @@ struct end { /* one socket */
     uint16_t port;
     struct cv_watch *watch;
     bool gso;
-    bool waiting; /* for room */
-    bool trains;  /* come just now */
+    bool waiting;  /* for room */
+    bool trains;   /* come just now, long ones */
+    unsigned lone; /* times in a row that there was just one thing to read */
 };
 
 struct cv_udp {
@@ -100,7 +103,7 @@ static void deliver(struct end *end, struct msghdr *h, size_t len)
     struct cv_udp *udp = end->udp;
     struct cv_addr from, local = {0};
     size_t segment = len;
-    const uint8_t *data = h->msg_iov->iov_base;
+    uint8_t *data = h->msg_iov->iov_base;
 
     if (cv_addr_from_sockaddr(&from, h->msg_name) != CV_OK || len == 0 ||
         (h->msg_flags & MSG_TRUNC))
@@ -128,7 +131,7 @@ static void deliver(struct end *end, struct msghdr *h, size_t len)
         }
     }
     local.port = end->port;
-    end->trains = len > segment;
+    end->trains = len > segment && len >= TRAIN_LONG;
     if (udp->events->train) {
         udp->events->train(udp->user, &from, &local, data, len,
                            segment < len ? segment : len);
@@ -170,9 +173,20 @@ static int read_batch(struct end *end, unsigned batch)
     return n;
 }
 
+/* How often to read at once.  Long trains fill their buffers: few, so that they
+ * stay in the processor's cache.  Where things come one by one, looking for
+ * more would only cost time before the answer; now and then we look. */
+static unsigned batch_of(const struct end *end)
+{
+    if (end->trains)
+        return 2;
+    return end->lone % LOOK_EVERY == 0 ? CV_UDP_BATCH : 1;
+}
+
 static void read_some(struct end *end)
 {
     struct cv_udp *udp = end->udp;
+    unsigned batch, reads;
 
     /* Of hundreds of sockets opened for a moment few are ever sent to. */
     if (!udp->buffer)
@@ -181,17 +195,17 @@ static void read_some(struct end *end)
         (void)recv(end->fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC); /* lost */
         return;
     }
-    for (unsigned reads = 0; reads < CV_UDP_READS && !udp->freed;) {
-        /* Trains fill their buffers: few, so that they stay in the processor's
-         * cache; two, so that the last read needs no other one to know that it
-         * was the last.  Single packets come many at a time. */
-        unsigned batch = end->trains ? 2 : CV_UDP_BATCH;
+    batch = batch_of(end);
+    for (reads = 0; reads < CV_UDP_READS && !udp->freed;) {
         int n = read_batch(end, batch);
 
-        if (n < 0 || (n > 0 && (unsigned)n < batch))
+        if (n < 0)
             break;
         reads += n > 0 ? (unsigned)n : batch;
+        if (n > 0 && ((unsigned)n < batch || batch == 1))
+            break;
     }
+    end->lone = reads == 1 ? end->lone + 1 : 0;
     if (udp->events->batch && !udp->freed)
         udp->events->batch(udp->user);
 }

@@ -25,9 +25,10 @@ struct cv_udp_events {
                    const struct cv_addr *local, const uint8_t *data,
                    size_t len);
     /* When set, called instead: one datagram (segment == len), or several of
-     * `segment` bytes each that came together, the last one maybe shorter. */
+     * `segment` bytes each that came together, the last one maybe shorter.
+     * They may be written to. */
     void (*train)(void *user, const struct cv_addr *from,
-                  const struct cv_addr *local, const uint8_t *data, size_t len,
+                  const struct cv_addr *local, uint8_t *data, size_t len,
                   size_t segment);
     /* What was there has been read: now answer. */
     void (*batch)(void *user);

@@ -176,6 +176,34 @@ void gf_turn(struct gf_flow *flow, const struct cv_addr *server)
     make_roomy(flow->rx);
 }
 
+static int bound_socket(struct cv_addr *at)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof ss;
+
+    *at = cv_addr_ipv4(INADDR_LOOPBACK, 0);
+    GC_NEED(bind(fd, (struct sockaddr *)&ss, cv_addr_to_sockaddr(at, &ss)) ==
+                0 &&
+            getsockname(fd, (struct sockaddr *)&ss, &len) == 0 &&
+            cv_addr_from_sockaddr(at, (struct sockaddr *)&ss) == CV_OK);
+    make_roomy(fd);
+    return fd;
+}
+
+int gf_bare(struct gf_flow *flow, struct cv_addr *to)
+{
+    struct cv_addr at;
+    int fd = bound_socket(&at);
+    struct gc_gate as_gate = {.tcp = at};
+
+    memset(flow, 0, sizeof *flow);
+    flow->tx = gc_udp(&as_gate, NULL);
+    flow->rx = bound_socket(to);
+    make_roomy(flow->tx);
+    return fd;
+}
+
 /* ---- sending ------------------------------------------------------------ */
 
 struct stamp {
@@ -211,21 +239,26 @@ static void lay_out(const struct run *r, double now)
     }
 }
 
+static void put_segment(struct msghdr *h, size_t segment)
+{
+    struct cmsghdr *c = h->msg_control;
+    uint16_t value = (uint16_t)segment;
+
+    c->cmsg_level = IPPROTO_UDP;
+    c->cmsg_type = UDP_SEGMENT;
+    c->cmsg_len = CMSG_LEN(sizeof value);
+    memcpy(CMSG_DATA(c), &value, sizeof value);
+    h->msg_controllen = CMSG_SPACE(sizeof value);
+}
+
 static unsigned send_train(const struct run *r, size_t whole)
 {
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(uint16_t))] = {0};
     struct iovec iov = {packets, whole * r->load->burst};
-    struct msghdr h = {.msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = control,
-                       .msg_controllen = sizeof control};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&h);
-    uint16_t segment = (uint16_t)whole;
+    struct msghdr h = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control};
 
-    c->cmsg_level = IPPROTO_UDP;
-    c->cmsg_type = UDP_SEGMENT;
-    c->cmsg_len = CMSG_LEN(sizeof segment);
-    memcpy(CMSG_DATA(c), &segment, sizeof segment);
+    put_segment(&h, whole);
     return sendmsg(r->flow->tx, &h, 0) > 0 ? r->load->burst : 0;
 }
 
@@ -291,6 +324,37 @@ static size_t segment_of(struct msghdr *h, size_t len)
         if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
             memcpy(&size, CMSG_DATA(c), sizeof size);
     return size > 0 ? (size_t)size : len;
+}
+
+_Noreturn void gf_forward(int fd, const struct cv_addr *to)
+{
+    static uint8_t buffer[READ_MAX];
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    struct sockaddr_storage from, at;
+    socklen_t at_len = cv_addr_to_sockaddr(to, &at);
+
+    for (;;) {
+        struct iovec iov = {buffer, sizeof buffer};
+        struct msghdr h = {.msg_name = &from,
+                           .msg_namelen = sizeof from,
+                           .msg_iov = &iov,
+                           .msg_iovlen = 1,
+                           .msg_control = control,
+                           .msg_controllen = sizeof control};
+        ssize_t n = recvmsg(fd, &h, 0);
+        size_t segment;
+
+        if (n <= 0)
+            continue;
+        segment = segment_of(&h, (size_t)n);
+        h.msg_name = &at;
+        h.msg_namelen = at_len;
+        h.msg_controllen = 0;
+        iov.iov_len = (size_t)n;
+        if (segment < (size_t)n)
+            put_segment(&h, segment);
+        (void)sendmsg(fd, &h, 0);
+    }
 }
 
 static bool receive(struct run *r)

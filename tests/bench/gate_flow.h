@@ -16,6 +16,11 @@ void gf_gate(struct gf_flow *flow, const struct gc_gate *gate,
              const struct cv_addr *from);
 /* An allocation, and a channel (RFC 8656) to a socket of ours. */
 void gf_turn(struct gf_flow *flow, const struct cv_addr *server);
+/* Through gf_forward(): the socket that it is to read. */
+int gf_bare(struct gf_flow *flow, struct cv_addr *to);
+/* Pass on what comes, trains as trains, with nothing but the two calls of the
+ * kernel that this takes: what no relay can go below.  Does not return. */
+_Noreturn void gf_forward(int fd, const struct cv_addr *to);
 /* An allocation and nothing more; the socket. */
 int gf_turn_idle(const struct cv_addr *server);
 

@@ -36,7 +36,7 @@ static const char *gate_file, *turn_file, *dir;
 static unsigned rounds = ROUNDS;
 static double seconds = 1.5, lossless_s = 10;
 static bool quick;
-static int running[2]; /* what is still to be ended */
+static int running[3]; /* what is still to be ended */
 
 static void report(const char *name, const char *metric, double value)
 {
@@ -104,16 +104,22 @@ static void come_first(int pid, bool first)
     closedir(tasks);
 }
 
+/* The child: a relay. */
+static void be_relay(void)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    pin(0);
+    (void)setsid();
+    (void)setpriority(PRIO_PROCESS, 0, 0);
+}
+
 static int start(const char *const argv[])
 {
     int pid = fork();
 
     GC_NEED(pid >= 0);
     if (pid == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        pin(0);
-        (void)setsid();
-        (void)setpriority(PRIO_PROCESS, 0, 0);
+        be_relay();
         if (!freopen("/dev/null", "w", stdout))
             _exit(126);
         execv(argv[0], (char *const *)(uintptr_t)argv);
@@ -135,6 +141,7 @@ static void stop_all(void)
 {
     stop(&running[0]);
     stop(&running[1]);
+    stop(&running[2]);
 }
 
 static void await(const struct cv_addr *at, int pid)
@@ -225,12 +232,28 @@ static int start_turn(struct cv_addr *server)
     return pid;
 }
 
+static int start_bare(struct gf_flow *flow)
+{
+    struct cv_addr to;
+    int fd = gf_bare(flow, &to), pid = fork();
+
+    GC_NEED(pid >= 0);
+    if (pid == 0) {
+        be_relay();
+        gf_forward(fd, &to);
+    }
+    close(fd);
+    return running[2] = pid;
+}
+
 /* ---- over UDP ----------------------------------------------------------- */
 
-/* Both, in turns. */
+#define SIDES 3
+
+/* All, in turns. */
 struct pair {
-    struct gf_flow flow[2]; /* gate, coturn */
-    int pid[2];
+    struct gf_flow flow[SIDES]; /* gate, coturn, nothing but the kernel */
+    int pid[SIDES];
 };
 
 static double per_packet(const struct gf_result *r)
@@ -242,12 +265,13 @@ static double per_packet(const struct gf_result *r)
 static void compare(const struct pair *p, const char *name,
                     const struct gf_load *load, bool delays)
 {
-    double cost[2][ROUNDS], ratio[ROUNDS], p50[2][ROUNDS], p99[2][ROUNDS];
-    const char *who[2] = {"", "_coturn"};
+    double cost[SIDES][ROUNDS], ratio[ROUNDS];
+    double p50[SIDES][ROUNDS], p99[SIDES][ROUNDS];
+    const char *who[SIDES] = {"", "_coturn", "_bare"};
     char metric[64];
 
     for (unsigned i = 0; i < rounds; i++) {
-        for (unsigned side = 0; side < 2; side++) {
+        for (unsigned side = 0; side < SIDES; side++) {
             struct gf_result r = gf_run(&p->flow[side], load, p->pid[side]);
 
             cost[side][i] = per_packet(&r);
@@ -258,7 +282,7 @@ static void compare(const struct pair *p, const char *name,
     }
     if (!delays)
         report(name, "cpu_us_per_packet_vs_coturn", median(ratio, rounds));
-    for (unsigned side = 0; side < 2; side++) {
+    for (unsigned side = 0; side < SIDES; side++) {
         snprintf(metric, sizeof metric, "%s%s",
                  delays ? "p50_ms" : "cpu_us_per_packet", who[side]);
         report(name, metric, median(delays ? p50[side] : cost[side], rounds));
@@ -332,6 +356,7 @@ static void over_udp(void)
     p.pid[1] = start_turn(&turn);
     gf_gate(&p.flow[0], &gate, NULL);
     gf_turn(&p.flow[1], &turn);
+    p.pid[2] = start_bare(&p.flow[2]);
     fprintf(
         stderr,
         "  %d B, loopback, the relay on processor 0, both ends on another;"
@@ -345,6 +370,7 @@ static void over_udp(void)
     compare(&p, "udp burst of 40", &train, false);
     come_first(p.pid[0], true);
     come_first(p.pid[1], true);
+    come_first(p.pid[2], true);
     compare(&p, "udp", &paced, true);
     report("udp", "lossless_pps", lossless(&p.flow[0], p.pid[0]));
     report("udp", "lossless_pps_coturn", lossless(&p.flow[1], p.pid[1]));

@@ -176,13 +176,24 @@ static void udp_bytes(struct world *w, unsigned who, const uint8_t *data,
     struct cv_addr from = addr_of(who);
     const struct cv_addr *to;
     uint8_t copy[2048];
+    size_t segment = len, run;
 
     if (len == 0 || len > sizeof copy)
         return;
     memcpy(copy, data, len);
     w->answers = 0;
-    if (cv_gate_udp_input(w->core, &from, copy, len, w->now, &to))
-        check(to->family != CV_FAMILY_NONE && data[0] == CV_GATE_UDP_DATA);
+    /* Of what does not say how long it is, some come together. */
+    if (data[0] == CV_GATE_UDP_DATA && len > 8 && data[len - 1] % 4 == 0)
+        segment = 1 + data[len - 2] % (len - 1);
+    for (size_t at = 0; at < len; at += run) {
+        size_t left = len - at, one = segment < left ? segment : left;
+
+        run = cv_gate_udp_input(w->core, &from, copy + at, left, segment,
+                                w->now, &to);
+        check(run >= one && run <= left && (run == left || run % one == 0));
+        if (to)
+            check(to->family != CV_FAMILY_NONE && data[at] == CV_GATE_UDP_DATA);
+    }
     /* An answer is no longer than the question. */
     if (data[0] == CV_GATE_UDP_BIND)
         check(w->answers <= len);

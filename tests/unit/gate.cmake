@@ -2,6 +2,8 @@ covim_test(unit/gateframe SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gateframe.c
            LINK covim_transport)
 covim_test(unit/gatecore SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gatecore.c
            LINK covim_gate)
+covim_test(unit/gatetrain SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gatetrain.c
+           LINK covim_gate)
 covim_test(unit/tls SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_tls.c
            LINK covim_transport)
 covim_test(unit/gatelink SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gatelink.c

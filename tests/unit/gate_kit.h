@@ -268,7 +268,9 @@ static inline bool kit_udp_in(struct kit *k, const struct cv_addr *from,
                               uint8_t *data, size_t len,
                               const struct cv_addr **to)
 {
-    return cv_gate_udp_input(k->core, from, data, len, k->now, to);
+    REQUIRE(cv_gate_udp_input(k->core, from, data, len, len, k->now, to) ==
+            len);
+    return *to != NULL;
 }
 
 static inline struct kit_udp *kit_last_udp(struct kit *k)

@@ -39,7 +39,7 @@ static void on_packet(void *user, const struct cv_addr *from,
 }
 
 static void on_train(void *user, const struct cv_addr *from,
-                     const struct cv_addr *local, const uint8_t *at, size_t len,
+                     const struct cv_addr *local, uint8_t *at, size_t len,
                      size_t segment)
 {
     (void)user;
