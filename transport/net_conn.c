@@ -17,7 +17,9 @@ static bool is_full(const struct cv_net_link *l)
 /* Whoever has us send to an address sends as much himself. */
 static size_t may_double(const struct cv_net_link *l)
 {
-    return l->contact.knocked ? CV_NET_DOUBLED : l->came;
+    if (l->contact.knocked)
+        return CV_NET_DOUBLED;
+    return l->came < CV_NET_DOUBLED_BACK ? l->came : CV_NET_DOUBLED_BACK;
 }
 
 /* Of what a gate carries, the first bytes also go where the peer has just been

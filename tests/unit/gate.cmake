@@ -20,3 +20,5 @@ covim_test(unit/gateways SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gateways.c
            LINK covim_gate PkgConfig::GNUTLS)
 covim_test(unit/gatehttp SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_gatehttp.c
            LINK covim_gate)
+covim_test(unit/early_net SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_early_net.c
+           LINK covim_gate)
