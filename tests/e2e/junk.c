@@ -7,6 +7,9 @@
  *   junk flood    KEY IDENTITY BOOTSTRAP
  *     Puts a value of garbage at the member's inbox, a hundred a second and
  *     wherever the inbox goes, until it is stopped.
+ *   junk fill     KEY IDENTITY BOOTSTRAP
+ *     The same, four hundred a second, and where the session's pointers lie as
+ *     well: nodes of OpenDHT keep 1,024 values at a key and refuse the rest.
  *   junk impostor KEY IDENTITY BOOTSTRAP
  *     Publishes a valid pointer of a node whose QUIC connections are answered
  *     with another key.
@@ -31,6 +34,7 @@
 /* Other nodes of the DHT take so many requests a second from one address. */
 #define TICK     CV_SECOND
 #define FLOOD    100 /* values in one */
+#define FILL     400 /* the same, of who fills up what the nodes keep */
 #define CAPTURED 8
 #define PUTS     128 /* that are looked after at a time */
 
@@ -48,7 +52,7 @@ struct value {
     uint8_t data[CV_DHT_VALUE_MAX];
 };
 
-enum what { SPRAY, FLOOD_INBOX, IMPOSTOR };
+enum what { SPRAY, FLOOD_INBOX, FILL_ALL, IMPOSTOR };
 
 struct junk {
     enum what what;
@@ -283,25 +287,30 @@ static void listen_to_knocks(struct junk *j)
  * knocks are looked for. */
 static void flood(struct junk *j)
 {
+    unsigned every = j->what == FILL_ALL ? FILL : FLOOD;
+    unsigned keys = CV_INBOX_SLOTS + (j->what == FILL_ALL);
+    unsigned slot = j->ticks % keys;
     uint8_t noise[CV_KNOCK_BYTES];
-    struct cv_loc loc;
+    struct cv_loc loc = j->place.loc;
 
     cv_random(&cv_rng_system, noise, sizeof(noise));
-    cv_inbox_loc(&loc, &j->root, j->place.epoch, &j->pointer.node,
-                 j->pointer.salt, j->ticks % CV_INBOX_SLOTS);
+    if (slot < CV_INBOX_SLOTS)
+        cv_inbox_loc(&loc, &j->root, j->place.epoch, &j->pointer.node,
+                     j->pointer.salt, slot);
     put(j, &loc, noise, sizeof(noise));
-    if (++j->ticks % FLOOD == 0) {
-        printf("%u values of %u are in the inbox\n", j->stored, j->puts);
+    if (++j->ticks % every == 0) {
+        printf("%u values of %u are in the %s\n", j->stored, j->puts,
+               j->what == FILL_ALL ? "DHT" : "inbox");
         fflush(stdout);
     }
-    cv_timer_set(j->timer, cv_loop_now(j->loop) + TICK / FLOOD);
+    cv_timer_set(j->timer, cv_loop_now(j->loop) + TICK / every);
 }
 
 static void on_tick(void *user)
 {
     struct junk *j = user;
 
-    if (j->what == FLOOD_INBOX) {
+    if (j->what == FLOOD_INBOX || j->what == FILL_ALL) {
         flood(j);
         return;
     }
@@ -444,7 +453,7 @@ static void on_pointer_value(void *user, struct cv_bytes value)
 
 int main(int argc, char **argv)
 {
-    static const char *const kinds[] = {"spray", "flood", "impostor"};
+    static const char *const kinds[] = {"spray", "flood", "fill", "impostor"};
     static struct junk junk;
     struct junk *j = &junk;
     struct cv_keytext key;
@@ -456,8 +465,8 @@ int main(int argc, char **argv)
            strcmp(argv[1], kinds[j->what]) != 0)
         j->what++;
     if (argc != 5 || j->what > IMPOSTOR) {
-        fprintf(stderr,
-                "usage: junk spray|flood|impostor KEY IDENTITY BOOTSTRAP\n");
+        fprintf(stderr, "usage: junk spray|flood|fill|impostor KEY IDENTITY "
+                        "BOOTSTRAP\n");
         return 2;
     }
     must(cv_keytext_parse(&key, CV_KEYTEXT_SESSION, argv[2], why, sizeof(why)),
