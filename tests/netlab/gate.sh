@@ -262,6 +262,30 @@ a_proxy_is_way_enough() {
     lab_end
 }
 
+# The link goes through the proxy, which is the only way for TCP; the packets
+# need not.
+beside_a_proxy_udp_is_tried() {
+    begin "public x; side a symmetric; side b symmetric"
+    lab_in a-nat nft insert rule ip lab through \
+        iifname lan0 ip daddr != "${lab_ip[x]}" meta l4proto tcp drop
+    serve b
+    lab_spawn x "$lab_dir/proxy.log" "$(dirname "$0")/connectproxy.py" \
+        "${lab_ip[x]}" 8080 me:secret
+    sleep 0.5
+    export https_proxy="http://me:secret@${lab_ip[x]}:8080"
+    dial a "$key" 6
+    local dialler=$lab_pid
+    expect "through the proxy: echoes" lab_wait 15 grep -q '"n":5,' \
+        "$lab_dir/a.log"
+    expect "the link goes through the proxy" [ -s "$lab_dir/proxy.log" ]
+    lab_wan count reset >/dev/null
+    sleep 1
+    expect "UDP carries them" [ "$(packets_to g udp)" -gt 3 ]
+    wait "$dialler" || :
+    expect "not one echo was lost" all_echoes a 10
+    lab_end
+}
+
 (hopeless_pairs_are_connected)
 (a_direct_path_outlives_the_gate_and_the_other_way_round)
 (a_way_that_opens_later_is_found)
@@ -270,3 +294,4 @@ a_proxy_is_way_enough() {
 (a_gate_that_falls_silent_is_left symmetric udp)
 (a_gate_that_falls_silent_is_left tcp443only tls)
 (a_proxy_is_way_enough)
+(beside_a_proxy_udp_is_tried)
