@@ -164,10 +164,10 @@ who_has_only_the_gate_comes_back_with_it() {
     lab_end
 }
 
-# So many standbys have been proved, at one end and at the other.
-spares() { # N
-    [ "$(grep -c 'pathset: valid -> standby' "$lab_dir/a.log")" -ge "$1" ] &&
-        [ "$(grep -c 'pathset: valid -> standby' "$lab_dir/b.log")" -ge "$1" ]
+# So many channels have been paths, at one end and at the other.
+channels() { # N
+    [ "$(grep -c 'pathset: new -> valid' "$lab_dir/a.log")" -ge "$1" ] &&
+        [ "$(grep -c 'pathset: new -> valid' "$lab_dir/b.log")" -ge "$1" ]
 }
 
 one_of_two_gates_may_die() {
@@ -176,11 +176,11 @@ one_of_two_gates_may_die() {
     serve b
     dial a "$key" 28
     local dialler=$lab_pid
-    expect "they have two channels" lab_wait 15 spares 1
+    expect "they have two channels" lab_wait 15 channels 2
     kill -9 "${gate_pid[g]}"
     sleep 3
     start_gate g
-    expect "they have two again" lab_wait 20 spares 2
+    expect "they have two again" lab_wait 20 channels 3
     kill -9 "${gate_pid[h]}"
     wait "$dialler" || :
     expect "it goes on, and not one echo was lost" all_echoes a 60
@@ -219,7 +219,7 @@ a_gate_that_falls_silent_is_left() { # KIND of both NATs, udp|tls
     serve b
     dial a "$key" 24
     local dialler=$lab_pid since
-    expect "they have two channels" lab_wait 15 spares 1
+    expect "they have two channels" lab_wait 15 channels 2
     sleep 2 # UDP is tried
     busier_gate
     case $2 in
@@ -233,7 +233,7 @@ a_gate_that_falls_silent_is_left() { # KIND of both NATs, udp|tls
     expect "b sees that it is dead" lab_wait 5 saw_it_die b
     sleep 3
     lab_wan restore
-    expect "they have two again" lab_wait 12 spares 2
+    expect "they have two again" lab_wait 12 channels 3
     wait "$dialler" || :
     expect "it goes on, and not one echo was lost" all_echoes a 60
     expect "within five seconds" [ "$(longest a)" -lt 5000 ]
