@@ -1,50 +1,9 @@
 /* The vectors of docs/protocol.md, section 8, are what the code makes.
  * `unit_gate_vectors print` prints them in the form of that document. */
-#include "tests/test.h"
+#include "tests/unit/vectors_kit.h"
 #include "transport/gateframe.h"
 
-#define DOC_MAX    (1u << 20)
-#define VECTOR_MAX 2048u
-#define TIME_MS    UINT64_C(1749989400000)
-
-static char doc[DOC_MAX];
-static bool printing;
-static unsigned checked;
-
-/* Are these hex digits, in lines, what stands under "vector NAME"? */
-static bool documented(const char *name, const char *hex)
-{
-    char line[80];
-    const char *at;
-
-    (void)snprintf(line, sizeof line, "\nvector %s\n", name);
-    at = strstr(doc, line);
-    for (at = at ? at + strlen(line) : ""; *at && *hex; at++)
-        if (*at == *hex)
-            hex++;
-        else if (*at != '\n')
-            return false;
-    return *hex == '\0' && *at == '\n';
-}
-
-static void vector(const char *name, const void *data, size_t len)
-{
-    static char hex[2 * VECTOR_MAX + 1];
-
-    REQUIRE(len <= VECTOR_MAX);
-    cv_hex(hex, data, len);
-    checked++;
-    if (printing) {
-        printf("vector %s\n", name);
-        for (size_t i = 0; i < 2 * len; i += 72)
-            printf("%.72s\n", hex + i);
-        printf("\n");
-        return;
-    }
-    if (!documented(name, hex))
-        print_error("vector %s is %s\n", name, hex);
-    REQUIRE(documented(name, hex));
-}
+#define TIME_MS UINT64_C(1749989400000)
 
 static void frame(const char *name, const struct cv_gate_frame *f)
 {
@@ -169,13 +128,10 @@ static void vectors(void)
 
 TEST(the_document_has_the_vectors_that_the_code_makes)
 {
-    FILE *f = fopen(COVIM_SOURCE_DIR "/docs/protocol.md", "r");
-
-    CHECK(f != NULL);
-    doc[fread(doc, 1, sizeof doc - 1, f)] = '\0';
-    (void)fclose(f);
+    read_document();
     vectors();
     CHECK_EQ(checked, 11);
+    CHECK_EQ(wrong, 0);
 }
 
 int main(int argc, char **argv)
@@ -184,10 +140,5 @@ int main(int argc, char **argv)
         T(the_document_has_the_vectors_that_the_code_makes)};
 
     (void)argv;
-    if (argc > 1) {
-        printing = true;
-        vectors();
-        return 0;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return compare_or_print(argc, vectors, tests);
 }

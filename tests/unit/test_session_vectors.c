@@ -3,59 +3,7 @@
 #include "session/admission.h"
 #include "session/link.h"
 
-#include "tests/test.h"
-
-#define DOC_MAX    (1u << 20)
-#define VECTOR_MAX 2048u
-
-static char doc[DOC_MAX];
-static bool printing;
-static unsigned checked;
-
-/* The hex digits under "vector NAME", without white space. */
-static void documented(const char *name, char *out, size_t cap)
-{
-    char line[80];
-    const char *at;
-    size_t n = 0;
-
-    (void)snprintf(line, sizeof line, "\nvector %s\n", name);
-    at = strstr(doc, line);
-    out[0] = '\0';
-    if (at == NULL)
-        return;
-    at += strlen(line);
-    while (n + 1 < cap && *at != '\0') {
-        if (*at == '\n') {
-            at++;
-            continue;
-        }
-        if (strchr("0123456789abcdef", *at) == NULL)
-            break;
-        out[n++] = *at++;
-    }
-    out[n] = '\0';
-}
-
-static void vector(const char *name, const void *data, size_t len)
-{
-    static char want[2 * VECTOR_MAX + 1], have[2 * VECTOR_MAX + 1];
-
-    REQUIRE(len <= VECTOR_MAX);
-    cv_hex(have, data, len);
-    if (printing) {
-        printf("vector %s\n", name);
-        for (size_t i = 0; i < 2 * len; i += 72)
-            printf("%.72s\n", have + i);
-        printf("\n");
-        return;
-    }
-    documented(name, want, sizeof want);
-    if (strcmp(want, have) != 0)
-        print_error("vector %s is %s\n", name, have);
-    REQUIRE(strcmp(want, have) == 0);
-    checked++;
-}
+#include "tests/unit/vectors_kit.h"
 
 static void count_up(void *user, void *out, size_t len)
 {
@@ -135,13 +83,10 @@ static void vectors(void)
 
 TEST(the_document_has_the_vectors_that_the_code_makes)
 {
-    FILE *f = fopen(COVIM_SOURCE_DIR "/docs/protocol.md", "r");
-
-    CHECK(f != NULL);
-    doc[fread(doc, 1, sizeof doc - 1, f)] = '\0';
-    (void)fclose(f);
+    read_document();
     vectors();
     CHECK_EQ(checked, 4);
+    CHECK_EQ(wrong, 0);
 }
 
 int main(int argc, char **argv)
@@ -150,10 +95,5 @@ int main(int argc, char **argv)
         T(the_document_has_the_vectors_that_the_code_makes)};
 
     (void)argv;
-    if (argc > 1) {
-        printing = true;
-        vectors();
-        return 0;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return compare_or_print(argc, vectors, tests);
 }

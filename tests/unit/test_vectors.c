@@ -3,61 +3,11 @@
  * compared.  `unit_vectors print` prints them in that form; with a folder as
  * further argument it writes the records there as seeds for the fuzzers. */
 #include "tests/unit/discovery_kit.h"
+#include "tests/unit/vectors_kit.h"
 
 #include "discovery/token.h"
 
-#define DOC_MAX    (256u * 1024u)
-#define VECTOR_MAX 2048u
-
-static char doc[DOC_MAX];
-static bool printing;
 static const char *corpus;
-static unsigned checked, wrong;
-
-/* The hex digits under "vector NAME", without white space. */
-static bool documented(const char *name, char out[2 * VECTOR_MAX + 1])
-{
-    char line[128];
-    size_t n = 0;
-    const char *at;
-
-    snprintf(line, sizeof(line), "\nvector %s\n", name);
-    at = strstr(doc, line);
-    if (at == NULL)
-        return false;
-    for (at += strlen(line); *at != '\0'; at++) {
-        if (strchr("0123456789abcdef", *at) != NULL) {
-            if (n == 2 * VECTOR_MAX)
-                return false;
-            out[n++] = *at;
-        } else if (*at != '\n' || at[1] == '\n') {
-            break;
-        }
-    }
-    out[n] = '\0';
-    return true;
-}
-
-static void vector(const char *name, const void *data, size_t len)
-{
-    static char want[2 * VECTOR_MAX + 1], have[2 * VECTOR_MAX + 1];
-
-    REQUIRE(len <= VECTOR_MAX);
-    cv_hex(have, data, len);
-    checked++;
-    if (printing) {
-        printf("vector %s\n", name);
-        for (size_t i = 0; i < 2 * len; i += 72)
-            printf("%.72s\n", have + i);
-        printf("\n");
-    } else if (!documented(name, want)) {
-        print_error("docs/protocol.md has no vector %s\n", name);
-        wrong++;
-    } else if (strcmp(have, want) != 0) {
-        print_error("vector %s is %s\n", name, have);
-        wrong++;
-    }
-}
 
 /* A vector that is text: the lines under its name, joined. */
 static void text_vector(const char *name, const char *have)
@@ -298,13 +248,7 @@ static void vectors(void)
 
 TEST(the_document_has_the_vectors_that_the_code_makes)
 {
-    FILE *f = fopen(COVIM_SOURCE_DIR "/docs/protocol.md", "r");
-    size_t n;
-
-    CHECK(f != NULL);
-    n = fread(doc, 1, sizeof(doc) - 1, f);
-    fclose(f);
-    doc[n] = '\0';
+    read_document();
     vectors();
     CHECK(checked >= 27);
     CHECK_EQ(wrong, 0);
@@ -315,11 +259,6 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         T(the_document_has_the_vectors_that_the_code_makes)};
 
-    if (argc > 1 && strcmp(argv[1], "print") == 0) {
-        printing = true;
-        corpus = argc > 2 ? argv[2] : NULL;
-        vectors();
-        return 0;
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    corpus = argc > 2 ? argv[2] : NULL;
+    return compare_or_print(argc, vectors, tests);
 }
