@@ -1,56 +1,11 @@
 /* Every allocation of crdt/ is made to fail once: the call says so, the
- * document stays sound, and the same update applied again completes it.
- *
- * Linked with --wrap for the allocation functions. */
+ * document stays sound, and the same update applied again completes it. */
 #include "crdt/any.h"
 #include "crdt/awareness.h"
 #include "crdt/codec.h"
 #include "crdt/update.h"
 #include "tests/unit/crdt_util.h"
-
-static unsigned long allocations, fail_at; /* 0: never */
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-static bool refuse(void)
-{
-    return fail_at != 0 && ++allocations == fail_at;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return refuse() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return refuse() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return refuse() ? NULL : __real_realloc(p, n);
-}
-
-static void arm(unsigned long n)
-{
-    allocations = 0;
-    fail_at = n;
-}
-
-/* Was the allocation to fail reached? */
-static bool disarm(void)
-{
-    bool reached = allocations >= fail_at;
-
-    fail_at = 0;
-    return reached;
-}
+#include "tests/unit/nomem.h"
 
 static bool fine(int err)
 {

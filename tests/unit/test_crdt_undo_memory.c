@@ -1,40 +1,10 @@
 /* Every allocation of an undo manager is made to fail once: the call says so or
  * the history is forgotten, the document stays sound, and what is still
- * remembered is right.
- *
- * Linked with --wrap for the allocation functions. */
+ * remembered is right. */
 #include "crdt/revert.h"
 #include "crdt/undo.h"
 #include "tests/unit/crdt_util.h"
-
-static unsigned long allocations, fail_at; /* 0: never */
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-static bool refuse(void)
-{
-    return fail_at != 0 && ++allocations == fail_at;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return refuse() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return refuse() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return refuse() ? NULL : __real_realloc(p, n);
-}
+#include "tests/unit/nomem.h"
 
 /* Characters of the other one that are visible. */
 static size_t theirs(const struct cv_doc *doc)
@@ -83,16 +53,18 @@ static bool nobodys(void *user, uint64_t client)
     return false;
 }
 
-/* The other one's text, some of it deleted by a third. */
-static struct cv_revert *note_deletes(struct cv_doc *doc, unsigned long n)
+/* The other one's text, some of it deleted by a third.  What is left of `n`
+ * allocations until one fails is there then. */
+static struct cv_revert *note_deletes(struct cv_doc *doc, unsigned long *n)
 {
     static const uint8_t deletes[] = {0, 1, 2, 3, 3, 9, 20, 6, 40, 20};
     struct cv_revert *r = NULL;
 
-    fail_at = n;
+    countdown = *n;
     if (cv_revert_new(&r, doc, 1 << 20) == CV_OK)
         cv_revert_note(r, 1, CV_BYTES(deletes, sizeof(deletes)), nobodys, NULL);
-    fail_at = 0;
+    *n = countdown;
+    countdown = 0;
     REQUIRE(cv_doc_apply(doc, CV_BYTES(deletes, sizeof(deletes)), NULL, NULL,
                          NULL) == CV_OK);
     return r;
@@ -138,15 +110,14 @@ static bool run(unsigned long n)
     REQUIRE(cv_doc_encode(other, CV_BYTES(NULL, 0), &w) == CV_OK);
     REQUIRE(cv_doc_apply(doc, cv_writer_bytes(&w), NULL, NULL, NULL) == CV_OK);
     REQUIRE(cv_undo_new(&undo, doc, 1 << 20) == CV_OK);
-    allocations = 0;
-    revert = note_deletes(doc, n);
+    one_failed = false;
+    revert = note_deletes(doc, &n);
 
     REQUIRE(cv_doc_begin(doc) == CV_OK);
-    fail_at = n;
+    countdown = n;
     work(doc, undo);
     work_on_theirs(doc, undo, revert);
-    reached = allocations >= n;
-    fail_at = 0;
+    reached = disarm();
     check_store(doc);
 
     /* What is still remembered leads back and forth to the same text. */

@@ -2,42 +2,10 @@
  * crashes or leaks, and when there is memory again the two have the same text,
  * with every edit in it that was accepted. */
 #include "tests/test.h"
+#include "tests/unit/nomem.h"
 
 #include "session/document_impl.h"
 #include "session/textdiff.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static long countdown; /* 0: never */
-static bool failed;
-
-static bool fails(void)
-{
-    if (!countdown || --countdown)
-        return false;
-    failed = true;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    return fails() ? NULL : __real_realloc(p, size);
-}
 
 /* ---- two documents and a wire that allocates nothing ---- */
 
@@ -188,7 +156,7 @@ static size_t count(const struct cv_writer *w, uint8_t what)
 }
 
 /* Returns false when the scenario has fewer allocations than `nth`. */
-static bool scenario(long nth)
+static bool scenario(unsigned long nth)
 {
     static char long_text[3000];
     size_t typed[2] = {0, 0};
@@ -204,8 +172,7 @@ static bool scenario(long nth)
 
         REQUIRE(cv_keypair_from_seed(&sides[i].identity, seed) == CV_OK);
     }
-    failed = false;
-    countdown = nth;
+    arm(nth);
     for (int i = 0; i < 2; i++)
         if (allowed(open_side(&sides[i])) != CV_OK)
             goto done;
@@ -223,7 +190,7 @@ static bool scenario(long nth)
     (void)allowed(deliver());
 
 done:
-    countdown = 0;
+    (void)disarm();
     if (sides[0].d && sides[1].d) {
         if (sides[0].link) /* it may have to help itself */
             REQUIRE(deliver() == CV_OK);
@@ -246,16 +213,16 @@ done:
     unlink_both();
     for (int i = 0; i < 2; i++)
         cv_document_free(sides[i].d);
-    return failed;
+    return one_failed;
 }
 
 TEST(every_allocation_of_two_documents_fails_once)
 {
-    long n = 1;
+    unsigned long n = 1;
 
     while (scenario(n))
         n++;
-    print_message("%ld allocations\n", n - 1);
+    print_message("%lu allocations\n", n - 1);
     CHECK(n > 50);
 }
 
@@ -268,17 +235,15 @@ TEST(a_difference_without_memory_is_an_error)
 {
     const struct cv_bytes a = CV_LITERAL("one\ntwo\nthree\nfour\n");
     const struct cv_bytes b = CV_LITERAL("one\n2two\nthre\nfour\nfive");
-    long n = 1;
+    unsigned long n = 1;
     int err;
 
     do {
-        failed = false;
-        countdown = n;
+        arm(n);
         err = cv_textdiff(a, b, ignore, NULL);
-        countdown = 0;
-        CHECK_EQ(err, failed ? CV_ERR_NOMEM : CV_OK);
+        CHECK_EQ(err, disarm() ? CV_ERR_NOMEM : CV_OK);
         n++;
-    } while (failed);
+    } while (one_failed);
     CHECK(n > 10);
 }
 

@@ -1,39 +1,7 @@
 /* Every allocation of a journal's life fails once: nothing crashes or leaks,
  * and what was said to be kept is there when there is memory again. */
 #include "tests/unit/journal_kit.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-
-static long countdown; /* 0: never */
-static bool failed;
-
-static bool fails(void)
-{
-    if (!countdown || --countdown)
-        return false;
-    failed = true;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    return fails() ? NULL : __real_realloc(p, size);
-}
+#include "tests/unit/nomem.h"
 
 #define UPDATES 20u
 
@@ -85,15 +53,14 @@ static int see(void *user, struct cv_bytes update)
 }
 
 /* Returns false when there are fewer allocations than `nth`. */
-static bool scenario(long nth)
+static bool scenario(unsigned long nth)
 {
     struct cv_journal *j = NULL;
     bool seen[UPDATES] = {false};
     unsigned kept = 0;
 
     memset(state, 0, sizeof(state));
-    failed = false;
-    countdown = nth;
+    arm(nth);
     for (int life = 0; life < 2; life++) {
         int err = open_in(&j, dir, CV_JOURNAL_EITHER, NULL, NULL);
 
@@ -105,23 +72,23 @@ static bool scenario(long nth)
         j = err == CV_OK && life == 1 ? j : NULL;
     }
     cv_journal_close(j);
-    countdown = 0;
+    (void)disarm();
     j = must_open(CV_JOURNAL_EITHER);
     REQUIRE(why[0] == '\0');
     REQUIRE(cv_journal_updates(j, 1, see, seen) == CV_OK);
     for (unsigned i = 0; i < kept; i++)
         REQUIRE(seen[i]);
     cv_journal_remove(j);
-    return failed;
+    return one_failed;
 }
 
 TEST(every_allocation_of_a_journal_fails_once)
 {
-    long n = 1;
+    unsigned long n = 1;
 
     while (scenario(n))
         n++;
-    print_message("%ld allocations\n", n - 1);
+    print_message("%lu allocations\n", n - 1);
     CHECK(n > 50);
 }
 
