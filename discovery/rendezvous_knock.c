@@ -261,15 +261,19 @@ static int knock_begin(struct knocking *k, struct cv_rendezvous *rv,
 
 /* The attempt at this node, or a new one, ready to be said. */
 static int knock_prepare(struct cv_rendezvous *rv, struct knocking **out,
-                         const struct cv_book_entry *e, const char *name,
+                         const struct cv_key *node, const char *name,
                          const struct cv_grants *grants,
                          const struct cv_candidates *own)
 {
-    struct knocking *k = knock_of(rv, &e->p.node);
-    unsigned pow_bits =
-        (e->p.flags & CV_RECORD_POW_MASK) >> CV_RECORD_POW_SHIFT;
+    const struct cv_book_entry *e =
+        cv_book_living(&rv->book, node, cv_rv_unix_s(rv));
+    struct knocking *k = knock_of(rv, node);
+    unsigned pow_bits;
     int err;
 
+    if (e == NULL)
+        return CV_ERR_NOTFOUND;
+    pow_bits = (e->p.flags & CV_RECORD_POW_MASK) >> CV_RECORD_POW_SHIFT;
     if (pow_bits > CV_KNOCK_POW_MAX)
         return CV_ERR_UNSUPPORTED;
     /* Another attempt would end this one, with all the ports that it opened. */
@@ -311,13 +315,9 @@ int cv_rendezvous_knock(struct cv_rendezvous *rv, const struct cv_key *node,
                         const struct cv_candidates *own,
                         struct cv_contact *contact)
 {
-    struct cv_book_entry *e = cv_book_living(&rv->book, node, cv_rv_unix_s(rv));
     struct knocking *k;
-    int err;
+    int err = knock_prepare(rv, &k, node, name, grants, own);
 
-    if (e == NULL)
-        return CV_ERR_NOTFOUND;
-    err = knock_prepare(rv, &k, e, name, grants, own);
     if (err != CV_OK)
         return err;
     k->next = k->answered ? CV_NEVER : rv->now + CV_SECOND;
@@ -337,14 +337,10 @@ int cv_rendezvous_knock_by_hand(struct cv_rendezvous *rv,
                                 struct cv_contact *contact,
                                 struct cv_token *out)
 {
-    struct cv_book_entry *e = cv_book_living(&rv->book, node, cv_rv_unix_s(rv));
     struct cv_loc inbox;
     struct knocking *k;
-    int err;
+    int err = knock_prepare(rv, &k, node, name, grants, own);
 
-    if (e == NULL)
-        return CV_ERR_NOTFOUND;
-    err = knock_prepare(rv, &k, e, name, grants, own);
     if (err != CV_OK)
         return err;
     k->by_hand = k->contact.by_hand = true;
