@@ -56,13 +56,7 @@ step "over the gate by UDP: two Vims"
 vim_settings="let g:covim_gate = ['$name']"
 vim_start zaphodsname a "$work/MARKEROFTHEFILE.txt"
 vim_start trilliansname b
-vim_keys zaphodsname ':CoVim share' Enter
-lab_wait 10 vim_key zaphodsname || fail "no key"
-key=$(vim_key zaphodsname)
-vim_keys trilliansname ":CoVim join $key" Enter
-vim_wait zaphodsname 30 "covim#statusline() =~# 'knocks'" || fail "no knock"
-vim_keys zaphodsname ':CoVim accept' Enter
-vim_wait trilliansname 30 "bufname() =~# '^covim://'" || fail "no text"
+vims_meet zaphodsname trilliansname
 vim_eval trilliansname "append(10, 'MARKEROFTHEGUEST')" >/dev/null
 vim_eval zaphodsname "append(20, 'MARKEROFTHEHOST')" >/dev/null
 abuf=$(vim_eval zaphodsname 'bufnr()') bbuf=$(vim_eval trilliansname 'bufnr()')

@@ -112,12 +112,8 @@ step "a shares, b joins, over the gate ($carrier)"
 printf 'one\ntwo\n' >"$work/text.txt"
 vim_start a a "$work/text.txt"
 vim_start b b
-vim_keys a ':CoVim share' Enter
-lab_wait 10 vim_key a || fail "a shows no key"
-vim_keys b ":CoVim join $(vim_key a)" Enter
-vim_wait a 30 "covim#statusline() =~# 'knocks'" || fail "nobody knocks at a"
-vim_keys a ':CoVim accept' Enter
-vim_wait b 30 "bufname() =~# '^covim://' && getline(2) ==# 'two'" ||
+vims_meet a b
+vim_wait b 30 "getline(2) ==# 'two'" ||
     fail "b did not get the text"
 vim_keys a Escape Escape
 abuf=$(vim_eval a 'bufnr("text.txt")') bbuf=$(vim_eval b 'bufnr()')

@@ -19,13 +19,7 @@ step "share, be let in, edit, and a second session from the command line"
 } >"$work/MARKEROFTHEFILE.txt"
 vim_start zaphodsname a "$work/MARKEROFTHEFILE.txt"
 vim_start trilliansname b
-vim_keys zaphodsname ':CoVim share' Enter
-lab_wait 10 vim_key zaphodsname || fail "no key"
-key=$(vim_key zaphodsname)
-vim_keys trilliansname ":CoVim join $key" Enter
-vim_wait zaphodsname 30 "covim#statusline() =~# 'knocks'" || fail "no knock"
-vim_keys zaphodsname ':CoVim accept' Enter
-vim_wait trilliansname 30 "bufname() =~# '^covim://'" || fail "no text"
+vims_meet zaphodsname trilliansname
 vim_keys trilliansname 10G o
 vim_type trilliansname 'MARKEROFTHEGUEST'
 vim_keys trilliansname Escape

@@ -151,6 +151,18 @@ vim_key() {
     vim_screen "$1" | tr -d '\n' | grep -o 'covim1[a-z0-9]\{59\}' | head -n 1
 }
 
+# vims_meet A B: A shares what it shows, B joins and is let in; $key.
+vims_meet() {
+    vim_keys "$1" ':CoVim share' Enter
+    lab_wait 10 vim_key "$1" || fail "$1 shows no key"
+    key=$(vim_key "$1")
+    vim_keys "$2" ":CoVim join $key" Enter
+    vim_wait "$1" 30 "covim#statusline() =~# 'knocks'" ||
+        fail "nobody knocks at $1"
+    vim_keys "$1" ':CoVim accept' Enter
+    vim_wait "$2" 30 "bufname() =~# '^covim://'" || fail "$2 got no text"
+}
+
 # same_text SECONDS NAME BUF NAME BUF…: until all buffers are equal and nothing
 # is unsynced; leaves them in $work/NAME.text.
 same_text() {
