@@ -4,30 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
+#include "cli/probe.h"
 #include "transport/stun.h"
 
 /* The timer is the next try, or the end. */
 struct cv_udpprobe {
-    struct cv_loop *loop;
-    int fd;
-    struct cv_watch *watch;
-    struct cv_timer *timer;
+    struct cv_probe to;
     uint8_t txid[CV_UDPPROBE_TRIES][CV_STUN_TXID];
     cv_time sent[CV_UDPPROBE_TRIES];
     unsigned tries;
-    bool over;
     void (*done)(void *user, int err, cv_time took);
     void *user;
 };
 
 static void end(struct cv_udpprobe *p, int err, cv_time took)
 {
-    p->over = true;
-    cv_watch_set(p->watch, 0);
-    cv_timer_set(p->timer, CV_NEVER);
-    p->done(p->user, err, took);
+    if (cv_probe_stop(&p->to))
+        p->done(p->user, err, took);
 }
 
 static void on_timer(void *user)
@@ -45,9 +39,9 @@ static void on_timer(void *user)
     cv_writer_init(&w, request, sizeof request);
     (void)cv_stun_begin(&w, CV_STUN_REQUEST, p->txid[p->tries]);
     (void)cv_stun_put(&w, CV_STUN_FILL, fill, sizeof fill);
-    p->sent[p->tries++] = cv_loop_now(p->loop);
-    (void)send(p->fd, request, w.len, 0); /* an error is read, too */
-    cv_timer_set(p->timer, cv_loop_now(p->loop) + CV_UDPPROBE_EVERY);
+    p->sent[p->tries++] = cv_loop_now(p->to.loop);
+    (void)send(p->to.fd, request, w.len, 0); /* an error is read, too */
+    cv_timer_set(p->to.timer, cv_loop_now(p->to.loop) + CV_UDPPROBE_EVERY);
 }
 
 static void on_ready(void *user, unsigned ready)
@@ -55,10 +49,10 @@ static void on_ready(void *user, unsigned ready)
     struct cv_udpprobe *p = user;
     uint8_t answer[CV_STUN_MAX];
     struct cv_stun m;
-    ssize_t n = recv(p->fd, answer, sizeof answer, 0);
+    ssize_t n = recv(p->to.fd, answer, sizeof answer, 0);
 
     (void)ready;
-    if (p->over)
+    if (p->to.over)
         return;
     if (n < 0 && errno == ECONNREFUSED)
         end(p, CV_ERR_IO, 0);
@@ -67,27 +61,9 @@ static void on_ready(void *user, unsigned ready)
         return;
     for (unsigned i = 0; i < p->tries; i++)
         if (memcmp(m.txid, p->txid[i], CV_STUN_TXID) == 0) {
-            end(p, CV_OK, cv_loop_now(p->loop) - p->sent[i]);
+            end(p, CV_OK, cv_loop_now(p->to.loop) - p->sent[i]);
             return;
         }
-}
-
-static int begin(struct cv_udpprobe *p, const struct cv_addr *to)
-{
-    struct sockaddr_storage ss;
-    socklen_t len = cv_addr_to_sockaddr(to, &ss);
-    int err;
-
-    p->fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (p->fd < 0 || connect(p->fd, (struct sockaddr *)&ss, len) < 0)
-        return cv_err_from_errno(errno);
-    err = cv_timer_new(&p->timer, p->loop, on_timer, p);
-    if (err == CV_OK)
-        err =
-            cv_watch_new(&p->watch, p->loop, p->fd, CV_WATCH_READ, on_ready, p);
-    if (err == CV_OK)
-        cv_timer_set(p->timer, 0);
-    return err;
 }
 
 int cv_udpprobe_new(struct cv_udpprobe **out, struct cv_loop *loop,
@@ -99,16 +75,16 @@ int cv_udpprobe_new(struct cv_udpprobe **out, struct cv_loop *loop,
 
     if (p == NULL)
         return CV_ERR_NOMEM;
-    p->fd = -1;
-    p->loop = loop;
     p->done = done;
     p->user = user;
     cv_random(rng, p->txid, sizeof p->txid);
-    err = begin(p, to);
+    err = cv_probe_open(&p->to, loop, to, SOCK_DGRAM, CV_WATCH_READ, on_ready,
+                        on_timer, p);
     if (err != CV_OK) {
         cv_udpprobe_free(p);
         return err;
     }
+    cv_timer_set(p->to.timer, 0);
     *out = p;
     return CV_OK;
 }
@@ -117,9 +93,6 @@ void cv_udpprobe_free(struct cv_udpprobe *p)
 {
     if (p == NULL)
         return;
-    cv_watch_free(p->watch);
-    cv_timer_free(p->timer);
-    if (p->fd >= 0)
-        close(p->fd);
+    cv_probe_close(&p->to);
     free(p);
 }
