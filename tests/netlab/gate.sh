@@ -9,23 +9,6 @@ command -v dhtnode >/dev/null || lab_skip "no dhtnode"
 covim=$COVIM_BUILD/cli/covim
 gate=$COVIM_BUILD/gate/covim-gate
 
-show() {
-    for f in "$lab_dir"/*.log; do
-        echo "--- $f"
-        tail -n 25 "$f" | cut -c1-300
-    done
-}
-
-expect() { # WHAT, then a test that must hold
-    local what=$1
-    shift
-    if ! "$@"; then
-        echo "FAILED: $what"
-        show
-        exit 1
-    fi
-}
-
 declare -A gate_pid
 start_gate() { # NAME
     lab_spawn "$1" "$lab_dir/gate-$1.log" "$gate" --listen "${lab_ip[$1]}:443" \

@@ -67,6 +67,20 @@ lab_wait() {
     done
 }
 
+# expect WHAT TEST…: it holds, or the ends of all *.log in $lab_logs ($lab_dir)
+# are shown and that is it.
+expect() {
+    local what=$1 log
+    shift
+    "$@" && return
+    echo "FAILED: $what"
+    for log in "${lab_logs:-$lab_dir}"/*.log; do
+        echo "--- $log"
+        tail -n 40 "$log" | cut -c1-300
+    done
+    exit 1
+}
+
 # lab_begin [OPTION=VALUE…]: of the segment, as for lab_wan set.  LAB_SEED is
 # the seed of what happens by chance there.
 lab_begin() {

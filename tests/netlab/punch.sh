@@ -12,6 +12,7 @@ set -euo pipefail
 bin=$COVIM_BUILD/tests
 [ -x "$bin/punchprobe" ] || bin=$COVIM_BUILD
 work=$(mktemp -d)
+lab_logs=$work
 
 lab_begin
 trap 'lab_end; rm -rf "$work"' EXIT
@@ -26,13 +27,6 @@ lab_host b rb 192.168.2.2
 lab_host s rs 192.168.3.2
 lab_spawn pub "$work/stun.log" "$bin/stunprobe" 20.0.0.1:3478 20.0.0.2:3478
 sleep 0.2
-
-show() {
-    for f in "$work"/*.log; do
-        echo "--- $f"
-        tail -n 40 "$f"
-    done
-}
 
 # pair JOINER SHARER MS: both in the background.
 pair() {
@@ -50,16 +44,6 @@ finish() {
     wait "$s" || :
     gap=$(sed -n 's/^gap \([0-9]*\).*/\1/p' "$work/j.log")
     ticks=$(sed -n 's/^gap .* ticks \([0-9]*\)$/\1/p' "$work/j.log")
-}
-
-expect() { # WHAT, then a test that must hold
-    local what=$1
-    shift
-    if ! "$@"; then
-        echo "FAILED: $what"
-        show
-        exit 1
-    fi
 }
 
 connects() { # JOINER SHARER KIND

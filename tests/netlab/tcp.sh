@@ -9,23 +9,6 @@ set -euo pipefail
 bin=$COVIM_BUILD/tests
 servers=(20.0.1.1:3478 20.0.1.2:3478)
 
-show() {
-    for f in "$work"/*.log; do
-        echo "--- $f"
-        tail -n 40 "$f"
-    done
-}
-
-expect() { # WHAT, then a test that must hold
-    local what=$1
-    shift
-    if ! "$@"; then
-        echo "FAILED: $what"
-        show
-        exit 1
-    fi
-}
-
 # probe NAME JOINER SHARER MS: both in the background.
 probe() {
     local name=$1 j=$2 s=$3 ms=$4
