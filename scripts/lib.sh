@@ -13,7 +13,7 @@ demo_packages=(vim tmux)
 test_packages=(vim neovim tmux libcmocka-dev zlib1g-dev clang
     libclang-rt-14-dev iproute2 nftables conntrack dhtnode procps
     miniupnpd-nftables
-    util-linux systemd mandoc clang-format python3 python3-cryptography)
+    util-linux e2fsprogs systemd mandoc clang-format python3 python3-cryptography)
 
 say() {
     printf '\033[1m== %s\033[0m\n' "$*" >&2
