@@ -166,6 +166,10 @@ static int match(struct cut *old, struct cut *new_cut, int32_t bound)
 
     const size_t width = 2 * (size_t)bound + 3;
     int32_t *v = malloc(2 * width * sizeof(*v));
+
+    if (!v)
+        return CV_ERR_NOMEM;
+
     const struct pair p = {old->symbols,
                            new_cut->symbols,
                            old->differs,
@@ -174,8 +178,6 @@ static int match(struct cut *old, struct cut *new_cut, int32_t bound)
                            v + width,
                            bound};
 
-    if (!v)
-        return CV_ERR_NOMEM;
     compare(&p, 0, (int32_t)old->n, 0, (int32_t)new_cut->n);
     free(v);
     return CV_OK;
