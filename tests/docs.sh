@@ -30,7 +30,7 @@ options=$(
         "scripts/$script.sh" --help
     done
     grep -ho -- "'--[a-z]*'" vimplugin/autoload/covim.vim
-    grep -ho -- '"--[a-z]*"' tests/bench/*.c
+    grep -hoE -- '"--[a-z]+"|^  --[a-z-]+' tests/bench/*.c tests/bench/*.sh
     echo --preset --build --install --version
 )
 options=$(grep -oE -- '--[a-z][a-z-]*' <<<"$options")
