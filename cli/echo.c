@@ -1,5 +1,6 @@
 /* The timer is the one place that acts: what the meeting tells is noted, and
  * the timer woken, so that nothing is closed from within its own callback. */
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,19 @@ void cv_echo_leave(struct cv_echo *e, int err)
     cv_timer_set(e->timer, cv_loop_now(e->loop) + 2 * CV_MEETING_LEAVE);
 }
 
+/* With the machine's monotonic time, as "clock_ms" is: two sides of one test
+ * are laid side by side. */
+static void on_log(void *user, enum cv_log_level level, const char *line)
+{
+    cv_time now = cv_time_now();
+    char text[1280];
+
+    (void)user;
+    snprintf(text, sizeof text, "%" PRId64 ".%03d %s", now / CV_MILLISECOND,
+             (int)(now % CV_MILLISECOND / CV_MICROSECOND), line);
+    cv_log_stderr(NULL, level, text);
+}
+
 int cv_echo_open(struct cv_echo *e)
 {
     static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
@@ -43,6 +57,7 @@ int cv_echo_open(struct cv_echo *e)
     char why[512] = "";
     int err = cv_loop_new(&e->loop);
 
+    e->log->sink = on_log;
     if (err == CV_OK)
         err = cv_timer_new(&e->timer, e->loop, on_timer, e);
     for (size_t i = 0; err == CV_OK && i < 3; i++)
