@@ -54,7 +54,23 @@ void cv_pathset_set_state(struct cv_pathset *ps, struct cv_path *p,
     p->tries = 0;
 }
 
-static struct cv_path *take_slot(struct cv_pathset *ps)
+/* Can it make room for a path to `addr`?  What is dead; and, when the peer
+ * itself has spoken there, one of many between the same two NATs. */
+static bool is_spare(const struct cv_pathset *ps, const struct cv_path *p,
+                     const struct cv_path_addr *addr, bool spoken)
+{
+    if (p->candidate || p == cv_pathset_best(ps))
+        return false;
+    return p->state == CV_PATH_DEAD ||
+           (spoken && p->state == CV_PATH_STANDBY &&
+            addr->carrier == CV_CARRIER_UDP &&
+            p->addr.carrier == CV_CARRIER_UDP &&
+            cv_addr_same_ip(&p->addr.remote, &addr->remote));
+}
+
+/* `spoken`: an authenticated check of the peer's came from there. */
+static struct cv_path *take_slot(struct cv_pathset *ps,
+                                 const struct cv_path_addr *addr, bool spoken)
 {
     struct cv_path *victim = NULL;
 
@@ -63,9 +79,10 @@ static struct cv_path *take_slot(struct cv_pathset *ps)
 
         if (!p->used)
             return p;
-        /* The one that has been of no use for longest. */
-        if (!p->candidate && p->state == CV_PATH_DEAD &&
-            (!victim || p->since < victim->since))
+        /* The one that has been of no use for longest, a dead one first. */
+        if (is_spare(ps, p, addr, spoken) &&
+            (!victim || (p->state == victim->state ? p->heard < victim->heard
+                                                   : p->state == CV_PATH_DEAD)))
             victim = p;
     }
     return victim;
@@ -90,9 +107,10 @@ static enum cv_path_kind kind_of(const struct cv_pathset *ps,
 }
 
 static struct cv_path *add(struct cv_pathset *ps,
-                           const struct cv_path_addr *addr, cv_time now)
+                           const struct cv_path_addr *addr, bool spoken,
+                           cv_time now)
 {
-    struct cv_path *p = take_slot(ps);
+    struct cv_path *p = take_slot(ps, addr, spoken);
 
     if (!p)
         return NULL;
@@ -123,7 +141,7 @@ struct cv_path *cv_pathset_candidate(struct cv_pathset *ps,
     struct cv_path *p = cv_pathset_find(ps, addr);
 
     if (!p)
-        p = add(ps, addr, now);
+        p = add(ps, addr, false, now);
     if (p)
         p->candidate = true;
     return p;
@@ -134,7 +152,7 @@ struct cv_path *cv_pathset_met(struct cv_pathset *ps,
 {
     struct cv_path *p = cv_pathset_find(ps, addr);
 
-    return p ? p : add(ps, addr, now);
+    return p ? p : add(ps, addr, false, now);
 }
 
 void cv_pathset_check(struct cv_pathset *ps, struct cv_path *p, unsigned ttl,
@@ -194,7 +212,7 @@ void cv_pathset_link_up(struct cv_pathset *ps, const struct cv_path_addr *link,
     struct cv_path *p = cv_pathset_find(ps, link);
 
     if (!p)
-        p = add(ps, link, now);
+        p = add(ps, link, false, now);
     if (!p)
         return;
     /* Three packets each way have proved the address. */
@@ -231,7 +249,7 @@ void cv_pathset_requested(struct cv_pathset *ps,
     bool first;
 
     if (!p)
-        p = add(ps, from, now);
+        p = add(ps, from, true, now);
     if (!p)
         return;
     p->addr.local = from->local;
@@ -311,6 +329,7 @@ void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,
     p->heard = now;
     p->unanswered = 0;
     ps->doubt_from = CV_NEVER;
+    ps->stopped = false;
     if (p->state == CV_PATH_NEW || p->state == CV_PATH_CHECKING ||
         p->state == CV_PATH_DEAD) {
         p->srtt = 0; /* it may lead elsewhere now */
@@ -364,8 +383,8 @@ void cv_pathset_packets(struct cv_pathset *ps, const struct cv_path_addr *from,
     struct cv_path *p = cv_pathset_find(ps, from);
     struct cv_path *sel = cv_pathset_selected(ps);
 
-    ps->heard = now;
     cv_pathset_note_stream(ps, packets, now);
+    ps->heard = now;
     if (p) {
         if (cv_pathset_has_turned(sel, p, now)) {
             cv_pathset_suspect(ps, sel, now);
@@ -389,7 +408,7 @@ void cv_pathset_packets(struct cv_pathset *ps, const struct cv_path_addr *from,
     if (ps->strays >= CV_PATH_STRAY_CHECKS)
         return;
     if (!p) {
-        p = add(ps, from, now);
+        p = add(ps, from, false, now);
         if (!p)
             return;
         p->bytes_in += len;

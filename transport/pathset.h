@@ -13,10 +13,11 @@
  *             there is another path, else after 3 s
  *   DEAD      5, 15, 60, 300 s; with no path left 250 ms, doubling to 2 s
  *
- * A path becomes SUSPECT when data is in flight and nothing comes, when its
- * keepalive is lost, when the network changed, or when the peer turns away from
- * it.  From then on every packet goes to the best standby, too, and `selected`
- * tells it again, so that what is in flight is sent at once.
+ * A path becomes SUSPECT when data is in flight and nothing comes, when a
+ * stream of the peer's stops and a check that asks why is not answered, when
+ * its keepalive is lost, when the network changed, or when the peer turns away
+ * from it.  From then on every packet goes to the best standby, too, and
+ * `selected` tells it again, so that what is in flight is sent at once.
  *
  * The QUIC connection above sees one made-up address pair and never a path:
  * it hands packets to cv_pathset_send() and is told the remote address that
@@ -45,6 +46,7 @@
 #define CV_PATH_PACE         (50 * CV_MILLISECOND) /* checks to one address */
 #define CV_PATH_SUSPECT_MIN  (150 * CV_MILLISECOND)
 #define CV_PATH_SUSPECT_MAX  (1 * CV_SECOND)
+#define CV_PATH_SPREAD_MAX   (200 * CV_MILLISECOND) /* of answers, or srtt */
 #define CV_PATH_SUSPECT_LOST 3
 #define CV_PATH_SUSPECT_TIME (3 * CV_SECOND)
 /* Between two moves; none from a gate to a direct path. */
@@ -55,8 +57,11 @@
 /* Packets of a known connection from elsewhere cause at most this many
  * checks a second. */
 #define CV_PATH_STRAY_CHECKS 10
-/* This many packets within a second are a running stream. */
-#define CV_PATH_STREAM_PACKETS 20
+/* This many packets without a longer break are a stream; when it stops, a check
+ * asks why: a round trip later than its longest pause of late, or... */
+#define CV_PATH_STREAM_PACKETS 6
+#define CV_PATH_STREAM_BREAK   (1 * CV_SECOND)
+#define CV_PATH_QUIET_MAX      (400 * CV_MILLISECOND) /* ...this */
 
 struct cv_pathset_events {
     /* The selected path changed; NULL: none works at the moment.  Also when
@@ -87,12 +92,13 @@ struct cv_pathset {
     cv_time switched;     /* when the selected path last changed */
     cv_time choose_at;    /* a better one waits for the pause to end */
     cv_time quiet_at;     /* a running stream has stopped by then */
+    bool stopped;         /* it has, and the check that asks is under way */
     uint32_t doubled_on;  /* the standby that packets go to as well, or 0 */
     cv_time retry;        /* dead paths are asked so often; 0: as above */
-    cv_time stream_from;  /* packets since, to know a running stream */
-    unsigned stream;
-    cv_time doubt_from; /* a path in use is suspect, and nothing has come from
-                           the peer since; CV_NEVER */
+    unsigned stream;      /* its packets until now */
+    cv_time gap;          /* the longest between two of them, of late */
+    cv_time doubt_from;   /* a path in use is suspect, and nothing has come from
+                             the peer since; CV_NEVER */
     bool told_none;
     bool told_silent;
     unsigned strays;     /* checks caused in the second from */

@@ -20,6 +20,14 @@ static bool is_better(const struct cv_path *a, const struct cv_path *b,
     return effective_rtt(a) + margin < effective_rtt(b);
 }
 
+/* One that owes us an answer may have died with the path in use. */
+static bool is_fitter(const struct cv_path *a, const struct cv_path *b)
+{
+    if ((a->unanswered == 0) != (b->unanswered == 0))
+        return a->unanswered == 0;
+    return is_better(a, b, 0);
+}
+
 int cv_pathset_index_but(const struct cv_pathset *ps,
                          const struct cv_path *not_this)
 {
@@ -29,7 +37,7 @@ int cv_pathset_index_but(const struct cv_pathset *ps,
         const struct cv_path *p = &ps->path[i];
 
         if (cv_path_is_good(p) && p != not_this &&
-            (best < 0 || is_better(p, &ps->path[best], 0)))
+            (best < 0 || is_fitter(p, &ps->path[best])))
             best = i;
     }
     return best;
@@ -109,7 +117,8 @@ void cv_pathset_choose(struct cv_pathset *ps, cv_time now)
     if (best && best->state != CV_PATH_SUSPECT &&
         best->state != CV_PATH_SELECTED) {
         cv_pathset_set_state(ps, best, CV_PATH_SELECTED, now);
-        cv_pathset_keep_alive(ps, best, now);
+        if (best->unanswered == 0) /* else its check goes on */
+            cv_pathset_keep_alive(ps, best, now);
     }
     if (best == old && !was_dead)
         return;

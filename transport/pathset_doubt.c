@@ -72,13 +72,40 @@ void cv_pathset_doubt(struct cv_pathset *ps, struct cv_path *sel,
 void cv_pathset_note_stream(struct cv_pathset *ps, unsigned packets,
                             cv_time now)
 {
-    if (now - ps->stream_from >= CV_SECOND) {
-        ps->stream_from = now;
+    const struct cv_path *sel = cv_pathset_best(ps);
+    cv_time gap = now - ps->heard, wait;
+
+    ps->stopped = false;
+    ps->quiet_at = CV_NEVER;
+    if (ps->heard == 0 || gap > CV_PATH_STREAM_BREAK) {
         ps->stream = 0;
+        ps->gap = 0;
+        return;
     }
+    ps->gap -= ps->gap / 8;
+    if (ps->gap < gap)
+        ps->gap = gap;
     ps->stream += packets;
-    ps->quiet_at =
-        ps->stream >= CV_PATH_STREAM_PACKETS ? now + CV_SECOND : CV_NEVER;
+    if (ps->stream < CV_PATH_STREAM_PACKETS || !sel)
+        return;
+    wait = sel->srtt + ps->gap + 50 * CV_MILLISECOND;
+    if (wait < CV_PATH_SUSPECT_MIN)
+        wait = CV_PATH_SUSPECT_MIN;
+    if (wait > CV_PATH_QUIET_MAX)
+        wait = CV_PATH_QUIET_MAX;
+    ps->quiet_at = now + wait;
+}
+
+void cv_pathset_ask_quiet(struct cv_pathset *ps, cv_time now)
+{
+    struct cv_path *sel = cv_pathset_selected(ps);
+
+    ps->quiet_at = CV_NEVER;
+    ps->stream = 0;
+    if (!sel || sel->state != CV_PATH_SELECTED)
+        return;
+    ps->stopped = true;
+    sel->check_at = now;
 }
 
 bool cv_pathset_has_turned(const struct cv_path *sel, const struct cv_path *p,
@@ -89,14 +116,15 @@ bool cv_pathset_has_turned(const struct cv_path *sel, const struct cv_path *p,
            now - p->spoke >= CV_PATH_SUSPECT_MIN;
 }
 
-cv_time cv_pathset_suspect_at(const struct cv_pathset *ps)
+cv_time cv_pathset_patience(const struct cv_pathset *ps,
+                            const struct cv_path *p)
 {
-    const struct cv_path *p = cv_pathset_best(ps);
-    cv_time wait, from;
+    cv_time wait = 2 * p->srtt, spread = 4 * p->rttvar;
 
-    if (!p || p->state != CV_PATH_SELECTED || !ps->in_flight)
-        return CV_NEVER;
-    wait = 2 * p->srtt + 4 * p->rttvar;
+    /* The few checks that measure a path may have met a busy moment. */
+    if (spread > CV_PATH_SPREAD_MAX && spread > p->srtt)
+        spread = p->srtt > CV_PATH_SPREAD_MAX ? p->srtt : CV_PATH_SPREAD_MAX;
+    wait += spread;
     /* With another path a mistake costs a few packets sent twice, so one slow
      * answer among the few that were measured does not make us wait. */
     if (wait > 3 * p->srtt && cv_pathset_index_but(ps, p) >= 0)
@@ -106,8 +134,18 @@ cv_time cv_pathset_suspect_at(const struct cv_pathset *ps)
         wait = CV_PATH_SUSPECT_MIN;
     if (wait > CV_PATH_SUSPECT_MAX)
         wait = CV_PATH_SUSPECT_MAX;
+    return wait;
+}
+
+cv_time cv_pathset_suspect_at(const struct cv_pathset *ps)
+{
+    const struct cv_path *p = cv_pathset_best(ps);
+    cv_time from;
+
+    if (!p || p->state != CV_PATH_SELECTED || !ps->in_flight)
+        return CV_NEVER;
     from = ps->in_flight_at > ps->heard ? ps->in_flight_at : ps->heard;
-    return from + wait;
+    return from + cv_pathset_patience(ps, p);
 }
 
 void cv_pathset_recheck(struct cv_pathset *ps, cv_time now)

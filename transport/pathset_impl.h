@@ -70,16 +70,22 @@ void cv_pathset_suspect(struct cv_pathset *ps, struct cv_path *p, cv_time now);
  * meanwhile. */
 void cv_pathset_doubt(struct cv_pathset *ps, struct cv_path *sel,
                       const struct cv_path *fresh, cv_time now);
-/* An end that only receives has nothing in flight to miss: a second of silence
- * after a busy one is a reason to ask. */
+/* Packets of the connection came; before `heard` is set.  An end that only
+ * receives has nothing in flight to miss: its sign is that packets came at a
+ * pace, and do not any more. */
 void cv_pathset_note_stream(struct cv_pathset *ps, unsigned packets,
                             cv_time now);
+/* The stream has stopped: one check asks whether its path works. */
+void cv_pathset_ask_quiet(struct cv_pathset *ps, cv_time now);
 /* The peer spoke on the path in use until just now, and speaks on another one:
  * it hears nothing of us, and would wait as long again for our answer as it has
  * waited already.  What was still under way on the other one when the peer came
  * to this one is none of that. */
 bool cv_pathset_has_turned(const struct cv_path *sel, const struct cv_path *p,
                            cv_time now);
+/* So long an answer on `p` may take, to data or to a check, while data goes. */
+cv_time cv_pathset_patience(const struct cv_pathset *ps,
+                            const struct cv_path *p);
 /* When the selected path becomes suspect if nothing comes. */
 cv_time cv_pathset_suspect_at(const struct cv_pathset *ps);
 

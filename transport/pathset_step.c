@@ -86,13 +86,15 @@ static void step_checking(struct cv_pathset *ps, struct cv_path *p, cv_time now)
 
 static void step_selected(struct cv_pathset *ps, struct cv_path *p, cv_time now)
 {
-    if (p->unanswered > 0 && now - p->last_check >= rto(p)) {
-        cv_pathset_suspect(ps, p, now); /* the keepalive was lost */
+    cv_time wait = ps->stopped ? cv_pathset_patience(ps, p) : rto(p);
+
+    if (p->unanswered > 0 && now - p->last_check >= wait) {
+        cv_pathset_suspect(ps, p, now); /* the check was lost */
         return;
     }
     if (p->unanswered == 0)
         cv_pathset_check(ps, p, 0, now);
-    p->check_at = p->last_check + rto(p);
+    p->check_at = p->last_check + wait;
 }
 
 static void step_standby(struct cv_pathset *ps, struct cv_path *p, cv_time now)
@@ -168,12 +170,8 @@ static void step_once(struct cv_pathset *ps, cv_time now)
         cv_pathset_suspect(ps, sel, now);
     if (now >= ps->choose_at)
         cv_pathset_choose(ps, now);
-    if (now >= ps->quiet_at) {
-        ps->quiet_at = CV_NEVER;
-        sel = cv_pathset_selected(ps);
-        if (sel && cv_path_is_good(sel))
-            sel->check_at = now;
-    }
+    if (now >= ps->quiet_at)
+        cv_pathset_ask_quiet(ps, now);
     for (unsigned i = 0; i < CV_PATHS_MAX; i++) {
         struct cv_path *p = &ps->path[i];
 

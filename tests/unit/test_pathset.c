@@ -580,9 +580,40 @@ TEST(a_stream_that_stops_is_a_reason_to_ask)
         run(5 * MS);
     }
     memset(checks_to, 0, sizeof checks_to);
-    run(900 * MS);
+    run(140 * MS);
     CHECK_EQ(checks_to[1], 0);
-    run(200 * MS);
+    run(10 * MS);
+    CHECK_EQ(checks_to[1], 1);
+    CHECK_EQ(ps.path[0].state, CV_PATH_SELECTED);
+    run(150 * MS); /* no longer than data would wait */
+    CHECK_EQ(ps.path[0].state, CV_PATH_SUSPECT);
+}
+
+TEST(the_pace_of_a_stream_says_when_it_has_stopped)
+{
+    struct cv_path_addr a = at(0x05000001);
+
+    prove(0x05000001, 20 * MS);
+    for (unsigned i = 0; i < 6; i++) { /* settle */
+        run(500 * MS);
+        cv_pathset_answered(&ps, &a, 20 * MS, now);
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        cv_pathset_packet(&ps, &a, 100, now);
+        run(60 * MS);
+    }
+    memset(checks_to, 0, sizeof checks_to);
+    run(60 * MS); /* 120 ms after the last one */
+    CHECK_EQ(checks_to[1], 0);
+    run(40 * MS); /* a round trip and a pause, and 50 ms; 150 at least */
+    CHECK_EQ(checks_to[1], 1);
+    cv_pathset_answered(&ps, &a, 20 * MS, now);
+    run(5 * CV_SECOND); /* it was asked once */
+    CHECK_EQ(checks_to[1], 1);
+    for (unsigned i = 0; i < 8; i++) { /* these are none */
+        cv_pathset_packet(&ps, &a, 100, now);
+        run(1100 * MS);
+    }
     CHECK_EQ(checks_to[1], 1);
 }
 
@@ -610,4 +641,5 @@ RUN_TESTS(S(nothing_is_sent_before_a_path_is_proved_or_heard),
           S(the_table_is_bounded_and_keeps_what_is_good),
           S(a_changed_network_is_looked_at_at_once),
           S(a_full_carrier_is_reported_and_one_of_two_is_enough),
-          S(a_stream_that_stops_is_a_reason_to_ask))
+          S(a_stream_that_stops_is_a_reason_to_ask),
+          S(the_pace_of_a_stream_says_when_it_has_stopped))
