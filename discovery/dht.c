@@ -1432,6 +1432,13 @@ void cv_dht_network_changed(struct cv_dht *dht)
     schedule(d);
 }
 
+void cv_dht_mapping_changed(struct cv_dht *dht)
+{
+    struct dht *d = (struct dht *)dht;
+
+    cv_quicksend_moved(d->quick);
+}
+
 unsigned cv_dht_public_addresses(const struct cv_dht *dht, struct cv_addr *out,
                                  unsigned max)
 {

@@ -78,6 +78,9 @@ uint16_t cv_dht_port(const struct cv_dht *dht);
 /* The machine's network changed (an address came or went): begin afresh, with
  * all that was asked for, but not twice within 30 s while connected. */
 void cv_dht_network_changed(struct cv_dht *dht);
+/* A NAT has given us another port or address: where we listen we are told
+ * nothing until this. */
+void cv_dht_mapping_changed(struct cv_dht *dht);
 /* Our addresses as other nodes report them (ports are 0). */
 unsigned cv_dht_public_addresses(const struct cv_dht *dht, struct cv_addr *out,
                                  unsigned max);

@@ -379,6 +379,13 @@ void cv_quickput_listen(struct cv_quickput *q, const struct cv_loc *loc,
     listen_step(q, now);
 }
 
+void cv_quickput_moved(struct cv_quickput *q, cv_time now)
+{
+    for (unsigned i = 0; i < CV_QUICKPUT_LISTENS; i++)
+        q->listen[i].next = now;
+    listen_step(q, now);
+}
+
 void cv_quickput_end(struct cv_quickput *q, uint64_t get)
 {
     for (unsigned i = 0; i < CV_QUICKPUT_LISTENS; i++)

@@ -134,6 +134,9 @@ void cv_quickput_get(struct cv_quickput *q, const struct cv_loc *loc,
  * out. */
 void cv_quickput_listen(struct cv_quickput *q, const struct cv_loc *loc,
                         uint64_t get, cv_time now);
+/* Our address is another one: say so wherever we listen, and ask what was laid
+ * there meanwhile. */
+void cv_quickput_moved(struct cv_quickput *q, cv_time now);
 /* Nothing is handed on under this number any more. */
 void cv_quickput_end(struct cv_quickput *q, uint64_t get);
 /* Learn which nodes about this place answer. */

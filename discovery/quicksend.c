@@ -142,6 +142,14 @@ void cv_quicksend_listen(struct cv_quicksend *s, const struct cv_loc *loc,
     cv_timer_set(s->timer, cv_quickput_deadline(&s->q));
 }
 
+void cv_quicksend_moved(struct cv_quicksend *s)
+{
+    if (s == NULL)
+        return;
+    cv_quickput_moved(&s->q, cv_loop_now(s->loop));
+    cv_timer_set(s->timer, cv_quickput_deadline(&s->q));
+}
+
 void cv_quicksend_end(struct cv_quicksend *s, uint64_t get)
 {
     if (s != NULL)

@@ -20,8 +20,9 @@ void cv_quicksend_put(struct cv_quicksend *s, const struct cv_loc *loc,
 /* As cv_quickput_get(). */
 void cv_quicksend_get(struct cv_quicksend *s, const struct cv_loc *loc,
                       uint64_t get);
-/* As cv_quickput_listen() and _end(). */
+/* As cv_quickput_listen(), _moved() and _end(). */
 void cv_quicksend_listen(struct cv_quicksend *s, const struct cv_loc *loc,
                          uint64_t get);
+void cv_quicksend_moved(struct cv_quicksend *s);
 void cv_quicksend_end(struct cv_quicksend *s, uint64_t get);
 #endif

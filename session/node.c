@@ -99,6 +99,8 @@ static void on_candidates(void *user, const struct cv_candidates *own)
     struct cv_node *node = user;
 
     (void)own;
+    if (node->gathered && node->dht != NULL)
+        cv_dht_mapping_changed(node->dht);
     node->gathered = true;
     for (unsigned i = 0; i < node->n_meetings; i++)
         cv_meeting_candidates(node->meetings[i]);

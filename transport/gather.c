@@ -46,6 +46,7 @@ void cv_gather_init(struct cv_gather *g, const struct cv_rng *rng,
     g->started = now;
     g->tell_at = g->n_servers > 0 ? now + CV_GATHER_FIRST : now;
     g->kind_at = CV_NEVER;
+    cv_bucket_init(&g->again, CV_SECOND / CV_GATHER_AGAIN, CV_GATHER_AGAINS);
     for (unsigned i = 0; i < SOURCES; i++)
         source(g, i)->next = CV_NEVER;
 }
@@ -147,13 +148,15 @@ void cv_gather_network_changed(struct cv_gather *g,
 
 void cv_gather_refresh(struct cv_gather *g, cv_time now)
 {
+    if (!cv_bucket_take(&g->again, now))
+        return;
     for (unsigned s = 0; s < g->n_servers; s++)
         for (unsigned k = 0; k < CV_GATHER_ADDRS; k++) {
             struct cv_gather_source *src = &g->source[s][k];
 
             if (src->addr.family == CV_FAMILY_NONE ||
-                now - src->sent < CV_GATHER_AGAIN)
-                continue;
+                (src->open && now - src->sent < CV_GATHER_RTO))
+                continue; /* it is asked again soon */
             src->open = false;
             src->tries = 0;
             src->next = now;
@@ -223,6 +226,7 @@ static void rebound(struct cv_gather *g, const struct cv_gather_source *news,
 {
     memset(g->peer, 0, sizeof g->peer);
     g->counted = (struct cv_addr){0};
+    g->rebound = true;
     for (unsigned i = 0; i < SOURCES; i++) {
         struct cv_gather_source *src = source(g, i);
 
@@ -847,10 +851,11 @@ void cv_gather_step(struct cv_gather *g, cv_time now)
         return;
     g->tell_at = CV_NEVER;
     collect(g, &c);
-    if (g->told && same_candidates(&c, &g->own)) {
+    if (g->told && !g->rebound && same_candidates(&c, &g->own)) {
         g->own = c;
         return;
     }
+    g->rebound = false;
     if (!g->told)
         g->kind_at = now + CV_GATHER_KIND;
     g->own = c;

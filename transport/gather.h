@@ -22,6 +22,7 @@
  * Pure: interfaces, resolved names, packets and the time come in. */
 #ifndef CV_TRANSPORT_GATHER_H
 #define CV_TRANSPORT_GATHER_H
+#include "base/bucket.h"
 #include "base/contact.h"
 #include "base/crypto.h"
 #include "base/log.h"
@@ -57,8 +58,10 @@
  * after this; later changes wait a little for more. */
 #define CV_GATHER_FIRST  (300 * CV_MILLISECOND)
 #define CV_GATHER_SETTLE (100 * CV_MILLISECOND)
-/* Nobody is asked more often, whatever happens. */
-#define CV_GATHER_AGAIN (1 * CV_SECOND)
+/* Nobody is asked out of turn more often than that, whatever happens; but three
+ * times in a row, for a false alarm may come just before a true one. */
+#define CV_GATHER_AGAIN  (1 * CV_SECOND)
+#define CV_GATHER_AGAINS 3
 
 struct cv_gather_source { /* one address of one server */
     struct cv_addr addr;  /* family NONE: unused */
@@ -103,9 +106,11 @@ struct cv_gather {
     struct cv_addr counted; /* the newest mapping of a NAT that counts */
     cv_time counted_at;
     struct cv_candidates own;
-    bool told; /* `changed` was called at least once */
+    bool rebound; /* the NAT has forgotten, which was not told yet */
+    bool told;    /* `changed` was called at least once */
     cv_time tell_at;
     cv_time started;
+    struct cv_bucket again; /* leave to ask out of turn */
 };
 
 /* `local` holds the interfaces, the port and the families of our socket. */
@@ -134,8 +139,9 @@ void cv_gather_network_changed(struct cv_gather *g,
 /* How our TCP port is mapped. */
 void cv_gather_tcp(struct cv_gather *g, const struct cv_tcpmap_verdict *v4,
                    const struct cv_tcpmap_verdict *v6, cv_time now);
-/* Something is wrong, maybe with our mapping: ask those that were not asked in
- * the last second. */
+/* Something is wrong, maybe with our mapping: ask all servers, within
+ * CV_GATHER_AGAIN.  That one has just answered in its turn is no reason not to:
+ * that was before. */
 void cv_gather_refresh(struct cv_gather *g, cv_time now);
 /* An authenticated check of ours was answered. */
 void cv_gather_reflexive(struct cv_gather *g, const struct cv_addr *mapped,

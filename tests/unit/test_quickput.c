@@ -440,6 +440,25 @@ TEST(who_listens_is_told_by_every_near_node_and_until_it_ends)
     CHECK_EQ(cv_quickput_deadline(&q), CV_NEVER);
 }
 
+TEST(who_has_another_address_says_so_at_once_wherever_it_listens)
+{
+    struct cv_loc loc;
+    unsigned told = 0;
+
+    start(9, 0);
+    run(now + 3 * CV_SECOND);
+    cv_random(&rng, loc.b, CV_LOC_LEN);
+    cv_quickput_listen(&q, &loc, 77, now);
+    run(now + 5 * CV_SECOND);
+    for (unsigned i = 0; i < NODES; i++)
+        node[i].heard = 0;
+    cv_quickput_moved(&q, now);
+    run(now + 2 * RTT);
+    for (unsigned i = 0; i < NODES; i++)
+        told += node[i].heard > 0;
+    CHECK(told >= CV_QUICKPUT_NEAR);
+}
+
 TEST(what_is_listened_at_before_anybody_is_known_begins_with_the_first_node)
 {
     const struct cv_addr boot = address(0);
@@ -482,6 +501,7 @@ TEST(answers_of_others_and_long_values_are_refused)
 RUN_TESTS(
     T(a_wish_to_listen_names_where_to_tell),
     T(who_listens_is_told_by_every_near_node_and_until_it_ends),
+    T(who_has_another_address_says_so_at_once_wherever_it_listens),
     T(what_is_listened_at_before_anybody_is_known_begins_with_the_first_node),
     T(a_recorded_reply_is_read), T(values_are_read_whole_and_in_parts),
     T(requests_are_what_a_node_sends), T(silent_nodes_hold_up_nothing),
