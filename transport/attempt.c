@@ -539,6 +539,7 @@ int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,
             if (at->phase == CV_ATTEMPT_LOOKING)
                 spend_rest(at, now);
         }
+        cv_attempt_hard_hit(at, from);
         cv_pathset_requested(&at->paths, from, m->raw.len, w.len, now);
         break;
     case CV_CHECK_RESPONSE:

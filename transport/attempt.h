@@ -88,7 +88,7 @@
 #define CV_ATTEMPT_SOCKETS         (CV_PREDICT_SOCKETS + CV_BIRTHDAY_SOCKETS)
 /* A connection that is silent for so long, and for two round trips, has lost
  * its mappings: both ends know that, so neither waits for the rendezvous. */
-#define CV_ATTEMPT_RESCUE (200 * CV_MILLISECOND)
+#define CV_ATTEMPT_RESCUE (150 * CV_MILLISECOND)
 /* Sockets without a path are closed so often once there is one. */
 #define CV_ATTEMPT_PRUNE (5 * CV_SECOND)
 /* How long better or second paths are still looked for once one is proved. */
@@ -195,7 +195,10 @@ struct cv_attempt {
     int peer_step;
     struct cv_predict predict;
     struct cv_birthday birthday;
-    unsigned aimed;        /* begun anew, elsewhere */
+    unsigned aimed;          /* begun anew, elsewhere */
+    struct cv_addr lost_end; /* where the path led that has fallen silent */
+    unsigned rescues;        /* birthdays because of that */
+    unsigned hits;           /* of the one that runs */
     bool moved;            /* there was news of the peer since it fell silent */
     struct cv_hold hold;   /* by hand, of the joiner */
     cv_time hold_at;       /* it is asked for then; CV_NEVER */

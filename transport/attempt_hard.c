@@ -199,16 +199,55 @@ static void start(struct cv_attempt *at, cv_time now)
         start_birthday(at, plan.hard, now);
 }
 
-/* The hard side aims at a port, the easy one at an address: is the peer at
- * another one than `to`, and is it allowed to aim there? */
-static bool is_elsewhere(const struct cv_attempt *at, bool hard,
-                         const struct cv_addr *to)
-{
-    const struct cv_addr *now = &at->peer_outside;
+/* What is aimed at. */
+struct aim {
+    struct cv_addr to;
+    int step; /* of a NAT that counts, or 0 */
+};
 
-    return (hard ? !cv_addr_equal(now, to) : !cv_addr_same_ip(now, to)) &&
-           (at->trusted || cv_addr_same_ip(&at->heard_from, now)) &&
-           cv_local_may_send(at->local, now, false);
+/* The hard side aims at a port, the easy one at an address, or at the ports
+ * that a NAT which counts takes next. */
+static struct aim aim_of(const struct cv_attempt *at, bool hard)
+{
+    if (!hard && at->peer_last.family != CV_FAMILY_NONE)
+        return (struct aim){at->peer_last, at->peer_step};
+    return (struct aim){at->peer_outside, 0};
+}
+
+/* Is the peer elsewhere than at `was`, and is it allowed to aim there? */
+static bool is_elsewhere(const struct cv_attempt *at, bool hard,
+                         const struct aim *was)
+{
+    struct aim now = aim_of(at, hard);
+    /* With every mapping the port of a NAT that counts is another one; only
+     * for a living connection that says where it begins anew. */
+    bool ports = hard || (at->phase == CV_ATTEMPT_REACHED && now.step != 0);
+
+    return (ports ? !cv_addr_equal(&now.to, &was->to)
+                  : !cv_addr_same_ip(&now.to, &was->to)) &&
+           (at->trusted || cv_addr_same_ip(&at->heard_from, &now.to)) &&
+           cv_local_may_send(at->local, &now.to, false);
+}
+
+/* Of a connection that has fallen silent. */
+static void begin_rescue(struct cv_attempt *at, const struct aim *aim,
+                         bool hard, bool gentle, cv_time now)
+{
+    cv_birthday_start(&at->birthday, hard, gentle, &aim->to, aim->step,
+                      cv_random_u64(at->checks.rng), now);
+    cv_birthday_hurry(&at->birthday, at->peer_nat & CV_NAT_DROPS_STRAYS);
+    at->hits = 0;
+}
+
+void cv_attempt_hard_hit(struct cv_attempt *at, const struct cv_path_addr *from)
+{
+    const struct cv_path *p = cv_pathset_find(&at->paths, from);
+
+    if (!at->birthday.on || !at->birthday.hurry ||
+        from->carrier != CV_CARRIER_UDP || (p && p->heard > 0))
+        return;
+    if (++at->hits == CV_HARD_HITS)
+        at->birthday.on = false;
 }
 
 /* What was guessed from an older port was in vain. */
@@ -225,18 +264,20 @@ static void aim_predict(struct cv_attempt *at, cv_time now)
 void cv_attempt_hard_aim(struct cv_attempt *at, cv_time now)
 {
     struct cv_birthday *b = &at->birthday;
+    struct aim was = {b->to, b->step}, aim = aim_of(at, b->hard);
     bool gentle = b->total == CV_BIRTHDAY_GENTLE_SOCKETS ||
                   b->total == CV_BIRTHDAY_GENTLE_GUESSES;
 
     at->moved = true;
     aim_predict(at, now);
-    if (!b->on || at->aimed >= CV_HARD_AIMS ||
-        !is_elsewhere(at, b->hard, &b->to))
+    if (!b->on || at->aimed >= CV_HARD_AIMS || !is_elsewhere(at, b->hard, &was))
         return;
     cv_debug(at->log, "attempt: birthday, the peer is elsewhere");
     at->aimed++;
-    cv_birthday_start(b, b->hard, gentle, &at->peer_outside, b->step, b->seed,
-                      now);
+    if (b->hurry)
+        begin_rescue(at, &aim, b->hard, gentle, now);
+    else
+        cv_birthday_start(b, b->hard, gentle, &aim.to, b->step, b->seed, now);
 }
 
 static void keep_holding(struct cv_attempt *at, cv_time now)
@@ -353,17 +394,14 @@ cv_time cv_attempt_hard_deadline(const struct cv_attempt *at)
 
 static void prune(struct cv_attempt *at, cv_time now);
 
-/* Where the path in use leads, if a birthday may find it again. */
-static const struct cv_addr *lost_end(const struct cv_attempt *at)
+/* Can a birthday find again where `p` leads? */
+static bool may_be_found(const struct cv_attempt *at, const struct cv_path *p)
 {
-    const struct cv_path *p = cv_pathset_best(&at->paths);
     struct cv_plan plan = cv_plan_for(at->local->nat, at->peer_nat);
 
-    if (at->phase != CV_ATTEMPT_REACHED || !plan.birthday || !p ||
-        p->kind != CV_PATH_IPV4 || !p->proved || !at->events->may_burst ||
-        (plan.hard && !at->events->open))
-        return NULL;
-    return &p->addr.remote;
+    return at->phase == CV_ATTEMPT_REACHED && plan.birthday && p &&
+           p->kind == CV_PATH_IPV4 && p->proved && at->events->may_burst &&
+           (!plan.hard || at->events->open);
 }
 
 void cv_attempt_hard_silent(struct cv_attempt *at, bool silent, cv_time now)
@@ -377,10 +415,11 @@ void cv_attempt_hard_silent(struct cv_attempt *at, bool silent, cv_time now)
         if (at->n_sockets > 0)
             at->prune_at = cv_time_min(at->prune_at, now + CV_ATTEMPT_PRUNE);
     }
-    if (!silent || !lost_end(at))
+    if (!silent || !may_be_found(at, p))
         return;
+    at->lost_end = p->addr.remote;
     at->moved = false;
-    at->aimed = 0;
+    at->aimed = at->rescues = 0;
     if (wait < 2 * p->srtt)
         wait = 2 * p->srtt;
     at->rescue_at = now + wait;
@@ -388,19 +427,25 @@ void cv_attempt_hard_silent(struct cv_attempt *at, bool silent, cv_time now)
 
 static void rescue(struct cv_attempt *at, cv_time now)
 {
-    const struct cv_addr *to = lost_end(at);
     bool hard = cv_plan_for(at->local->nat, at->peer_nat).hard, gentle = false;
+    struct aim aim = {at->lost_end, hard ? 0 : at->peer_step};
     char text[CV_ADDR_TEXT];
 
     at->rescue_at = CV_NEVER;
-    if (!to || !at->events->may_burst(at->user, &gentle))
+    if (at->rescues >= CV_HARD_RESCUES)
         return;
-    if (at->moved && is_elsewhere(at, hard, to))
-        to = &at->peer_outside;
+    if (!at->events->may_burst(at->user, &gentle)) {
+        at->rescue_at = now + CV_HARD_WAIT;
+        return;
+    }
+    if (++at->rescues < CV_HARD_RESCUES) /* it can miss */
+        at->rescue_at = now + CV_HARD_RESCUE;
+    if (at->moved && is_elsewhere(at, hard, &aim))
+        aim = aim_of(at, hard);
     cv_debug(at->log, "attempt: rescue, side=%s gentle=%d addr=%s",
-             hard ? "hard" : "easy", gentle, cv_addr_log(at->log, to, text));
-    cv_birthday_start(&at->birthday, hard, gentle, to, 0,
-                      cv_random_u64(at->checks.rng), now);
+             hard ? "hard" : "easy", gentle,
+             cv_addr_log(at->log, &aim.to, text));
+    begin_rescue(at, &aim, hard, gentle, now);
     at->prune_at = now + CV_BIRTHDAY_TIME;
 }
 

@@ -18,6 +18,13 @@ bool cv_attempt_spend(struct cv_attempt *at, size_t len);
 
 /* So often one attempt begins its birthday anew, elsewhere. */
 #define CV_HARD_AIMS 3
+/* So many it begins for one silence, so long after each other; and so long it
+ * waits for leave. */
+#define CV_HARD_RESCUES 3
+#define CV_HARD_RESCUE  (1500 * CV_MILLISECOND)
+#define CV_HARD_WAIT    (1 * CV_SECOND)
+/* So many hits are enough: of a NAT that counts every guess is one. */
+#define CV_HARD_HITS 4
 
 /* The peer's record, or news of it. */
 void cv_attempt_hard_news(struct cv_attempt *at,
@@ -26,6 +33,9 @@ void cv_attempt_hard_news(struct cv_attempt *at,
 void cv_attempt_hard_there(struct cv_attempt *at, cv_time now);
 /* After news: what runs goes on where the peer is now. */
 void cv_attempt_hard_aim(struct cv_attempt *at, cv_time now);
+/* A check of the peer's has come: a guess has hit, maybe. */
+void cv_attempt_hard_hit(struct cv_attempt *at,
+                         const struct cv_path_addr *from);
 cv_time cv_attempt_hard_deadline(const struct cv_attempt *at);
 void cv_attempt_hard_step(struct cv_attempt *at, cv_time now);
 /* There is a path: the plans end, and sockets without one are closed. */

@@ -25,6 +25,13 @@ void cv_birthday_start_rounds(struct cv_birthday *b, bool gentle,
     b->rounds = true;
 }
 
+void cv_birthday_hurry(struct cv_birthday *b, bool drops)
+{
+    b->hurry = true;
+    b->again = b->started +
+               (drops ? CV_BIRTHDAY_HURRY_STRAIGHT : CV_BIRTHDAY_HURRY_AGAIN);
+}
+
 /* One round of a Feistel network over 16 bits. */
 static uint16_t mix(uint64_t seed, unsigned round, uint16_t v)
 {
@@ -90,9 +97,12 @@ static uint16_t next_guess(struct cv_birthday *b)
 static cv_time due(const struct cv_birthday *b)
 {
     cv_time at = b->sent < b->total ? b->started : b->again;
+    cv_time gap = b->hurry ? CV_BIRTHDAY_HURRY_GAP : CV_BIRTHDAY_GUESS_GAP;
 
     if (!b->hard)
-        return b->started + (cv_time)b->sent * CV_BIRTHDAY_GUESS_GAP;
+        return b->started + (cv_time)b->sent * gap;
+    if (b->hurry && b->sent > b->total)
+        at += (b->sent / b->total - 1) * CV_BIRTHDAY_HURRY_ROUND;
     if (b->rounds)
         at = b->started + b->sent / b->total * CV_BIRTHDAY_ROUND;
     if (at == CV_NEVER)
@@ -105,6 +115,8 @@ static unsigned shots(const struct cv_birthday *b)
 {
     if (!b->hard)
         return b->total;
+    if (b->hurry)
+        return CV_BIRTHDAY_HURRY_ROUNDS * b->total;
     return b->rounds ? CV_BIRTHDAY_ROUNDS * b->total : 2 * b->total;
 }
 

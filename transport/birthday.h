@@ -20,6 +20,10 @@
  * Against a peer that holds ports open (transport/hold.h) the hard side makes
  * four rounds of full-TTL checks, 500 ms apart, each from sockets of its own.
  *
+ * Between two ends that were connected until just now it is hurried: 2000
+ * guesses a second, and rounds at full TTL from the beginning, for by then what
+ * comes from the hard side meets what the easy side has guessed.
+ *
  * Who may be sent this much, and how often, is for the caller to say.
  *
  * Pure. */
@@ -39,12 +43,20 @@
 #define CV_BIRTHDAY_AGAIN          (1 * CV_SECOND)
 #define CV_BIRTHDAY_GUESS_GAP      (1 * CV_MILLISECOND)
 #define CV_BIRTHDAY_TIME           (4 * CV_SECOND) /* then it has failed */
+#define CV_BIRTHDAY_HURRY_GAP      (500 * CV_MICROSECOND)
+#define CV_BIRTHDAY_HURRY_ROUNDS   5 /* the first with a low TTL */
+#define CV_BIRTHDAY_HURRY_ROUND    (250 * CV_MILLISECOND)
+/* Until the second one; an easy side that does not drop strays must have made
+ * most of its guesses. */
+#define CV_BIRTHDAY_HURRY_AGAIN    (500 * CV_MILLISECOND)
+#define CV_BIRTHDAY_HURRY_STRAIGHT (100 * CV_MILLISECOND)
 
 #define CV_BIRTHDAY_ROUNDS 4
 #define CV_BIRTHDAY_ROUND  (500 * CV_MILLISECOND)
 
 struct cv_birthday {
     bool on, hard;
+    bool hurry;
     bool rounds;       /* hard, against a peer that holds ports */
     struct cv_addr to; /* hard: the peer's port; easy: its newest one */
     int step;          /* easy: of a NAT that counts, or 0 */
@@ -64,6 +76,8 @@ void cv_birthday_start(struct cv_birthday *b, bool hard, bool gentle,
 /* The hard side, against a peer that holds ports open. */
 void cv_birthday_start_rounds(struct cv_birthday *b, bool gentle,
                               const struct cv_addr *to, cv_time now);
+/* Just started; `drops`: the other NAT drops strays. */
+void cv_birthday_hurry(struct cv_birthday *b, bool drops);
 /* CV_NEVER when all is sent. */
 cv_time cv_birthday_deadline(const struct cv_birthday *b);
 /* The next check that is due, or false. */
