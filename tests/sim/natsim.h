@@ -77,6 +77,12 @@ struct sim_host {
     cv_time app_last, app_gap; /* longest silence between arrivals */
     void (*on_app)(struct sim_host *h, const struct cv_path_addr *from,
                    const uint8_t *data, size_t len);
+    struct cv_log *log;                    /* its attempt's, or NULL */
+    void (*on_path)(struct sim_host *h);   /* `selections` has grown */
+    void (*on_silent)(struct sim_host *h); /* `silent` has changed */
+    /* A STUN message that may be somebody else's: taken? */
+    bool (*on_stun)(struct sim_host *h, const struct cv_path_addr *from,
+                    const struct cv_stun *m);
 };
 
 struct sim_packet {
@@ -104,6 +110,9 @@ struct sim {
     struct sim_packet *packet[SIM_PACKETS];
     unsigned n_packets;
     uint64_t dropped;
+    /* What a test does by itself: when next, and do it; or NULL. */
+    cv_time (*due)(const struct sim *sim);
+    void (*act)(struct sim *sim);
 };
 
 static inline double sim_chance(struct sim *sim)
@@ -314,6 +323,8 @@ static inline void sim_path(void *user, const struct cv_path *path)
     h->kind = path ? path->kind : CV_PATH_NONE;
     h->selected_at = h->sim->now;
     h->selections++;
+    if (h->on_path)
+        h->on_path(h);
 }
 
 static inline void sim_silent(void *user, bool silent)
@@ -322,6 +333,8 @@ static inline void sim_silent(void *user, bool silent)
 
     h->silent = silent;
     h->silences += silent;
+    if (h->on_silent)
+        h->on_silent(h);
 }
 
 static inline void sim_reflexive(void *user, const struct cv_addr *mapped,
@@ -450,8 +463,8 @@ static inline void sim_start(struct sim *sim, unsigned i,
     memset(contact.shared, 0xa5, sizeof contact.shared);
     h->attempt = calloc(1, sizeof *h->attempt);
     REQUIRE(h->attempt != NULL);
-    cv_attempt_init(h->attempt, &contact, &h->local, &sim->rng, NULL, sim_send,
-                    &sim_events, h, sim->now);
+    cv_attempt_init(h->attempt, &contact, &h->local, &sim->rng, h->log,
+                    sim_send, &sim_events, h, sim->now);
     h->attempt->low_ttl = low_ttl;
     while (cv_early_take(&h->early, contact.attempt, sim->now, &early)) {
         REQUIRE(cv_stun_parse(&m, early.data, early.len) == CV_OK);
@@ -476,6 +489,9 @@ static inline void sim_deliver(struct sim *sim, struct sim_packet *p)
         return;
     p->from.local = (struct cv_addr){0};
     if (h->blackhole_in)
+        return;
+    if (h->on_stun && cv_stun_parse(&m, p->data, p->len) == CV_OK &&
+        h->on_stun(h, &p->from, &m))
         return;
     if (!h->attempt) {
         if (cv_stun_parse(&m, p->data, p->len) == CV_OK)
@@ -516,6 +532,11 @@ static inline void sim_run(struct sim *sim, cv_time until, bool stop_reached)
                 kind = 2;
             }
         }
+        if (sim->due && sim->due(sim) < next) {
+            next = sim->due(sim);
+            which = 0;
+            kind = 3;
+        }
         if (next > sim->now)
             sim->now = next;
         if (which < 0)
@@ -526,6 +547,9 @@ static inline void sim_run(struct sim *sim, cv_time until, bool stop_reached)
             sim->packet[which] = sim->packet[--sim->n_packets];
             sim_deliver(sim, p);
             free(p);
+        } else if (kind == 3) {
+            sim->act(sim);
+            REQUIRE(sim->due(sim) > sim->now);
         } else {
             struct sim_host *h = &sim->host[which];
 
