@@ -900,6 +900,11 @@ void cv_dht_network_changed(struct cv_dht *dht)
     (void)dht;
 }
 
+void cv_dht_mapping_changed(struct cv_dht *dht)
+{
+    (void)dht;
+}
+
 uint16_t cv_dht_port(const struct cv_dht *dht)
 {
     (void)dht;
