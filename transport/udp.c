@@ -14,9 +14,9 @@
 #define UDP_GRO 104
 #endif
 
-#define LOOK_EVERY 8     /* times that one thing came */
-#define TRAIN_LONG 16384 /* bytes */
-#define BIND_TRIES 16    /* for one number that is free on both families */
+#define LOOK_EVERY 8    /* times that one thing came */
+#define TRAIN_LONG 4096 /* bytes */
+#define BIND_TRIES 16   /* for one number that is free on both families */
 #define READ_CONTROL                                                           \
     (CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)))
 #define SEND_CONTROL                                                           \

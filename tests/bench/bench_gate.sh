@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# The gate beside coturn: see tests/bench/gateload.c.
+# The gate beside coturn, and over UDP beside a forwarder that does nothing but
+# recvmsg and sendmsg (metrics …_bare), which no relay on this machine can go
+# below: see tests/bench/gateload.c.
 #
 #     scripts/bench.sh gate [quick] [udp|tls|websocket|idle|flood|regain|soak]
 set -euo pipefail

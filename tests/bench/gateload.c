@@ -1,4 +1,5 @@
-/* What a gate costs and carries, beside coturn.
+/* What a gate costs and carries, beside coturn; over UDP also beside a bare
+ * forwarder, whose cost is that of the kernel alone.
  *
  *     gateload GATE TURNSERVER DIR [quick] [CASE]
  *
@@ -248,7 +249,8 @@ static int start_bare(struct gf_flow *flow)
 
 /* ---- over UDP ----------------------------------------------------------- */
 
-#define SIDES 3
+#define SIDES       3
+#define UDP_SECONDS 0.8 /* of a round of one side */
 
 /* All, in turns. */
 struct pair {
@@ -342,7 +344,7 @@ static void over_udp(void)
     struct pair p;
 
     single.warm_s = 0.3;
-    single.seconds = seconds;
+    single.seconds = UDP_SECONDS;
     single.size = PAYLOAD;
     burst = paced = single;
     burst.burst = 10;

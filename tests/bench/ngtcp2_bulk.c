@@ -249,6 +249,7 @@ static void read_all(struct end *e)
         ssize_t n = recvmsg(e->fd, &m, MSG_DONTWAIT);
         ngtcp2_path path = path_of(e);
         ngtcp2_pkt_info info = {0};
+        ngtcp2_tstamp ts = now();
         size_t segment, at;
 
         if (n <= 0)
@@ -264,7 +265,7 @@ static void read_all(struct end *e)
         for (at = 0; at < (size_t)n; at += segment) {
             size_t len = (size_t)n - at < segment ? (size_t)n - at : segment;
             int rv = ngtcp2_conn_read_pkt(e->conn, &path, &info, buffer + at,
-                                          len, now());
+                                          len, ts);
 
             if (rv == NGTCP2_ERR_DRAINING) {
                 e->over = true;
