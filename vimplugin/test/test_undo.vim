@@ -41,6 +41,12 @@ function! UndoStart(dir) abort
     call timer_start(20, function('s:next'))
 endfunction
 
+let s:typed = 1
+
+function! UndoTyped() abort
+    let s:typed = 1
+endfunction
+
 function! s:see() abort
     call add(s:state.seen, [getline(1, '$'), [line('.'), col('.')]])
 endfunction
@@ -73,7 +79,8 @@ function! s:do() abort
         call timer_start(20, function('s:next'))
         return
     endif
-    if l:own && get(covim#doc#get(bufnr('%')), 'state', '') !=# 'live'
+    if !s:typed || l:own
+                \ && get(covim#doc#get(bufnr('%')), 'state', '') !=# 'live'
         call timer_start(20, function('s:next'))
         return
     endif
@@ -83,7 +90,9 @@ function! s:do() abort
     if s:state.step <= len(s:steps)
         let l:keys = s:state.step <= 2 ? l:case[s:state.step - 1] : s:steps[s:state.step - 1]
         let s:state.step += 1
-        call feedkeys(l:keys, 't')
+        " While `u` waits for the agent, timers run.
+        let s:typed = 0
+        call feedkeys(l:keys . "\<Cmd>call UndoTyped()\<CR>", 't')
         call timer_start(60, function('s:next'))
         return
     endif
