@@ -11,4 +11,4 @@ covim_test(sim/tcp SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_tcp.c
 covim_test(sim/quiet SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_quiet.c
            LINK natnet covim_transport)
 covim_test(sim/roam SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_roam.c
-           LINK natnet covim_transport)
+           LINK natnet covim_transport TIMEOUT 300)
