@@ -12,24 +12,13 @@
 # shellcheck source=tests/e2e/vims.sh
 . "$(dirname "${BASH_SOURCE[0]}")/vims.sh"
 
-fail() {
-    local name log
-    echo "FAIL: $*"
-    for name in "${!vim_space[@]}"; do
-        echo "--- Vim $name"
-        vim_screen "$name" || :
-        vim_eval "$name" 'join(covim#ui#lines(), "\n")' || :
-    done
+fail_also() {
+    local log
     for log in "$work"/*.err; do
         [ -e "$log" ] || continue
         echo "--- $log"
         tail -n 40 "$log"
     done
-    exit 1
-}
-
-step() {
-    echo "$(date +%T) $*"
 }
 
 bad_lab() {

@@ -12,21 +12,6 @@ mine=${1:-vim}
 other=nvim
 [ "$mine" = nvim ] && other=vim
 
-fail() {
-    echo "FAIL: $*"
-    for name in "${!vim_space[@]}"; do
-        echo "--- $name"
-        vim_screen "$name" || :
-        vim_eval "$name" 'getline(1, "$")' || :
-        vim_eval "$name" 'covim#ui#lines()' || :
-    done
-    exit 1
-}
-
-step() {
-    echo "$(date +%T) $*"
-}
-
 # all_have LINE…: all of them, within 10 s.
 all_have() {
     local want name

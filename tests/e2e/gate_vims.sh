@@ -15,20 +15,12 @@ set -euo pipefail
 # shellcheck source=tests/e2e/vims.sh
 . "$(dirname "$0")/vims.sh"
 
-fail() {
-    echo "FAIL: $*"
+fail_also() {
+    local name
     for name in "${!vim_space[@]}"; do
-        echo "--- $name"
-        vim_screen "$name" || :
-        vim_eval "$name" 'join(covim#ui#lines(), "\n")' || :
         log_of "$name" | tail -n 40 | cut -c1-200
     done
     tail -n 20 "$work/gate.log"
-    exit 1
-}
-
-step() {
-    echo "$(date +%T) $*"
 }
 
 log_of() {

@@ -11,21 +11,6 @@ set -euo pipefail
 # shellcheck source=tests/e2e/vims.sh
 . "$(dirname "$0")/vims.sh"
 
-fail() {
-    echo "FAIL: $*"
-    for name in "${!vim_space[@]}"; do
-        echo "--- $name"
-        vim_screen "$name" || :
-        vim_eval "$name" 'join(covim#ui#lines(), "\n")' || :
-        vim_eval "$name" 'join(covim#rpc#stderr()[-60:], "\n")' || :
-    done
-    exit 1
-}
-
-step() {
-    echo "$(date +%T) $*"
-}
-
 gate=$COVIM_BUILD/gate/covim-gate
 
 start_gate() {

@@ -12,21 +12,6 @@ set -euo pipefail
 # shellcheck source=tests/e2e/vims.sh
 . "$(dirname "$0")/vims.sh"
 
-fail() {
-    echo "FAIL: $*"
-    for name in "${!vim_space[@]}"; do
-        echo "--- $name"
-        vim_screen "$name" || :
-        vim_eval "$name" 'join(covim#ui#lines(), "\n")' || :
-        vim_eval "$name" 'join(covim#rpc#stderr()[-60:], "\n")' || :
-    done
-    exit 1
-}
-
-step() {
-    echo "$(date +%T) $*"
-}
-
 for tool in vim tmux; do
     command -v "$tool" >/dev/null || lab_skip "$tool is not installed"
 done

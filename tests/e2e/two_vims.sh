@@ -8,20 +8,6 @@ set -euo pipefail
 # shellcheck source=tests/e2e/vims.sh
 . "$(dirname "$0")/vims.sh"
 
-fail() {
-    echo "FAIL: $*"
-    for name in "${!vim_space[@]}"; do
-        echo "--- $name"
-        vim_screen "$name" || :
-        vim_eval "$name" 'join(covim#ui#lines(), "\n")' || :
-    done
-    exit 1
-}
-
-step() {
-    echo "$(date +%T) $*"
-}
-
 vims_need
 vims_lab
 make_source "$work/big.c"

@@ -7,20 +7,6 @@ set -euo pipefail
 # shellcheck source=tests/e2e/vims.sh
 . "$(dirname "$0")/vims.sh"
 
-fail() {
-    echo "FAIL: $*"
-    for name in "${!vim_space[@]}"; do
-        echo "--- $name"
-        vim_screen "$name" || :
-        vim_eval "$name" 'getline(1, "$")' || :
-    done
-    exit 1
-}
-
-step() {
-    echo "$(date +%T) $*"
-}
-
 # both_have LINE…: both Vims, within 10 s.
 both_have() {
     local want name

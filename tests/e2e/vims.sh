@@ -11,6 +11,10 @@
 #   vim_text a FILE             write the buffer's lines there
 #   vim_wait a SECONDS EXPR     until it is true
 #   vim_end a                   :qall!, and wait for it
+#
+#   step TEXT…                  say what comes now
+#   fail TEXT…                  say what is wrong and what every Vim shows, call
+#                               fail_also if the test has one, and end
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 covim=$COVIM_BUILD/cli/covim
@@ -18,6 +22,24 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT # until there is more to end
 declare -A vim_space
 vim_serial=0
+
+step() {
+    echo "$(date +%T) $*"
+}
+
+fail() {
+    local name
+    echo "FAIL: $*"
+    for name in "${!vim_space[@]}"; do
+        echo "--- $name"
+        vim_screen "$name" || :
+        vim_eval "$name" 'join(getline(1, 100), "\n")' || :
+        vim_eval "$name" 'join(covim#ui#lines(), "\n")' || :
+        vim_eval "$name" 'join(covim#rpc#stderr()[-60:], "\n")' || :
+    done
+    ! declare -F fail_also >/dev/null || fail_also
+    exit 1
+}
 
 vims_need() {
     local tool
