@@ -3,8 +3,9 @@
  * A document is a set of runs (items): units of one client with consecutive
  * clocks that were inserted one behind the other.  Items live in one arena and
  * are named by 32-bit indexes.  Each is found in two ways: by id, through the
- * clock-ordered array of its client, and by position, through the tree over
- * its list (crdt/tree.h).  A type has one list, and one more for each map key.
+ * marks of its client and along the chain of its items (crdt/chain.h), and by
+ * position, through the tree over its list (crdt/tree.h).  A type has one list,
+ * and one more for each map key.
  *
  * Content lies in a log of its client, in clock order; deleting a unit drops
  * its content, and the log is rewritten when too much of it is lost. */
@@ -85,7 +86,7 @@ struct cv_client {
     /* The running transaction; valid if `mark` is its number. */
     uint32_t mark;
     uint32_t before; /* `next` when it began */
-    /* Planning of one update (crdt/apply.c); valid if `plan` is its number. */
+    /* Planning of one update (crdt/plan.c); valid if `plan` is its number. */
     uint32_t plan;
     uint32_t sim;    /* `next` once the plan is carried out */
     uint32_t source; /* first block of the update, CV_NONE */
