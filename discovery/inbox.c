@@ -160,6 +160,19 @@ static struct cv_attempt *attempt_place(struct cv_inbox *in)
     return best;
 }
 
+static struct cv_attempt *attempt_begin(struct cv_inbox *in)
+{
+    struct cv_attempt *a = attempt_place(in);
+    const cv_dht_token put = a->put; /* the next answer ends it */
+
+    memset(a, 0, sizeof(*a));
+    a->put = put;
+    a->used = true;
+    cv_bucket_init(&a->attempts, CV_INBOX_NODE_RATE, CV_INBOX_NODE_BURST);
+    cv_bucket_init(&a->updates, CV_INBOX_NODE_RATE, CV_INBOX_NODE_BURST);
+    return a;
+}
+
 /* A new attempt, or one more knock of a known one; NULL: too many. */
 static struct cv_attempt *admit(struct cv_inbox *in, const struct cv_office *o,
                                 const struct cv_knock *k,
@@ -172,29 +185,13 @@ static struct cv_attempt *admit(struct cv_inbox *in, const struct cv_office *o,
     *is_update = known &&
                  memcmp(a->req_id, k->req_id, CV_ATTEMPT_ID_LEN) == 0 &&
                  cv_equal(a->shared, raw->shared, sizeof(a->shared));
-    if (known && now - a->window > CV_MINUTE) {
-        a->window = now;
-        a->attempts = a->updates = 0;
-    }
-    if (*is_update) {
-        if (a->updates++ >= CV_INBOX_UPDATES)
-            return NULL;
-    } else {
-        if (known && a->attempts >= CV_INBOX_PER_NODE)
-            return NULL;
-        if (!known) {
-            cv_dht_token put;
-
-            a = attempt_place(in);
-            put = a->put; /* the next answer ends it */
-            memset(a, 0, sizeof(*a));
-            a->put = put;
-            a->used = true;
-            a->window = now;
-        }
+    if (!known)
+        a = attempt_begin(in);
+    if (!cv_bucket_take(*is_update ? &a->updates : &a->attempts, now))
+        return NULL;
+    if (!*is_update) {
         a->node = k->node;
         a->at = now;
-        a->attempts++;
         a->counter = 0;
         a->ptr_seq = k->ptr_seq;
         memcpy(a->shared, raw->shared, sizeof(a->shared));

@@ -20,9 +20,12 @@
  * slot does not close the others. */
 #define CV_INBOX_SLOT_RATE  5u
 #define CV_INBOX_SLOT_BURST 20u
-/* Attempts a minute: a member that roams makes one for every new address. */
-#define CV_INBOX_PER_NODE 30u
-#define CV_INBOX_UPDATES  20u /* and further candidates */
+/* Of one node: attempts, and as many times further candidates.  A member that
+ * roams makes one for every new address, and is lost while it may not: its
+ * share fills up evenly, so that the knock said again a second later is let
+ * in. */
+#define CV_INBOX_NODE_RATE  2u
+#define CV_INBOX_NODE_BURST 30u
 /* So much junk within ten seconds is a flood. */
 #define CV_INBOX_FLOOD      100u
 #define CV_INBOX_FLOOD_TIME (10 * CV_SECOND)
@@ -56,11 +59,10 @@ struct cv_attempt {
     uint8_t shared[32];
     uint8_t eph[32];
     uint8_t box[32];
-    uint64_t ptr_seq; /* of the pointer knocked at */
-    cv_time at;       /* of the first knock */
-    cv_time window;   /* of the limits below */
-    unsigned attempts, updates;
-    uint32_t counter; /* of the last answer; 0: none yet */
+    uint64_t ptr_seq;                   /* of the pointer knocked at */
+    cv_time at;                         /* of the first knock */
+    struct cv_bucket attempts, updates; /* its node's */
+    uint32_t counter;                   /* of the last answer; 0: none yet */
     uint8_t answer[CV_ANSWER_BYTES];
     cv_time answered;
     cv_dht_token put; /* for the owner of the DHT */

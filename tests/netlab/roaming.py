@@ -74,11 +74,20 @@ def transfer(case, events, marks):
     ok = bool(result) and result[0]["ok"] and not closed(marks)
     beats = [at for at, m in marks if m["event"] == "progress"
              and m.get("new", 0) > 0]
-    gap = max((b - a for a, b in zip(beats, beats[1:])), default=0)
+    gaps = list(zip(beats, beats[1:]))
+    # Events fall into the gaps of others; from the last of them on, nothing
+    # changes any more.
+    still = [b - max(at for at, _ in events if a - STALL < at < b)
+             for a, b in gaps
+             if any(a - STALL < at < b for at, _ in events)]
     show(case, "ok", int(ok))
     show(case, "events", len(events))
     show(case, "seconds", round(beats[-1] - beats[0], 1) if beats else 0)
-    show(case, "longest_gap_ms", round(gap * 1000))
+    for limit in 1, 2, 10:
+        show(case, f"gaps_over_{limit}_s", sum(b - a > limit for a, b in gaps))
+    show(case, "longest_gap_ms",
+         round(1000 * max((b - a for a, b in gaps), default=0)))
+    show(case, "resume_max_ms", round(1000 * max(still, default=0)))
     if result:
         show(case, "bytes", result[0].get("bytes", 0))
     return ok

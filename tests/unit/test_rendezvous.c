@@ -782,22 +782,45 @@ TEST(a_flooded_inbox_moves)
     kit_world_fini(w);
 }
 
-TEST(one_node_may_knock_so_often_a_minute)
+/* One node makes n attempts, evenly over the time and over the slots. */
+static void knock_on_and_on(unsigned n, cv_time time)
 {
-    struct kit_person a = kit_person(60);
-    struct cv_book_pointer at;
+    const struct kit_person a = kit_person(60);
+
+    for (unsigned i = 0; i < n; i++) {
+        const struct cv_book_pointer at = hosts_pointer(i % CV_INBOX_SLOTS);
+        struct cv_knock k = knock_of(&a, &at, 0);
+
+        memcpy(k.req_id, &i, sizeof(i));
+        k.req_id[CV_REQ_ID_LEN - 1] = 1; /* none is all zeros */
+        knock_put(&k, &at, &a.node);
+        kit_run(w, time / n);
+    }
+    kit_run(w, CV_SECOND);
+}
+
+TEST(one_node_may_not_knock_without_end)
+{
+    const unsigned s = 10, may = CV_INBOX_NODE_BURST + s * CV_INBOX_NODE_RATE;
 
     found(test_state_);
     kit_run(w, 2 * CV_SECOND);
-    at = hosts_pointer(3);
-    for (uint8_t i = 0; i < CV_INBOX_PER_NODE + 4; i++) {
-        const struct cv_knock k = knock_of(&a, &at, (uint8_t)(100 + i));
+    knock_on_and_on(15 * s, s * CV_SECOND);
+    CHECK(host->n_knocks + 1 >= may && host->n_knocks <= may + 1);
+    CHECK_EQ(kit_counters(host).knocks_limited, 15 * s - host->n_knocks);
+    kit_world_fini(w);
+}
 
-        knock_put(&k, &at, &a.node);
-        kit_run(w, CV_SECOND);
-    }
-    CHECK_EQ(host->n_knocks, CV_INBOX_PER_NODE);
-    CHECK_EQ(kit_counters(host).knocks_limited, 4);
+/* A train, a lift, a bad cell: each new address is an attempt. */
+TEST(who_roams_without_end_is_always_heard)
+{
+    const unsigned s = 240, n = s * CV_INBOX_NODE_RATE;
+
+    found(test_state_);
+    kit_run(w, 2 * CV_SECOND);
+    knock_on_and_on(n, s * CV_SECOND);
+    CHECK_EQ(host->n_knocks, n);
+    CHECK_EQ(kit_counters(host).knocks_limited, 0);
     kit_world_fini(w);
 }
 
@@ -989,7 +1012,8 @@ RUN_TESTS(T(a_sharer_is_found_knocked_at_and_answers),
           T(only_a_member_publishes), T(bad_pointers_are_dropped_and_counted),
           T(bad_knocks_are_dropped_and_counted), T(old_pointers_stop_counting),
           T(a_flooded_slot_does_not_close_the_others), T(a_flooded_inbox_moves),
-          T(one_node_may_knock_so_often_a_minute),
+          T(one_node_may_not_knock_without_end),
+          T(who_roams_without_end_is_always_heard),
           T(many_knockers_do_not_make_it_grow),
           T(a_carried_grant_is_checked_against_the_members),
           T(names_are_cleaned), T(bad_answers_are_dropped_and_counted),
