@@ -337,12 +337,17 @@ static bool may_listen(const struct cv_quickput *q)
     return free_jobs > CV_QUICKPUT_SPARE;
 }
 
-/* One round: who is near now? */
+/* One round: who is near now?  It takes the place of one that still runs: that
+ * one was answered where we were before. */
 static void listen_round(struct cv_quickput *q, struct cv_quickput_listen *l,
                          cv_time now)
 {
-    struct cv_quickput_job *j = begin(q, &l->loc, now);
+    struct cv_quickput_job *j;
 
+    for (unsigned i = 0; i < CV_QUICKPUT_JOBS; i++)
+        if (q->job[i].used && q->job[i].sid == l->sid)
+            memset(&q->job[i], 0, sizeof(q->job[i]));
+    j = begin(q, &l->loc, now);
     if (j == NULL)
         return;
     j->get = l->get;

@@ -27,15 +27,16 @@
 #define CV_QUICKPUT_VALUE   600u /* longer ones travel in parts: not here */
 #define CV_QUICKPUT_NODES   64   /* remembered */
 #define CV_QUICKPUT_BOOTS   8
-#define CV_QUICKPUT_JOBS    16
 #define CV_QUICKPUT_POLLS   3 /* gets at one place that run beside each other */
-#define CV_QUICKPUT_SPARE   8 /* jobs that listening leaves to others */
 #define CV_QUICKPUT_LISTENS 24
-#define CV_QUICKPUT_NEAR    8  /* nodes that are listened at */
-#define CV_QUICKPUT_ASKED   32 /* nodes, for one value */
-#define CV_QUICKPUT_WIDTH   12 /* nearest ones that are asked and given */
-#define CV_QUICKPUT_PUTS    32 /* packets with one value */
-#define CV_QUICKPUT_TOKEN   64
+#define CV_QUICKPUT_SPARE   8 /* jobs that listening leaves to others */
+/* A dead node holds a round up, and must not hold up other places. */
+#define CV_QUICKPUT_JOBS  (CV_QUICKPUT_LISTENS + CV_QUICKPUT_SPARE)
+#define CV_QUICKPUT_NEAR  8  /* nodes that are listened at */
+#define CV_QUICKPUT_ASKED 32 /* nodes, for one value */
+#define CV_QUICKPUT_WIDTH 12 /* nearest ones that are asked and given */
+#define CV_QUICKPUT_PUTS  32 /* packets with one value */
+#define CV_QUICKPUT_TOKEN 64
 /* OpenDHT takes a token of its last two secrets, which live for a quarter of an
  * hour and more. */
 #define CV_QUICKPUT_TOKEN_LIFE (5 * CV_MINUTE)
@@ -113,7 +114,7 @@ struct cv_quickput {
     struct cv_quickput_listen listen[CV_QUICKPUT_LISTENS];
 };
 
-/* Large (about 100 KiB). */
+/* Large (about 200 KiB). */
 void cv_quickput_init(struct cv_quickput *q, const struct cv_rng *rng,
                       void (*send)(void *user, const struct cv_addr *to,
                                    const uint8_t *data, size_t len),

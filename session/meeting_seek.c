@@ -301,6 +301,10 @@ static void on_knock(void *user, const struct cv_knock_info *k)
             cv_meeting_ask_early(n);
         }
     }
+    if (n != NULL) {
+        n->verdict = verdict;
+        n->in_proved = false;
+    }
     (void)cv_rendezvous_answer(m->rv, k->contact.attempt, verdict, &own);
     cv_meeting_wake(m);
 }
@@ -417,6 +421,7 @@ bool cv_meeting_attempt(struct cv_meeting *m, const uint8_t attempt[8],
     case CV_ATTEMPT_PUNCHING:
         break; /* ours begin at once: an answer says more */
     case CV_ATTEMPT_DIRECT:
+        n->in_proved |= !out;
         if (out && n->reach < CV_REACH_PROVED) {
             cv_neighbour_set_reach(n, CV_REACH_PROVED);
             cv_meeting_changed(m);
@@ -471,6 +476,10 @@ void cv_meeting_candidates(struct cv_meeting *m)
     cv_meeting_mark(m, CV_MARK_GATHERED, NULL, &own, "");
     m->publish_due = true;
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
+        /* Who is on the way to us hears of it, too: what it was told may be
+         * wrong since. */
+        if (n->called_in && !n->in_proved)
+            (void)cv_rendezvous_answer(m->rv, n->in, n->verdict, &own);
         if (n->recall_at != CV_NEVER)
             n->recall_at = cv_meeting_now(m); /* it must hear of this */
         else if (n->by_hand)

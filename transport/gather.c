@@ -47,6 +47,7 @@ void cv_gather_init(struct cv_gather *g, const struct cv_rng *rng,
     g->tell_at = g->n_servers > 0 ? now + CV_GATHER_FIRST : now;
     g->kind_at = CV_NEVER;
     cv_bucket_init(&g->again, CV_SECOND / CV_GATHER_AGAIN, CV_GATHER_AGAINS);
+    g->again_at = CV_NEVER;
     for (unsigned i = 0; i < SOURCES; i++)
         source(g, i)->next = CV_NEVER;
 }
@@ -148,8 +149,11 @@ void cv_gather_network_changed(struct cv_gather *g,
 
 void cv_gather_refresh(struct cv_gather *g, cv_time now)
 {
-    if (!cv_bucket_take(&g->again, now))
+    if (!cv_bucket_take(&g->again, now)) {
+        g->again_at = cv_time_min(g->again_at, now + CV_GATHER_AGAIN);
         return;
+    }
+    g->again_at = CV_NEVER;
     for (unsigned s = 0; s < g->n_servers; s++)
         for (unsigned k = 0; k < CV_GATHER_ADDRS; k++) {
             struct cv_gather_source *src = &g->source[s][k];
@@ -722,7 +726,7 @@ cv_time cv_gather_deadline(const struct cv_gather *g)
 {
     cv_time at = cv_time_min(g->tell_at, cv_natkind_deadline(&g->kind));
 
-    at = cv_time_min(at, kind_due(g));
+    at = cv_time_min(at, cv_time_min(g->again_at, kind_due(g)));
     at = cv_time_min(at, cv_natlife_deadline(&g->life));
     if (life_due(g))
         return g->started;
@@ -837,6 +841,8 @@ void cv_gather_step(struct cv_gather *g, cv_time now)
 {
     struct cv_candidates c;
 
+    if (g->again_at <= now)
+        cv_gather_refresh(g, now);
     for (unsigned i = 0; i < SOURCES; i++)
         step_source(g, source(g, i), now);
     step_kind(g, now);

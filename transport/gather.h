@@ -60,7 +60,7 @@
 #define CV_GATHER_SETTLE (100 * CV_MILLISECOND)
 /* Nobody is asked out of turn more often than that, whatever happens; but three
  * times in a row, for a false alarm may come just before a true one. */
-#define CV_GATHER_AGAIN  (1 * CV_SECOND)
+#define CV_GATHER_AGAIN  (250 * CV_MILLISECOND)
 #define CV_GATHER_AGAINS 3
 
 struct cv_gather_source { /* one address of one server */
@@ -110,7 +110,8 @@ struct cv_gather {
     bool told;    /* `changed` was called at least once */
     cv_time tell_at;
     cv_time started;
-    struct cv_bucket again; /* leave to ask out of turn */
+    struct cv_bucket again; /* leave to ask out of turn… */
+    cv_time again_at;       /* …which was wanted too often, and is due then */
 };
 
 /* `local` holds the interfaces, the port and the families of our socket. */
@@ -140,8 +141,8 @@ void cv_gather_network_changed(struct cv_gather *g,
 void cv_gather_tcp(struct cv_gather *g, const struct cv_tcpmap_verdict *v4,
                    const struct cv_tcpmap_verdict *v6, cv_time now);
 /* Something is wrong, maybe with our mapping: ask all servers, within
- * CV_GATHER_AGAIN.  That one has just answered in its turn is no reason not to:
- * that was before. */
+ * CV_GATHER_AGAIN of now.  That one has just answered in its turn is no reason
+ * not to: that was before. */
 void cv_gather_refresh(struct cv_gather *g, cv_time now);
 /* An authenticated check of ours was answered. */
 void cv_gather_reflexive(struct cv_gather *g, const struct cv_addr *mapped,

@@ -7,8 +7,10 @@
 #define LINKS_MAX      96 /* attempts and connections */
 #define LINKS_A_NODE   4  /* without a confirmed connection */
 #define ATTEMPTS_A_MIN 6  /* by one node key */
-/* While no path works, our STUN servers are asked where we are: every second,
- * later less often. */
+/* While no path works, our STUN servers are asked where we are: at first as
+ * often as that, for what was lost may be lost again before it is found; later
+ * less often. */
+#define LOOK_MIN (500 * CV_MILLISECOND)
 #define LOOK_MAX (10 * CV_SECOND)
 /* Two attempts that began this close together are one wish of both sides. */
 #define AT_ONCE (15 * CV_SECOND)
@@ -345,8 +347,8 @@ static void look_for_ourselves(struct cv_net_link *l, cv_time now)
 {
     cv_time wait = (now - l->silent_at) / 4;
 
-    if (wait < CV_GATHER_AGAIN)
-        wait = CV_GATHER_AGAIN;
+    if (wait < LOOK_MIN)
+        wait = LOOK_MIN;
     if (wait > LOOK_MAX)
         wait = LOOK_MAX;
     l->look_at = now + wait;

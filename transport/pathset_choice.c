@@ -20,11 +20,20 @@ static bool is_better(const struct cv_path *a, const struct cv_path *b,
     return effective_rtt(a) + margin < effective_rtt(b);
 }
 
-/* One that owes us an answer may have died with the path in use. */
-static bool is_fitter(const struct cv_path *a, const struct cv_path *b)
+/* One that owes us an answer may have died with the path in use.  While that is
+ * in doubt, or dead, of two that are about as good the one counts where the
+ * peer was heard last: it may have moved, and the other be of before. */
+static bool is_fitter(const struct cv_pathset *ps, const struct cv_path *a,
+                      const struct cv_path *b)
 {
+    const struct cv_path *sel = cv_pathset_best(ps);
+
     if ((a->unanswered == 0) != (b->unanswered == 0))
         return a->unanswered == 0;
+    if ((!sel || !cv_path_is_good(sel)) && tier(a) == tier(b) &&
+        (a->heard > b->heard + CV_PATH_RTO_MIN ||
+         b->heard > a->heard + CV_PATH_RTO_MIN))
+        return a->heard > b->heard;
     return is_better(a, b, 0);
 }
 
@@ -37,7 +46,7 @@ int cv_pathset_index_but(const struct cv_pathset *ps,
         const struct cv_path *p = &ps->path[i];
 
         if (cv_path_is_good(p) && p != not_this &&
-            (best < 0 || is_fitter(p, &ps->path[best])))
+            (best < 0 || is_fitter(ps, p, &ps->path[best])))
             best = i;
     }
     return best;
@@ -117,7 +126,9 @@ void cv_pathset_choose(struct cv_pathset *ps, cv_time now)
     if (best && best->state != CV_PATH_SUSPECT &&
         best->state != CV_PATH_SELECTED) {
         cv_pathset_set_state(ps, best, CV_PATH_SELECTED, now);
-        if (best->unanswered == 0) /* else its check goes on */
+        if (was_dead && now - best->heard > CV_PATH_RTO_MIN)
+            best->check_at = now; /* it may have died with the one before */
+        else if (best->unanswered == 0) /* else its check goes on */
             cv_pathset_keep_alive(ps, best, now);
     }
     if (best == old && !was_dead)

@@ -47,7 +47,10 @@ storm() {
         roam_show
         exit 1
     }
-    python3 "$here/roaming.py" storm "$roam_dir"
+    python3 "$here/roaming.py" storm "$roam_dir" 10000 || {
+        roam_show
+        exit 1
+    }
 }
 
 work=$(mktemp -d)

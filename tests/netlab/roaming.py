@@ -1,7 +1,8 @@
 """What the lines of "covim echo" say about a connection whose network changed.
 
 roaming.py resumes CASE DIR   time from each event to the next echo
-roaming.py storm DIR          a transfer with many events
+roaming.py storm DIR [MS]     a transfer with many events; more than MS between
+                              the last one in a gap and its end are a failure
 roaming.py swaps DIR N        the same, between gate and direct path; fewer than
                               N changes are a failure
 roaming.py deaths DIR [MS]    echoes while the direct path dies and comes back:
@@ -68,8 +69,9 @@ def closed(marks):
     return [m for _, m in marks if m["event"] == "closed"]
 
 
-def transfer(case, events, marks):
-    """True: every byte came back."""
+def transfer(case, events, marks, limit=float("inf")):
+    """True: every byte came back, and no gap lasted longer than `limit`
+    seconds after the last event in it."""
     result = [m for _, m in marks if m["event"] == "result"]
     ok = bool(result) and result[0]["ok"] and not closed(marks)
     beats = [at for at, m in marks if m["event"] == "progress"
@@ -90,7 +92,7 @@ def transfer(case, events, marks):
     show(case, "resume_max_ms", round(1000 * max(still, default=0)))
     if result:
         show(case, "bytes", result[0].get("bytes", 0))
-    return ok
+    return ok and max(still, default=0) <= limit
 
 
 def deaths(events, marks):
@@ -128,7 +130,8 @@ def main():
     events, echoes, marks = load(folder)
     result = [m for _, m in marks if m["event"] == "result"]
     if what == "storm":
-        sys.exit(0 if transfer("storm", events, marks) else 1)
+        limit = float(sys.argv[3]) / 1000 if len(sys.argv) > 3 else float("inf")
+        sys.exit(0 if transfer("storm", events, marks, limit) else 1)
     if what == "swaps":
         moves = sum(m["event"] == "switched" for _, m in marks)
         ok = transfer("swaps", events, marks)

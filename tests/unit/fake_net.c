@@ -54,6 +54,7 @@ struct cv_net {
     void *user;
     bool unplugged;
     bool told;
+    uint16_t port, believed; /* where it is, and where it thinks it is */
 };
 
 static struct cv_conn *conns;
@@ -290,6 +291,44 @@ static bool is_hard(const struct cv_net *net)
     return hard && cv_key_equal(&net->config.node->pub, &hard_node);
 }
 
+static struct cv_net *net_of(const struct cv_key *node)
+{
+    for (struct cv_net *n = nets; n != NULL; n = n->next)
+        if (cv_key_equal(&n->config.node->pub, node))
+            return n;
+    abort();
+}
+
+void fake_forget(const struct cv_key *node)
+{
+    net_of(node)->port++;
+}
+
+void fake_notice(const struct cv_key *node)
+{
+    struct cv_net *net = net_of(node);
+
+    net->believed = net->port;
+    net->told = false;
+    schedule();
+}
+
+bool fake_is_called(const struct cv_key *node)
+{
+    for (struct want *w = wants; w != NULL; w = w->next)
+        if (w->net == net_of(node) && !w->contact.knocked)
+            return true;
+    return false;
+}
+
+static bool knows(const struct want *w, const struct cv_net *net)
+{
+    for (unsigned i = 0; i < w->contact.peer.n; i++)
+        if (w->contact.peer.c[i].addr.port == net->port)
+            return true;
+    return false;
+}
+
 static void lose(struct want *w)
 {
     struct cv_net *net = w->net;
@@ -316,7 +355,7 @@ static bool step_wants(void)
 
             if (!x->contact.knocked || y->contact.knocked ||
                 memcmp(x->contact.attempt, y->contact.attempt, 8) != 0 ||
-                x->net->unplugged || y->net->unplugged ||
+                x->net->unplugged || y->net->unplugged || !knows(x, y->net) ||
                 is_blocked(&x->net->config.node->pub,
                            &y->net->config.node->pub))
                 continue;
@@ -576,6 +615,7 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
     n->config = *config;
     n->events = events;
     n->user = user;
+    n->port = n->believed = 4000;
     n->next = nets;
     nets = n;
     *out = n;
@@ -618,7 +658,7 @@ void cv_net_candidates(const struct cv_net *net, struct cv_candidates *out)
     out->nat = is_hard(net) ? CV_NAT_MAPPING_RANDOM : CV_NAT_MAPPING_EIM;
     out->n = 1;
     out->c[0].type = CV_CANDIDATE_HOST;
-    out->c[0].addr = cv_addr_ipv4(0x0a000001, 4000);
+    out->c[0].addr = cv_addr_ipv4(0x0a000001, net->believed);
 }
 
 bool cv_net_gates_settled(const struct cv_net *net)
@@ -645,8 +685,11 @@ int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
 
     for (w = wants; w != NULL; w = w->next)
         if (w->net == net && w->contact.knocked == contact->knocked &&
-            memcmp(w->contact.attempt, contact->attempt, 8) == 0)
+            memcmp(w->contact.attempt, contact->attempt, 8) == 0) {
+            w->contact.peer = contact->peer;
+            schedule();
             return CV_OK;
+        }
     w = calloc(1, sizeof *w);
     assert(w != NULL);
     w->net = net;

@@ -29,6 +29,12 @@ void fake_block(const struct cv_key *a, const struct cv_key *b);
 /* This node's NAT takes another port for every destination, at random: it is
  * reached only by who trusts it (cv_contact.trusted).  NULL: nobody's. */
 void fake_hard_nat(const struct cv_key *node);
+/* This node's NAT has forgotten its mapping: nobody who knows the old one comes
+ * through; and from `fake_notice` on the node knows where it is. */
+void fake_forget(const struct cv_key *node);
+void fake_notice(const struct cv_key *node);
+/* A knock has come to it that is no connection yet. */
+bool fake_is_called(const struct cv_key *node);
 /* No socket can be opened. */
 void fake_no_network(bool none);
 /* Streams and connections that live; for leaks. */

@@ -782,6 +782,37 @@ TEST(a_nat_that_forgot_its_mappings_is_no_other_kind_of_nat)
     CHECK(names(&told, CV_CANDIDATE_SRFLX, "9.9.9.9:5555"));
 }
 
+/* Ask out of turn, and answer. */
+static unsigned refresh(void)
+{
+    unsigned before = n_sent;
+
+    cv_gather_refresh(&g, now);
+    run(now);
+    answer_all(before, "9.9.9.9:4444");
+    return n_sent - before;
+}
+
+TEST(what_is_asked_too_often_is_asked_a_little_later)
+{
+    unsigned asked;
+
+    start(1);
+    run(now);
+    answer_all(0, "9.9.9.9:4444");
+    run(now + 5 * CV_SECOND);
+    for (unsigned i = 0; i < CV_GATHER_AGAINS; i++)
+        CHECK_EQ(refresh(), 1);
+    CHECK_EQ(refresh(), 0);
+    CHECK_EQ(refresh(), 0);
+    asked = n_sent;
+    run(now + CV_GATHER_AGAIN);
+    CHECK_EQ(n_sent, asked + 1); /* once for both */
+    answer_all(asked, "9.9.9.9:4444");
+    run(now + 5 * CV_SECOND);
+    CHECK_EQ(n_sent, asked + 1);
+}
+
 TEST(udp_is_silent_when_only_tcp_is_answered)
 {
     struct cv_tcpmap_verdict v4 = {.votes = 1}, v6 = {0};
@@ -801,6 +832,7 @@ TEST(udp_is_silent_when_only_tcp_is_answered)
 }
 
 RUN_TESTS(T(how_long_a_nat_keeps_what_is_idle_is_measured_and_obeyed),
+          T(what_is_asked_too_often_is_asked_a_little_later),
           T(udp_is_silent_when_only_tcp_is_answered),
           T(where_others_take_ports_the_newest_is_looked_up_more_often),
           T(a_nat_that_forgot_its_mappings_is_no_other_kind_of_nat),

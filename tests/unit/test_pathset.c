@@ -372,6 +372,41 @@ TEST(a_peer_that_turns_to_the_standby_makes_the_path_in_use_suspect)
     CHECK_EQ(ps.path[0].state, CV_PATH_SELECTED);
 }
 
+/* A peer that moves again and again leaves standbys behind that are dead and
+ * not known to be. */
+TEST(after_a_death_the_path_counts_where_the_peer_was_heard_last)
+{
+    static const uint32_t first = 0x05000001, old = 0x05000002,
+                          fresh = 0x05000003;
+    struct cv_path_addr a = at(first), f = at(fresh);
+
+    prove(first, 20 * MS);
+    prove(old, 48 * MS);
+    alive((uint32_t[]){first, old}, 2, 20 * MS, 3 * CV_SECOND);
+    prove(fresh, 50 * MS);
+    cv_pathset_packet(&ps, &a, 1200, now);
+    cv_pathset_in_flight(&ps, true, now);
+    while (ps.path[0].state != CV_PATH_DEAD) {
+        cv_pathset_packet(&ps, &f, 1200, now);
+        alive(&fresh, 1, 50 * MS, 10 * MS);
+    }
+    CHECK_EQ(chosen->addr.remote.ip[3], 3);
+}
+
+TEST(a_standby_not_heard_of_lately_is_asked_when_it_is_taken)
+{
+    static const uint32_t both[] = {0x05000001, 0x05000002};
+
+    prove(both[0], 20 * MS);
+    prove(both[1], 60 * MS);
+    alive(both, 2, 20 * MS, 5 * CV_SECOND);
+    checks_to[2] = 0;
+    cv_pathset_link_down(&ps, &ps.path[0].addr, now);
+    CHECK_EQ(chosen->addr.remote.ip[3], 2);
+    run(MS);
+    CHECK_EQ(checks_to[2], 1);
+}
+
 TEST(what_was_still_under_way_on_the_standby_is_no_turn)
 {
     struct cv_path_addr a = at(0x05000001), b = at(0x05000002);
@@ -631,6 +666,8 @@ RUN_TESTS(S(nothing_is_sent_before_a_path_is_proved_or_heard),
           S(silence_with_data_in_flight_makes_a_path_suspect),
           S(with_a_standby_it_is_told_at_once_what_may_be_lost),
           S(a_peer_that_turns_to_the_standby_makes_the_path_in_use_suspect),
+          S(after_a_death_the_path_counts_where_the_peer_was_heard_last),
+          S(a_standby_not_heard_of_lately_is_asked_when_it_is_taken),
           S(what_was_still_under_way_on_the_standby_is_no_turn),
           S(dead_paths_are_asked_as_often_as_is_wanted),
           S(a_suspect_that_answers_is_selected_again),

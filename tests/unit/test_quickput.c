@@ -138,7 +138,7 @@ static struct flying {
     unsigned from;
     uint8_t data[600];
     size_t len;
-} flying[256];
+} flying[1024];
 static unsigned n_flying, values;
 static bool with_value;
 
@@ -176,7 +176,7 @@ static void reply(unsigned i, const struct cv_loc *target, const uint8_t *tid)
     struct flying *f = &flying[n_flying++];
     struct cv_writer w;
 
-    REQUIRE(n_flying <= 256);
+    REQUIRE(n_flying <= 1024);
     f->at = now + RTT;
     f->from = i;
     cv_writer_init(&w, f->data, sizeof(f->data));
@@ -459,6 +459,34 @@ TEST(who_has_another_address_says_so_at_once_wherever_it_listens)
     CHECK(told >= CV_QUICKPUT_NEAR);
 }
 
+/* Near each of many places is somebody who is gone: their rounds wait for it,
+ * those of other places do not. */
+TEST(many_places_are_listened_at_beside_each_other)
+{
+    struct cv_loc loc[16];
+
+    start(9, 2);
+    run(now + 3 * CV_SECOND);
+    for (unsigned i = 0; i < 16; i++) {
+        cv_random(&rng, loc[i].b, CV_LOC_LEN);
+        cv_quickput_listen(&q, &loc[i], 100 + i, now);
+    }
+    run(now + 5 * CV_SECOND);
+    for (unsigned i = 0; i < NODES; i++) {
+        node[i].silent = i % 4 == 0;
+        node[i].heard = 0;
+    }
+    cv_quickput_moved(&q, now);
+    run(now + CV_QUICKPUT_AGAIN);
+    for (unsigned i = 0; i < NODES; i++) {
+        unsigned places = 0;
+
+        for (unsigned k = 0; k < 16; k++)
+            places += rank_of(&loc[k], i) < 4;
+        CHECK(node[i].silent || node[i].heard >= places);
+    }
+}
+
 TEST(what_is_listened_at_before_anybody_is_known_begins_with_the_first_node)
 {
     const struct cv_addr boot = address(0);
@@ -502,6 +530,7 @@ RUN_TESTS(
     T(a_wish_to_listen_names_where_to_tell),
     T(who_listens_is_told_by_every_near_node_and_until_it_ends),
     T(who_has_another_address_says_so_at_once_wherever_it_listens),
+    T(many_places_are_listened_at_beside_each_other),
     T(what_is_listened_at_before_anybody_is_known_begins_with_the_first_node),
     T(a_recorded_reply_is_read), T(values_are_read_whole_and_in_parts),
     T(requests_are_what_a_node_sends), T(silent_nodes_hold_up_nothing),

@@ -116,6 +116,23 @@ TEST(who_can_be_reached_only_when_trusted_is_asked_about_at_the_knock)
     end_all();
 }
 
+/* Ann's NAT forgets just before Bob knocks: she tells him where she is not, and
+ * then, as soon as she notices, where she is. */
+TEST(an_answer_that_has_become_wrong_is_made_good)
+{
+    struct cv_keytext key;
+
+    setup();
+    key = person_share(&ann, "hello\n", CV_ADMIT_OPEN, CV_ROLE_EDITOR);
+    fake_forget(&ann.node->key.pub);
+    CHECK_EQ(person_join(&bob, &key), CV_OK);
+    UNTIL(loop, 10, fake_is_called(&ann.node->key.pub));
+    CHECK(bob.document == NULL);
+    fake_notice(&ann.node->key.pub);
+    UNTIL(loop, 5, person_has(&bob, "hello\n"));
+    end_all();
+}
+
 TEST(who_is_sent_away_at_the_knock_is_not_asked_about_again)
 {
     struct cv_keytext key;
@@ -530,6 +547,7 @@ TEST(texts_that_cannot_be_shared_are_refused)
 
 RUN_TESTS(T(a_joiner_is_let_in_and_both_edit),
           T(who_can_be_reached_only_when_trusted_is_asked_about_at_the_knock),
+          T(an_answer_that_has_become_wrong_is_made_good),
           T(who_is_sent_away_at_the_knock_is_not_asked_about_again),
           T(before_consent_nothing_of_the_session_travels),
           T(who_was_sent_away_cannot_ask_again_at_once),
