@@ -5,6 +5,7 @@
 #include "tests/unit/discovery_kit.h"
 #include "tests/unit/vectors_kit.h"
 
+#include "base/keytext.h"
 #include "discovery/token.h"
 
 static const char *corpus;
@@ -66,6 +67,7 @@ static void vectors(void)
     uint8_t next = 0;
     const struct cv_rng rng = {count_up, &next};
     const struct cv_keypair session = kit_keypair(0x01);
+    const struct cv_keytext key = {CV_KEYTEXT_SESSION, .key = session.pub};
     struct kit_person host = kit_person(0x02); /* identity 02…, node 03… */
     struct kit_person guest = kit_person(0x04);
     uint8_t buf[VECTOR_MAX], box_secret[32], box[32], eph_secret[32], eph[32];
@@ -85,7 +87,10 @@ static void vectors(void)
 
     /* 1 Keys */
     vector("session.public", session.pub.b, CV_KEY_LEN);
+    text_vector("session.text", cv_keytext_format(&key, text));
     vector("identity.public", host.identity.pub.b, CV_KEY_LEN);
+    text_vector("identity.fingerprint",
+                cv_fingerprint(&host.identity.pub, text));
     vector("node.public", host.node.pub.b, CV_KEY_LEN);
     cv_writer_init(&w, buf, sizeof(buf));
     cv_put_cert(&w, &host.cert);
