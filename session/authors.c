@@ -4,7 +4,7 @@
 
 #include "crdt/authors.h"
 #include "crdt/update.h"
-#include "session/document_struct.h"
+#include "session/sync_struct.h"
 
 /* Of the text that the session began with, as its sharer signed. */
 static bool is_first_text(const struct cv_document *d,

@@ -1,9 +1,8 @@
-/* session/document_struct.h - the inside of a document; for session/document.c,
- * session/sync.c, session/people.c and session/authors.c only.
+/* session/document_struct.h - the inside of a document; for its own files only.
  *
- * document.c: the replica, local edits, the journal.  sync.c: links.
- * people.c: cursors.  authors.c: who wrote what.  All timers meet in
- * cv_document_deadline(). */
+ * document.c: the replica, local edits, the journal.  sync.c, and what
+ * sync_struct.h names: links.  people.c: cursors.  authors.c: who wrote what.
+ * All timers meet in cv_document_deadline(). */
 #ifndef CV_SESSION_DOCUMENT_STRUCT_H
 #define CV_SESSION_DOCUMENT_STRUCT_H
 #include "crdt/awareness.h"
@@ -16,12 +15,7 @@
 #define CV_DOCUMENT_UPDATE_MAX (128u << 20)
 /* The same of somebody who may not write: a state vector, cursors. */
 #define CV_DOCUMENT_OTHER_MAX (1u << 20)
-/* Messages on a link whose ack is awaited; more are remembered coarsely. */
-#define CV_DOCUMENT_AWAITED 256
-/* Clients whose units updates of a link wait for; with more it is settled when
- * nothing waits at all. */
-#define CV_DOCUMENT_NEEDS 32
-/* The same for commits that are being written. */
+/* Commits that are being written; more are remembered coarsely. */
 #define CV_DOCUMENT_UNKEPT 64
 
 /* Kinds of messages, as in document_impl.h. */
@@ -36,88 +30,11 @@ enum cv_document_message {
     CV_MESSAGE_BY = 69,
 };
 
-enum cv_document_part {
-    CV_PART_MORE = 0,
-    CV_PART_LAST = 1,
-    CV_PART_ABANDON = 2, /* forget those that came */
-};
-
 /* Somebody's state, parsed. */
 struct cv_person {
     uint64_t client;
     uint32_t crc; /* of the text, to tell a renewal from a change */
     struct cv_presence_state state;
-};
-
-enum cv_outgoing_kind {
-    OUTGOING_STEP1,
-    OUTGOING_STEP2,  /* counted: the peer will ack it */
-    OUTGOING_UPDATE, /* the same */
-    OUTGOING_BY,     /* belongs to the update behind it */
-    OUTGOING_OTHER,
-};
-
-/* A message that waits for room in the stream. */
-struct cv_outgoing {
-    struct cv_outgoing *next;
-    enum cv_outgoing_kind kind;
-    uint64_t seq; /* local commits that it and all before it bring */
-    size_t len;
-    size_t at; /* sent so far, in parts */
-    uint8_t data[];
-};
-
-enum cv_link_state {
-    CV_LINK_WAITING, /* for a step1; updates would be of no use yet */
-    CV_LINK_IN_STEP, /* gets every update */
-    CV_LINK_LAGGING, /* too slow: updates are dropped until the queue is empty,
-                        then it is asked for a step1 */
-};
-
-struct cv_document_link {
-    struct cv_document *d;
-    struct cv_document_link_config config;
-    enum cv_role role; /* theirs */
-    enum cv_link_state state;
-    bool dead; /* sending failed for good */
-    bool full; /* the stream said CV_ERR_AGAIN */
-
-    struct cv_outgoing *first;
-    struct cv_outgoing **last;
-    size_t queued;       /* bytes */
-    size_t other_queued; /* of them OUTGOING_OTHER */
-    unsigned step1s;     /* in the queue */
-    unsigned step2s;
-    bool awareness_owed; /* cursors changed while the stream was full */
-
-    uint64_t client; /* of the peer's replica; 0: not told yet */
-    bool passed_on;  /* the next update was made by… */
-    uint64_t by;     /* …this replica; 0: nobody knows */
-    struct cv_writer parts;
-
-    uint64_t sent; /* counted messages handed to the stream */
-    uint64_t sent_acked;
-    struct {
-        uint64_t count; /* when this many are acked… */
-        uint64_t seq;   /* …so many commits are shared */
-    } awaited[CV_DOCUMENT_AWAITED];
-    unsigned n_awaited;
-
-    uint64_t received; /* counted messages that came and were applied */
-    uint64_t received_acked;
-    /* Updates of it are not integrated before these units are known. */
-    struct {
-        uint64_t client, end;
-    } needs[CV_DOCUMENT_NEEDS];
-    unsigned n_needs;
-    bool needs_all;           /* there were more */
-    uint64_t received_marked; /* so many can be acked when… */
-    uint64_t ack_mark;        /* …the journal has kept this */
-    cv_time ack_due;
-    cv_time repair_due; /* CV_NEVER: nothing happened since the last */
-    /* A step1 that came while the answer to the last still waits. */
-    uint8_t *asked;
-    size_t asked_len;
 };
 
 struct cv_document {

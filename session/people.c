@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "session/control.h"
-#include "session/document_struct.h"
+#include "session/sync_struct.h"
 
 /* Timers: `cursor_due` is when our cursor may be told again; renewing ours and
  * forgetting the silent are in crdt/awareness.c. */
