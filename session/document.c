@@ -85,15 +85,6 @@ static int tell_state(void *user, struct cv_writer *out)
     return cv_doc_encode(d->doc, CV_BYTES(NULL, 0), out);
 }
 
-static void claim_key(uint8_t out[12], uint32_t document, uint64_t client)
-{
-    struct cv_writer w;
-
-    cv_writer_init(&w, out, 12);
-    cv_put_u32(&w, document);
-    cv_put_u64(&w, client);
-}
-
 static void load_claim(void *user, struct cv_bytes key, struct cv_bytes value)
 {
     struct cv_document *d = user;
@@ -312,12 +303,29 @@ void cv_document_trim(struct cv_writer *w)
 
 /* ---- local edits ---- */
 
+static void store_claim(struct cv_document *d, const struct cv_claim *claim)
+{
+    uint8_t space[12], body[CV_CLAIM_BYTES];
+    struct cv_writer key, value;
+
+    if (!d->config.journal)
+        return;
+    cv_writer_init(&key, space, sizeof(space));
+    cv_put_u32(&key, d->config.id);
+    cv_put_u64(&key, claim->client);
+    cv_writer_init(&value, body, sizeof(body));
+    cv_put_claim(&value, claim);
+    if (cv_journal_put(d->config.journal, CV_FACT_CLAIM, cv_writer_bytes(&key),
+                       cv_writer_bytes(&value)) != CV_OK)
+        cv_debug(d->config.log, "document: claim not stored yet");
+}
+
 /* State that we write under our client id, before the first edit does. */
 static void make_claim(struct cv_document *d)
 {
-    uint8_t body[1 + CV_CLAIM_BYTES + 2], key[12];
+    uint8_t body[1 + CV_CLAIM_BYTES + 2];
     struct cv_claim claim;
-    struct cv_writer w, k;
+    struct cv_writer w;
     int err;
 
     if (d->claimed || !d->config.identity)
@@ -335,36 +343,20 @@ static void make_claim(struct cv_document *d)
         return;
     }
     d->claimed = true;
-    claim_key(key, d->config.id, claim.client);
-    cv_writer_init(&k, key, sizeof(key));
-    k.len = sizeof(key);
+    store_claim(d, &claim);
     cv_writer_init(&w, body, sizeof(body));
     cv_put_varuint(&w, CV_MESSAGE_CLAIM);
     cv_put_claim(&w, &claim);
-    if (d->config.journal &&
-        cv_journal_put(
-            d->config.journal, CV_FACT_CLAIM, cv_writer_bytes(&k),
-            CV_BYTES(body + w.len - CV_CLAIM_BYTES, CV_CLAIM_BYTES)) != CV_OK)
-        cv_debug(d->config.log, "document: claim not stored yet");
     cv_links_send(d, cv_writer_bytes(&w), NULL, false);
 }
 
 int cv_document_take_claim(struct cv_document *d, const struct cv_claim *claim)
 {
-    uint8_t key[12], value[CV_CLAIM_BYTES];
-    struct cv_writer w;
     int err = cv_claims_add(d->claims, claim);
 
-    if (err != CV_OK || !d->config.journal)
-        return err;
-    claim_key(key, d->config.id, claim->client);
-    cv_writer_init(&w, value, sizeof(value));
-    cv_put_claim(&w, claim);
-    if (cv_journal_put(d->config.journal, CV_FACT_CLAIM,
-                       CV_BYTES(key, sizeof(key)),
-                       cv_writer_bytes(&w)) != CV_OK)
-        cv_debug(d->config.log, "document: claim not stored yet");
-    return CV_OK;
+    if (err == CV_OK)
+        store_claim(d, claim);
+    return err;
 }
 
 int cv_document_begin(struct cv_document *d)

@@ -57,10 +57,7 @@ int cv_links_step2(struct cv_document_link *l, struct cv_bytes vector)
     err = cv_sync_put_step2(w, d->doc, vector);
     if (err == CV_OK)
         err = cv_queue_put(l, cv_writer_bytes(w), OUTGOING_STEP2, d->commits);
-    if (w->cap > CV_DOCUMENT_QUEUE_MAX) {
-        cv_writer_fini(w);
-        cv_writer_init_heap(w, CV_DOCUMENT_UPDATE_MAX + 64);
-    }
+    cv_document_trim(w);
     if (err == CV_OK)
         set_state(l, CV_LINK_IN_STEP);
     return err == CV_ERR_FORMAT ? CV_ERR_PEER : err;
