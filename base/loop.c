@@ -1,82 +1,18 @@
-#include "base/loop.h"
+#include "base/loop_struct.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <event2/dns.h>
 #include <event2/event.h>
 #include <event2/util.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-/* Calls and jobs that may wait at a time. */
+/* Calls that may wait at a time. */
 #define POSTS_MAX 65536
-#define JOBS_MAX  65536
-
-/* Addresses that one name yields at most; the rest is dropped. */
-#define RESOLVE_ADDRS_MAX 16
-/* evdns asks 2 times for 3 s; this ends it whatever the servers do. */
-#define RESOLVE_TIMEOUT (10 * CV_SECOND)
 
 /* The longest wait given to libevent; a timer that fires early waits on. */
 #define WAIT_MAX CV_HOUR
-
-/* A call that waits to be run in the loop's thread. */
-struct post {
-    struct post *next;
-    cv_loop_fn fn;
-    void *user;
-    bool owned; /* the queue frees it */
-};
-
-struct queue {
-    struct post *first;
-    struct post **end; /* where the next one is hung */
-    size_t n;          /* that count against the limit */
-};
-
-struct job {
-    struct job *next;
-    struct post post; /* brings it back to the loop */
-    struct cv_loop *loop;
-    cv_loop_fn work;
-    cv_loop_fn done;
-    void *user;
-};
-
-struct cv_loop {
-    struct event_base *base;
-    struct event *wake;  /* on wake_fd */
-    struct event *limit; /* ends cv_loop_once() */
-    int wake_fd;
-    atomic_bool stop;
-
-    pthread_mutex_t lock; /* of what follows, up to the blank line */
-    struct queue posts;
-    struct job *jobs;
-    struct job **jobs_end;
-    size_t jobs_n;
-    struct job *doing; /* by the worker */
-    bool quit;         /* the worker ends once it has no jobs */
-    pthread_cond_t jobs_wait;
-    pthread_cond_t job_over;
-
-    bool has_worker;
-    pthread_t worker;
-
-    /* Names are asked for rarely: evdns and its sockets exist only while
-     * something is asked, and each time learn the system's servers afresh. */
-    struct evdns_base *dns;
-    unsigned dns_pending;
-    struct event *dns_idle;
-    struct cv_resolve *resolves; /* all, for cv_loop_free() */
-};
 
 /* ---- the loop ---- */
 
@@ -99,13 +35,12 @@ static cv_time time_until(cv_time deadline)
     return deadline > now ? deadline - now : 0;
 }
 
-static void queue_init(struct queue *q)
+static void queue_init(struct cv_posts *q)
 {
-    *q = (struct queue){.end = &q->first};
+    *q = (struct cv_posts){.end = &q->first};
 }
 
-/* With the lock held. */
-static void queue_put(struct queue *q, struct post *p)
+void cv_loop_queue(struct cv_posts *q, struct cv_post *p)
 {
     p->next = NULL;
     *q->end = p;
@@ -113,7 +48,7 @@ static void queue_put(struct queue *q, struct post *p)
     q->n += p->owned;
 }
 
-static void wake_up(struct cv_loop *loop)
+void cv_loop_wake(struct cv_loop *loop)
 {
     const uint64_t one = 1;
     ssize_t n;
@@ -128,7 +63,7 @@ static void wake_up(struct cv_loop *loop)
  * whether there was anything. */
 static bool run_posts(struct cv_loop *loop)
 {
-    struct post *p, *next;
+    struct cv_post *p, *next;
 
     pthread_mutex_lock(&loop->lock);
     p = loop->posts.first;
@@ -166,18 +101,6 @@ static void on_nothing(evutil_socket_t fd, short what, void *user)
     (void)fd;
     (void)what;
     (void)user;
-}
-
-static void free_dns(struct cv_loop *loop);
-
-static void on_dns_idle(evutil_socket_t fd, short what, void *user)
-{
-    struct cv_loop *loop = user;
-
-    (void)fd;
-    (void)what;
-    if (loop->dns_pending == 0)
-        free_dns(loop);
 }
 
 /* libevent prints to stderr, which is not its own; errors reach the caller as
@@ -235,9 +158,8 @@ static int new_loop(struct cv_loop **out, bool precise)
     loop->wake = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST,
                            on_wake, loop);
     loop->limit = event_new(loop->base, -1, 0, on_nothing, NULL);
-    loop->dns_idle = event_new(loop->base, -1, 0, on_dns_idle, loop);
-    if (!loop->wake || !loop->limit || !loop->dns_idle ||
-        event_add(loop->wake, NULL) < 0)
+    if (!loop->wake || !loop->limit || event_add(loop->wake, NULL) < 0 ||
+        cv_loop_names_init(loop) != CV_OK)
         goto fail;
     *out = loop;
     return CV_OK;
@@ -263,25 +185,14 @@ static void free_event(struct event *ev)
         event_free(ev);
 }
 
-static void cancel_resolves(struct cv_loop *loop);
-
 void cv_loop_free(struct cv_loop *loop)
 {
     if (!loop)
         return;
-    if (loop->has_worker) {
-        pthread_mutex_lock(&loop->lock);
-        loop->quit = true;
-        pthread_cond_signal(&loop->jobs_wait);
-        pthread_mutex_unlock(&loop->lock);
-        pthread_join(loop->worker, NULL);
-    }
+    cv_loop_end_worker(loop);
     while (run_posts(loop))
         ;
-    cancel_resolves(loop);
-    free_dns(loop);
-    assert(!loop->resolves);
-    free_event(loop->dns_idle);
+    cv_loop_names_fini(loop);
     free_event(loop->limit);
     free_event(loop->wake);
     if (loop->base)
@@ -318,7 +229,7 @@ void cv_loop_once(struct cv_loop *loop, cv_time deadline)
 void cv_loop_stop(struct cv_loop *loop)
 {
     atomic_store(&loop->stop, true);
-    wake_up(loop);
+    cv_loop_wake(loop);
 }
 
 cv_time cv_loop_now(const struct cv_loop *loop)
@@ -329,17 +240,17 @@ cv_time cv_loop_now(const struct cv_loop *loop)
 
 int cv_loop_post(struct cv_loop *loop, cv_loop_fn fn, void *user)
 {
-    struct post *p = malloc(sizeof(*p));
+    struct cv_post *p = malloc(sizeof(*p));
     bool fits;
 
     if (!p)
         return CV_ERR_NOMEM;
-    *p = (struct post){.fn = fn, .user = user, .owned = true};
+    *p = (struct cv_post){.fn = fn, .user = user, .owned = true};
     pthread_mutex_lock(&loop->lock);
     fits = loop->posts.n < POSTS_MAX;
     if (fits) {
-        queue_put(&loop->posts, p);
-        wake_up(loop); /* locked: cv_loop_free() may follow at once */
+        cv_loop_queue(&loop->posts, p);
+        cv_loop_wake(loop); /* locked: cv_loop_free() may follow at once */
     }
     pthread_mutex_unlock(&loop->lock);
     if (!fits) {
@@ -564,347 +475,4 @@ void cv_signal_free(struct cv_signal *s)
         return;
     event_free(s->ev);
     free(s);
-}
-
-/* ---- names ---- */
-
-struct cv_resolve {
-    struct cv_loop *loop;
-    struct cv_resolve *next, **link; /* in loop->resolves */
-    struct cv_timer *timer;          /* gives the answer, or ends the wait */
-    struct evdns_getaddrinfo_request *request; /* while evdns knows us */
-    bool asking;                               /* on_addrinfo() will come */
-    bool cancelled; /* nobody waits; freed when evdns lets go */
-    int err;
-    unsigned n;
-    struct cv_addr addrs[RESOLVE_ADDRS_MAX];
-    uint16_t port;
-    cv_resolve_fn fn;
-    void *user;
-};
-
-static void free_dns(struct cv_loop *loop)
-{
-    struct evdns_base *dns = loop->dns;
-
-    if (!dns)
-        return;
-    loop->dns = NULL;
-    evdns_base_free(dns, 1);
-    /* It leaves callbacks for the loop to run. */
-    while (loop->dns_pending > 0 &&
-           event_base_loop(loop->base, EVLOOP_NONBLOCK) == 0)
-        ;
-}
-
-static void free_resolve(struct cv_resolve *r)
-{
-    *r->link = r->next;
-    if (r->next)
-        r->next->link = r->link;
-    cv_timer_free(r->timer);
-    free(r);
-}
-
-/* Have on_answer() called from the loop: the caller has its handle by then,
- * and evdns is not on the stack. */
-static void answer(struct cv_resolve *r, int err)
-{
-    r->err = err;
-    cv_timer_set(r->timer, 0);
-}
-
-static void on_answer(void *user)
-{
-    struct cv_resolve *r = user;
-    struct cv_addr addrs[RESOLVE_ADDRS_MAX];
-    cv_resolve_fn fn = r->fn;
-    void *fn_user = r->user;
-    unsigned n = r->n;
-    int err = r->err;
-
-    memcpy(addrs, r->addrs, sizeof(addrs));
-    if (r->asking)
-        err = CV_ERR_TIMEOUT;
-    cv_resolve_cancel(r);
-    fn(fn_user, err, addrs, err == CV_OK ? n : 0);
-}
-
-static int err_from_eai(int rc)
-{
-    switch (rc) {
-    case 0:
-        return CV_OK;
-    case EVUTIL_EAI_NONAME:
-    case EVUTIL_EAI_NODATA:
-        return CV_ERR_NOTFOUND;
-    case EVUTIL_EAI_MEMORY:
-        return CV_ERR_NOMEM;
-    case EVUTIL_EAI_AGAIN:
-        return CV_ERR_TIMEOUT;
-    default:
-        return CV_ERR_NONET;
-    }
-}
-
-static void on_addrinfo(int rc, struct evutil_addrinfo *list, void *user)
-{
-    struct cv_resolve *r = user;
-    struct cv_loop *loop = r->loop;
-    static const struct timeval soon = {0, 0};
-
-    assert(loop->dns_pending > 0);
-    if (--loop->dns_pending == 0 && loop->dns)
-        event_add(loop->dns_idle, &soon);
-    r->asking = false;
-    r->request = NULL;
-    for (const struct evutil_addrinfo *ai = list; ai; ai = ai->ai_next) {
-        struct cv_addr *a = &r->addrs[r->n];
-        bool known = false;
-
-        if (r->n == RESOLVE_ADDRS_MAX)
-            break;
-        if (cv_addr_from_sockaddr(a, ai->ai_addr) != CV_OK)
-            continue;
-        a->port = r->port;
-        for (unsigned i = 0; i < r->n; i++)
-            known = known || cv_addr_equal(&r->addrs[i], a);
-        r->n += !known;
-    }
-    if (list)
-        evutil_freeaddrinfo(list);
-    if (r->cancelled)
-        free_resolve(r);
-    else
-        answer(r, rc == 0 && r->n == 0 ? CV_ERR_NOTFOUND : err_from_eai(rc));
-}
-
-static int open_dns(struct cv_loop *loop)
-{
-    struct evdns_base *dns = loop->dns;
-
-    if (dns)
-        return CV_OK;
-    dns = evdns_base_new(loop->base, 0);
-    if (!dns)
-        return CV_ERR_NOMEM;
-    /* Some resolvers do not keep the case of a name, and what we find by one
-     * is authenticated by its key. */
-    evdns_base_set_option(dns, "randomize-case:", "0");
-    evdns_base_set_option(dns, "timeout:", "3");
-    evdns_base_set_option(dns, "attempts:", "2");
-    /* Without the file it asks this machine, as the C library does. */
-    (void)evdns_base_resolv_conf_parse(
-        dns, DNS_OPTION_SEARCH | DNS_OPTION_NAMESERVERS | DNS_OPTION_HOSTSFILE,
-        "/etc/resolv.conf");
-    loop->dns = dns;
-    return CV_OK;
-}
-
-static int ask(struct cv_resolve *r, const char *host)
-{
-    const struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC,
-                                          .ai_socktype = SOCK_DGRAM,
-                                          .ai_protocol = IPPROTO_UDP};
-    struct evdns_getaddrinfo_request *request;
-    int err = open_dns(r->loop);
-
-    if (err != CV_OK)
-        return err;
-    cv_timer_set(r->timer, cv_time_now() + RESOLVE_TIMEOUT);
-    r->asking = true;
-    r->loop->dns_pending++;
-    request =
-        evdns_getaddrinfo(r->loop->dns, host, NULL, &hints, on_addrinfo, r);
-    if (r->asking)
-        r->request = request;
-    return CV_OK;
-}
-
-int cv_resolve_new(struct cv_resolve **out, struct cv_loop *loop,
-                   const char *host, uint16_t port, cv_resolve_fn fn,
-                   void *user)
-{
-    struct cv_resolve *r;
-    int err;
-
-    if (host[0] == '\0' || strlen(host) > 255)
-        return CV_ERR_INVALID;
-    r = calloc(1, sizeof(*r));
-    if (!r)
-        return CV_ERR_NOMEM;
-    r->loop = loop;
-    r->port = port;
-    r->fn = fn;
-    r->user = user;
-    err = cv_timer_new(&r->timer, loop, on_answer, r);
-    if (err != CV_OK) {
-        free(r);
-        return err;
-    }
-    r->link = &loop->resolves;
-    r->next = loop->resolves;
-    if (r->next)
-        r->next->link = &r->next;
-    loop->resolves = r;
-
-    /* A name with a port in it is none. */
-    if (cv_addr_parse(&r->addrs[0], host, port) == CV_OK) {
-        r->addrs[0].port = port;
-        r->n = 1;
-        answer(r, CV_OK);
-    } else {
-        err = ask(r, host);
-        if (err != CV_OK) {
-            free_resolve(r);
-            return err;
-        }
-    }
-    *out = r;
-    return CV_OK;
-}
-
-void cv_resolve_cancel(struct cv_resolve *r)
-{
-    if (!r)
-        return;
-    if (!r->asking) {
-        free_resolve(r);
-        return;
-    }
-    r->cancelled = true;
-    cv_timer_set(r->timer, CV_NEVER);
-    if (r->request)
-        evdns_getaddrinfo_cancel(r->request);
-}
-
-static void cancel_resolves(struct cv_loop *loop)
-{
-    struct cv_resolve *next;
-
-    for (struct cv_resolve *r = loop->resolves; r; r = next) {
-        next = r->next;
-        cv_resolve_cancel(r);
-    }
-}
-
-/* ---- the worker ---- */
-
-static void finish_job(void *user)
-{
-    struct job *job = user;
-    cv_loop_fn done = job->done;
-    void *done_user = job->user;
-
-    free(job);
-    done(done_user);
-}
-
-/* Take a job out of the queue.  With the lock. */
-static struct job *take_job(struct cv_loop *loop, struct job **at)
-{
-    struct job *job = *at;
-
-    *at = job->next;
-    if (!*at)
-        loop->jobs_end = at;
-    loop->jobs_n--;
-    return job;
-}
-
-/* Do it, without the lock meanwhile, and tell the loop. */
-static void do_job(struct cv_loop *loop, struct job *job)
-{
-    pthread_mutex_unlock(&loop->lock);
-    job->work(job->user);
-    pthread_mutex_lock(&loop->lock);
-    /* Not counted: what was begun is also reported. */
-    job->post = (struct post){.fn = finish_job, .user = job};
-    queue_put(&loop->posts, &job->post);
-    wake_up(loop);
-}
-
-static void *run_worker(void *user)
-{
-    struct cv_loop *loop = user;
-
-    pthread_mutex_lock(&loop->lock);
-    for (;;) {
-        if (!loop->jobs && loop->quit)
-            break;
-        if (!loop->jobs) {
-            pthread_cond_wait(&loop->jobs_wait, &loop->lock);
-            continue;
-        }
-        loop->doing = take_job(loop, &loop->jobs);
-        do_job(loop, loop->doing);
-        loop->doing = NULL;
-        pthread_cond_broadcast(&loop->job_over);
-    }
-    pthread_mutex_unlock(&loop->lock);
-    return NULL;
-}
-
-static int start_worker(struct cv_loop *loop)
-{
-    sigset_t all, before;
-    int rc;
-
-    if (loop->has_worker)
-        return CV_OK;
-    /* Signals are for the loop's thread. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&loop->worker, NULL, run_worker, loop);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc != 0)
-        return CV_ERR_NOMEM;
-    loop->has_worker = true;
-    return CV_OK;
-}
-
-int cv_loop_work(struct cv_loop *loop, cv_loop_fn work, cv_loop_fn done,
-                 void *user)
-{
-    struct job *job;
-    bool fits;
-    int err;
-
-    err = start_worker(loop);
-    if (err != CV_OK)
-        return err;
-    job = malloc(sizeof(*job));
-    if (!job)
-        return CV_ERR_NOMEM;
-    *job = (struct job){.loop = loop, .work = work, .done = done, .user = user};
-    pthread_mutex_lock(&loop->lock);
-    fits = loop->jobs_n < JOBS_MAX;
-    if (fits) {
-        *loop->jobs_end = job;
-        loop->jobs_end = &job->next;
-        loop->jobs_n++;
-        pthread_cond_signal(&loop->jobs_wait);
-    }
-    pthread_mutex_unlock(&loop->lock);
-    if (!fits) {
-        free(job);
-        return CV_ERR_LIMIT;
-    }
-    return CV_OK;
-}
-
-void cv_loop_work_now(struct cv_loop *loop, const void *user)
-{
-    struct job **at;
-
-    pthread_mutex_lock(&loop->lock);
-    for (at = &loop->jobs; *at; at = &(*at)->next)
-        if ((*at)->user == user)
-            break;
-    if (*at)
-        do_job(loop, take_job(loop, at));
-    /* The job itself is the loop's to free, which is us. */
-    while (loop->doing && loop->doing->user == user)
-        pthread_cond_wait(&loop->job_over, &loop->lock);
-    pthread_mutex_unlock(&loop->lock);
 }

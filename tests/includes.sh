@@ -24,7 +24,7 @@ rules='
 
     # A library, and the file that knows it; where one file grew into a few,
     # they share a folder and the beginning of their names.
-    only("event2/|event[.]h|evdns[.]h|evutil[.]h", "base/loop[.]c")
+    only("event2/|event[.]h|evdns[.]h|evutil[.]h", "base/loop(_names)?[.]c")
     only("gnutls/", "base/key[.]c|transport/(quic|tls)[a-z_]*[.][ch]")
     only("nettle/", "base/crypto[.]c")
     only("opendht", "discovery/dht[.]c")
