@@ -7,11 +7,9 @@
 
 #define CHECKSUM_LEN  6
 #define BECH32M       UINT32_C(0x2bc830a3) /* BIP 350 */
-#define PREFIX_MAX    10                   /* "covimgate1" */
 #define KEY_GROUPS    52                   /* 32 bytes in groups of 5 bits */
 #define INVITE_GROUPS 77                   /* 48 bytes */
 #define WRONG_MAX     2 /* what the code can point at: its distance is 5 */
-#define NOT_A_LETTER  0xff
 
 static const char letters[] = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 

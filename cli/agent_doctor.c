@@ -1,7 +1,6 @@
 /* The doctor, for the editor: one at a time. */
 #include "cli/agent_struct.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "cli/doctor.h"

@@ -1,8 +1,5 @@
 #include "cli/diagnose_struct.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "transport/pathset.h"
 
 static int ms(cv_time t)

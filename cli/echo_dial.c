@@ -1,8 +1,6 @@
 /* States: WARMING until our own node is ready (--warm); DIALLING until a first
  * byte came back; then BULK, REPEATING or STAYING as the options say; DONE. */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "cli/echo_struct.h"
 #include "transport/pathset.h"

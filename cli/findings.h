@@ -6,9 +6,8 @@
 #define CV_CLI_FINDINGS_H
 #include "cli/json.h"
 
-#define CV_FINDINGS_MAX  40
-#define CV_FINDING_TEXT  320
-#define CV_FINDING_LINES 120 /* of the text form, at most */
+#define CV_FINDINGS_MAX 40
+#define CV_FINDING_TEXT 320
 
 enum cv_finding_status {
     CV_FINDING_OK,

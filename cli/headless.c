@@ -1,9 +1,7 @@
 #include "cli/headless.h"
 
-#include <ctype.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

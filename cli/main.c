@@ -1,7 +1,6 @@
 /* cli/main.c - covim, the program: find the command, show the help. */
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -2,7 +2,6 @@
 #include "transport/udp.h"
 #include <linux/landlock.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/timex.h>

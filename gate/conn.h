@@ -20,7 +20,6 @@ struct cv_gate_conn;
 struct cv_gate_conns {
     struct cv_loop *loop;      /* kept */
     struct cv_gate_core *core; /* kept */
-    struct cv_log *log;        /* kept, may be NULL */
     struct cv_tls_ctx *tls;    /* kept */
     struct cv_gate_conn *list, *dirty;
     size_t n;

@@ -2,8 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MINUTE_MS 60000
-
 /* ---- sending ------------------------------------------------------------ */
 
 int cv_gate_client_send(struct cv_gate_client *c, const struct cv_gate_frame *f)

@@ -307,13 +307,11 @@ static int open_core(struct cv_gate_server *s)
         return err;
     s->conns = (struct cv_gate_conns){.loop = s->config.loop,
                                       .core = s->core,
-                                      .log = core.log,
                                       .tls = s->tls,
                                       .page = on_public_page,
                                       .waiting_max = core.limits.waiting,
                                       .user = s};
     s->pages = (struct cv_gate_conns){.loop = s->config.loop,
-                                      .log = core.log,
                                       .page = on_page,
                                       .waiting_max = PAGES_WAITING,
                                       .user = s};
@@ -395,9 +393,4 @@ void cv_gate_server_configure(struct cv_gate_server *s,
 uint16_t cv_gate_server_port(const struct cv_gate_server *s)
 {
     return s->listen[0] ? cv_gate_listen_port(s->listen[0]) : 0;
-}
-
-uint16_t cv_gate_server_metrics_port(const struct cv_gate_server *s)
-{
-    return s->metrics ? cv_gate_listen_port(s->metrics) : 0;
 }

@@ -39,5 +39,4 @@ void cv_gate_server_drain(struct cv_gate_server *s, uint32_t ms,
                           cv_loop_fn done, void *user);
 /* The port that was bound for `listen[0]`. */
 uint16_t cv_gate_server_port(const struct cv_gate_server *s);
-uint16_t cv_gate_server_metrics_port(const struct cv_gate_server *s);
 #endif

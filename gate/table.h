@@ -21,9 +21,7 @@ struct cv_table {
     uint64_t secret[2];
 };
 
-#define CV_TABLE_KEY_MAX 32
-
-/* `node_at` and `key_at` by offsetof(); `key_len` is 4..CV_TABLE_KEY_MAX. */
+/* `node_at` and `key_at` by offsetof(); `key_len` is 4 or more. */
 void cv_table_init(struct cv_table *t, size_t node_at, size_t key_at,
                    size_t key_len, const struct cv_rng *rng);
 /* Frees the table, not the things. */

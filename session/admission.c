@@ -1,7 +1,6 @@
 #include "session/admission.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 /* The only place that changes state, so the log tells the whole story. */

@@ -1,7 +1,3 @@
-#include <assert.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "crdt/authors.h"
 #include "crdt/update.h"
 #include "session/sync_struct.h"

@@ -548,18 +548,6 @@ int cv_document_take(struct cv_document *d, struct cv_bytes update,
     return CV_OK;
 }
 
-int cv_document_replay(struct cv_document *d, struct cv_bytes update)
-{
-    struct cv_doc_applied applied;
-    int err = cv_document_take(d, update, NULL, 0, &applied);
-
-    if (err == CV_OK && d->config.journal)
-        err = cv_journal_flush(d->config.journal);
-    if (d->text_changed && d->events.text_done)
-        d->events.text_done(d->user);
-    return err;
-}
-
 /* ---- roles, timers ---- */
 
 void cv_document_set_role(struct cv_document *d, enum cv_role role)

@@ -73,10 +73,6 @@ void cv_document_free(struct cv_document *d);
 /* The first text of a share, one transaction; not counted as a commit.
  * CV_ERR_FORMAT, CV_ERR_LIMIT, CV_ERR_IO, CV_ERR_NOMEM. */
 CV_MUST_USE int cv_document_seed(struct cv_document *d, struct cv_bytes text);
-/* Apply an update that did not come from a link (an import).  It is journalled
- * and passed on.  Errors as cv_doc_apply(), and CV_ERR_IO. */
-CV_MUST_USE int cv_document_replay(struct cv_document *d,
-                                   struct cv_bytes update);
 /* Our role changed: a viewer's local edits are refused. */
 void cv_document_set_role(struct cv_document *d, enum cv_role role);
 void cv_document_set_name(struct cv_document *d, const char *name);

@@ -96,8 +96,8 @@ cv_time cv_document_now(const struct cv_document *d);
 void cv_document_wake(const struct cv_document *d);
 /* A neighbour confirmed the first `seq` local commits. */
 void cv_document_note_shared(struct cv_document *d, uint64_t seq);
-/* Apply what came from `from` (NULL: not from a link) and was made by replica
- * `by` (0: not known), keep it, pass it on.
+/* Apply what came from `from` and was made by replica `by` (0: not known),
+ * keep it, pass it on.
  * Observers are told nothing yet but the text changes. */
 CV_MUST_USE int cv_document_take(struct cv_document *d, struct cv_bytes update,
                                  struct cv_document_link *from, uint64_t by,

@@ -1,7 +1,6 @@
 #include "session/link.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct cv_link {
     struct cv_link_config config;

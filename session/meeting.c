@@ -247,11 +247,6 @@ const struct cv_key *cv_meeting_session(const struct cv_meeting *m)
     return &m->config.session;
 }
 
-const struct cv_grants *cv_meeting_grants(const struct cv_meeting *m)
-{
-    return &m->grants;
-}
-
 enum cv_role cv_meeting_role(const struct cv_meeting *m)
 {
     return m->role;

@@ -153,7 +153,6 @@ void cv_meeting_free(struct cv_meeting *m);
 void cv_meeting_leave(struct cv_meeting *m);
 
 const struct cv_key *cv_meeting_session(const struct cv_meeting *m);
-const struct cv_grants *cv_meeting_grants(const struct cv_meeting *m);
 enum cv_role cv_meeting_role(const struct cv_meeting *m);
 bool cv_meeting_may_admit(const struct cv_meeting *m);
 /* What it knows, for cv_finding_tell(); `elapsed`, the text, `in_step`,

@@ -1,7 +1,6 @@
 #include "session/meeting_struct.h"
 #include "transport/plan.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 void cv_meeting_own_candidates(const struct cv_meeting *m,

@@ -11,7 +11,7 @@ struct node {
     struct cv_udp *udp;
     bool deaf;    /* UDP comes no more */
     bool answers; /* a ring, within its event */
-    unsigned udp_data, link_data;
+    unsigned udp_data;
     struct cv_path_addr path;
     unsigned rung, gone;
     uint8_t tag[CV_GATE_TAG];

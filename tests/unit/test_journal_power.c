@@ -5,7 +5,6 @@
 
 #define CUTS     120u /* of each life, and as many again while it is mended */
 #define DOCUMENT 1u
-#define HEAD     8u /* of an update: the first and the last number in it */
 
 /* What was promised from this moment on. */
 struct promise {

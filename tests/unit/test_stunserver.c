@@ -2,7 +2,6 @@
 #include "base/crypto.h"
 #include "tests/test.h"
 #include "transport/stunserver.h"
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

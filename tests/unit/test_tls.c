@@ -1,6 +1,5 @@
 #include "tests/kit.h"
 #include "transport/tls.h"
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
