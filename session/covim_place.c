@@ -168,8 +168,7 @@ static enum covim_state state_of(enum cv_session_state state)
 
 static void tell_state(covim_place *place, cv_time now)
 {
-    char stage[CV_STAGE_TEXT], hint[CV_HINT_TEXT];
-    enum covim_state state;
+    const struct cv_finding_told *t = &place->told;
     struct cv_facts f;
 
     cv_meeting_facts(place->meeting, &f);
@@ -179,20 +178,10 @@ static void tell_state(covim_place *place, cv_time now)
     f.all_left = f.all_left || place->listening;
     if (place->ended)
         f.failure = place->ended_text;
-    state = state_of(cv_finding_state(&f));
-    if (!place->told || state != place->state)
-        place->since = now;
-    f.elapsed = now - place->since;
-    cv_finding_tell(&f, stage, hint);
-    if (place->told && state == place->state &&
-        strcmp(stage, place->stage) == 0 && strcmp(hint, place->hint) == 0)
-        return;
-    place->told = true;
-    place->state = state;
-    memcpy(place->stage, stage, sizeof stage);
-    memcpy(place->hint, hint, sizeof hint);
-    if (place->events->state != NULL)
-        place->events->state(place->user, place, state, stage, hint);
+    if (cv_finding_update(&place->told, &f, now) &&
+        place->events->state != NULL)
+        place->events->state(place->user, place, state_of(t->state), t->stage,
+                             t->hint);
 }
 
 static enum covim_path path_of(const struct cv_path_info *info)
@@ -277,9 +266,9 @@ static void on_timer(void *user)
     if (place->closing)
         return;
     tell_state(place, now);
-    next = cv_finding_next(now - place->since);
+    next = cv_finding_due(&place->told, now);
     if (next != CV_NEVER)
-        cv_timer_set(place->timer, place->since + next);
+        cv_timer_set(place->timer, next);
 }
 
 /* ---- listen, dial, close ---- */

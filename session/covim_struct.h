@@ -36,10 +36,7 @@ struct covim_place {
     void *done_user;
     bool ended;
     char ended_text[CV_STAGE_TEXT];
-    bool told;
-    enum covim_state state;
-    cv_time since;
-    char stage[CV_STAGE_TEXT], hint[CV_HINT_TEXT];
+    struct cv_finding_told told;
 };
 
 struct covim_peer {

@@ -282,6 +282,33 @@ cv_time cv_finding_next(cv_time elapsed)
     return CV_NEVER;
 }
 
+bool cv_finding_update(struct cv_finding_told *t, struct cv_facts *f,
+                       cv_time now)
+{
+    char stage[CV_STAGE_TEXT], hint[CV_HINT_TEXT];
+    enum cv_session_state state = cv_finding_state(f);
+
+    if (!t->told || state != t->state)
+        t->since = now;
+    f->elapsed = now - t->since;
+    cv_finding_tell(f, stage, hint);
+    if (t->told && state == t->state && strcmp(stage, t->stage) == 0 &&
+        strcmp(hint, t->hint) == 0)
+        return false;
+    t->told = true;
+    t->state = state;
+    memcpy(t->stage, stage, sizeof stage);
+    memcpy(t->hint, hint, sizeof hint);
+    return true;
+}
+
+cv_time cv_finding_due(const struct cv_finding_told *t, cv_time now)
+{
+    cv_time next = cv_finding_next(now - t->since);
+
+    return next == CV_NEVER ? CV_NEVER : t->since + next;
+}
+
 cv_time cv_finding_backoff(unsigned tries, const struct cv_rng *rng)
 {
     static const cv_time wait[] = {200 * CV_MILLISECOND, 1 * CV_SECOND,

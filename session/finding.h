@@ -57,6 +57,22 @@ void cv_finding_tell(const struct cv_facts *f, char stage[CV_STAGE_TEXT],
 /* The next `elapsed` at which the sentences may differ; CV_NEVER. */
 cv_time cv_finding_next(cv_time elapsed);
 
+/* What a person was told last. */
+struct cv_finding_told {
+    bool told; /* anything */
+    enum cv_session_state state;
+    cv_time since; /* the state began */
+    char stage[CV_STAGE_TEXT];
+    char hint[CV_HINT_TEXT];
+};
+
+/* Work out what is to be told now (f->elapsed is filled in).  True: it differs
+ * from what was. */
+bool cv_finding_update(struct cv_finding_told *t, struct cv_facts *f,
+                       cv_time now);
+/* When the sentences may differ though nothing happens; CV_NEVER. */
+cv_time cv_finding_due(const struct cv_finding_told *t, cv_time now);
+
 /* Before try number `tries` (0…): 0.2, 1, 2, 5, 10, 30 s, each ± 25 %. */
 cv_time cv_finding_backoff(unsigned tries, const struct cv_rng *rng);
 #endif

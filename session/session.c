@@ -166,29 +166,20 @@ static void get_facts(const struct cv_session *s, struct cv_facts *f)
 
 static void tell_state(struct cv_session *s, cv_time now)
 {
-    char stage[CV_STAGE_TEXT], hint[CV_HINT_TEXT];
-    enum cv_session_state state;
+    struct cv_finding_told *t = &s->told;
+    enum cv_session_state before = t->state;
+    bool first = !t->told;
     struct cv_facts f;
 
     get_facts(s, &f);
-    state = cv_finding_state(&f);
-    if (!s->told || state != s->state)
-        s->since = now;
-    f.elapsed = now - s->since;
-    cv_finding_tell(&f, stage, hint);
-    if (s->told && state == s->state && strcmp(stage, s->stage) == 0 &&
-        strcmp(hint, s->hint) == 0)
+    if (!cv_finding_update(t, &f, now))
         return;
-    if (!s->told || state != s->state)
+    if (first || t->state != before)
         cv_info(s->node->log, "session: %s -> %s",
-                s->told ? cv_session_state_name(s->state) : "new",
-                cv_session_state_name(state));
-    s->told = true;
-    s->state = state;
-    memcpy(s->stage, stage, sizeof stage);
-    memcpy(s->hint, hint, sizeof hint);
+                first ? "new" : cv_session_state_name(before),
+                cv_session_state_name(t->state));
     if (s->events->state != NULL)
-        s->events->state(s->user, state, s->stage, s->hint);
+        s->events->state(s->user, t->state, t->stage, t->hint);
 }
 
 static void tell_role(struct cv_session *s)
@@ -327,9 +318,7 @@ void cv_session_on_timer(void *user)
     }
     switch (s->life) {
     case SESSION_LIVES:
-        if (cv_finding_next(now - s->since) != CV_NEVER)
-            next =
-                cv_time_min(next, s->since + cv_finding_next(now - s->since));
+        next = cv_time_min(next, cv_finding_due(&s->told, now));
         next = cv_time_min(next, now + MEMBERS_EVERY);
         break;
     case SESSION_DRAINS:

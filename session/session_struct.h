@@ -49,11 +49,7 @@ struct cv_session {
     bool ended;
     char ended_text[CV_STAGE_TEXT];
     enum cv_role role; /* as told */
-    enum cv_session_state state;
-    cv_time since;
-    bool told;
-    char stage[CV_STAGE_TEXT];
-    char hint[CV_HINT_TEXT];
+    struct cv_finding_told told;
     struct {
         struct cv_key identity;
         char name[CV_NAME_MAX_TEXT];
