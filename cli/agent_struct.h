@@ -1,7 +1,11 @@
-/* cli/agent_struct.h - what the files of the agent share: agent.c (its life,
- * and leaving), agent_request.c (what the editor asks), agent_authors.c (of
- * it, who wrote what), agent_doctor.c (of it, what is wrong), agent_place.c
- * (the sessions, and what they say). */
+/* cli/agent_struct.h - what the files of the agent share:
+ *
+ *   agent.c          its life, and leaving
+ *   agent_request.c  what the editor asks
+ *   agent_open.c     of it, how a session begins: share, join, resume, tokens
+ *   agent_authors.c  of it, who wrote what
+ *   agent_doctor.c   of it, what is wrong
+ *   agent_place.c    the sessions, and what they say */
 #ifndef CV_CLI_AGENT_STRUCT_H
 #define CV_CLI_AGENT_STRUCT_H
 #include "cli/buffer.h"
@@ -75,6 +79,21 @@ enum cv_rpc_code cv_agent_code(int err);
 
 void cv_agent_request(struct cv_agent *a, const char *method,
                       const struct cv_rpc_id *id, const struct cv_json *params);
+
+/* --- agent_open.c --- */
+
+void cv_agent_share(struct cv_agent *a, const struct cv_rpc_id *id,
+                    const struct cv_json *params);
+void cv_agent_join(struct cv_agent *a, const struct cv_rpc_id *id,
+                   const struct cv_json *params);
+void cv_agent_token(struct cv_agent *a, const struct cv_rpc_id *id,
+                    const struct cv_json *params);
+void cv_agent_connect(struct cv_agent *a, const struct cv_rpc_id *id,
+                      const struct cv_json *params);
+void cv_agent_add(struct cv_agent *a, const struct cv_rpc_id *id,
+                  const struct cv_json *params);
+void cv_agent_resume(struct cv_agent *a, const struct cv_rpc_id *id,
+                     const struct cv_json *params);
 
 /* --- agent_authors.c --- */
 
