@@ -5,10 +5,31 @@
 #include "cli/osc52.h"
 #include "discovery/token.h"
 
+static struct cv_place *new_place(struct cv_agent *a,
+                                  const struct cv_rpc_id *id)
+{
+    struct cv_place *p = cv_place_new(a);
+
+    if (!p)
+        cv_agent_error(a, id, CV_RPC_FAILED, "too many sessions in one editor",
+                       ":CoVim leave one of them");
+    return p;
+}
+
+/* No session came of it. */
+static void give_up(struct cv_place *p, const struct cv_rpc_id *id,
+                    enum cv_rpc_code code, int err, const char *why)
+{
+    struct cv_agent *a = p->agent;
+
+    cv_place_clear(p);
+    cv_agent_error(a, id, code, why[0] ? why : cv_strerror(err), "");
+}
+
 static void put_place(struct cv_json_out *o, const struct cv_place *p)
 {
     cv_json_put_uint(o, "session", p->number);
-    cv_place_put_key(o, p->session);
+    cv_place_put_key(o, cv_session_key(p->session));
     if (p->buffer) {
         cv_json_put_uint(o, "doc", cv_buffer_number(p->buffer));
         cv_json_put_uint(o, "epoch", cv_buffer_epoch(p->buffer));
@@ -55,11 +76,9 @@ void cv_agent_share(struct cv_agent *a, const struct cv_rpc_id *id,
     if (cv_json_copy(params, "role", word, sizeof(word)) &&
         strcmp(word, "viewer") == 0)
         options.role = CV_ROLE_VIEWER;
-    p = cv_place_new(a);
+    p = new_place(a, id);
     if (!p) {
         cv_writer_fini(&text);
-        cv_agent_error(a, id, CV_RPC_FAILED, "too many sessions in one editor",
-                       ":CoVim leave one of them");
         return;
     }
     p->eol = true;
@@ -68,9 +87,7 @@ void cv_agent_share(struct cv_agent *a, const struct cv_rpc_id *id,
                            why, sizeof(why));
     cv_writer_fini(&text);
     if (err != CV_OK) {
-        cv_place_clear(p);
-        cv_agent_error(a, id, cv_agent_code(err),
-                       why[0] ? why : cv_strerror(err), "");
+        give_up(p, id, cv_agent_code(err), err, why);
         return;
     }
     cv_place_document(p, cv_session_document(p->session));
@@ -111,18 +128,12 @@ static struct cv_place *place_for_key(struct cv_agent *a,
                                       const struct cv_rpc_id *id,
                                       const struct cv_keytext *key)
 {
-    struct cv_place *p;
-
     if (is_open(a, &key->key)) {
         cv_agent_error(a, id, CV_RPC_BUSY, "this editor has that session open",
                        ":CoVim status shows it");
         return NULL;
     }
-    p = cv_place_new(a);
-    if (!p)
-        cv_agent_error(a, id, CV_RPC_FAILED, "too many sessions in one editor",
-                       ":CoVim leave one of them");
-    return p;
+    return new_place(a, id);
 }
 
 void cv_agent_join(struct cv_agent *a, const struct cv_rpc_id *id,
@@ -143,9 +154,7 @@ void cv_agent_join(struct cv_agent *a, const struct cv_rpc_id *id,
     err = cv_session_join(&p->session, a->node, &key, &cv_place_events, p, why,
                           sizeof(why));
     if (err != CV_OK) {
-        cv_place_clear(p);
-        cv_agent_error(a, id, cv_agent_code(err),
-                       why[0] ? why : cv_strerror(err), "");
+        give_up(p, id, cv_agent_code(err), err, why);
         return;
     }
     o = cv_rpc_result(a->rpc, id);
@@ -203,14 +212,12 @@ void cv_agent_connect(struct cv_agent *a, const struct cv_rpc_id *id,
     err = cv_session_connect(&p->session, a->node, &token, &cv_place_events, p,
                              why, sizeof(why));
     if (err != CV_OK) {
-        cv_place_clear(p);
-        cv_agent_error(a, id, CV_RPC_BAD_KEY, why[0] ? why : cv_strerror(err),
-                       "");
+        give_up(p, id, CV_RPC_BAD_KEY, err, why);
         return;
     }
     o = cv_rpc_result(a->rpc, id);
     cv_json_put_uint(o, "session", p->number);
-    cv_place_put_key(o, p->session);
+    cv_place_put_key(o, cv_session_key(p->session));
     cv_rpc_send(a->rpc);
 }
 
@@ -264,9 +271,7 @@ void cv_agent_resume(struct cv_agent *a, const struct cv_rpc_id *id,
         cv_writer_fini(&text);
         if (p->session)
             cv_session_leave(p->session, NULL, NULL);
-        cv_place_clear(p);
-        cv_agent_error(a, id, cv_agent_code(err),
-                       why[0] ? why : cv_strerror(err), "");
+        give_up(p, id, cv_agent_code(err), err, why);
         return;
     }
     /* The events come later: what the editor has must not echo. */

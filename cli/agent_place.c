@@ -72,10 +72,9 @@ void cv_place_clear(struct cv_place *p)
     memset(p, 0, sizeof(*p));
 }
 
-void cv_place_put_key(struct cv_json_out *o, const struct cv_session *session)
+void cv_place_put_key(struct cv_json_out *o, const struct cv_key *session)
 {
-    struct cv_keytext text = {.kind = CV_KEYTEXT_SESSION,
-                              .key = *cv_session_key(session)};
+    struct cv_keytext text = {.kind = CV_KEYTEXT_SESSION, .key = *session};
     char buf[CV_KEYTEXT_MAX];
 
     cv_json_put_text(o, "key", cv_keytext_format(&text, buf));

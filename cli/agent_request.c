@@ -1,6 +1,5 @@
 #include "cli/agent_struct.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define PROTOCOL 1
@@ -46,23 +45,17 @@ static int take_servers(struct cv_servers *s, const struct cv_json *list)
     return err;
 }
 
-struct stored_out {
-    struct cv_json_out *o;
-};
-
 static void put_stored(void *user, const struct cv_key *session,
                        const char *path, enum cv_role role, bool mine)
 {
-    struct stored_out *s = user;
-    struct cv_keytext text = {.kind = CV_KEYTEXT_SESSION, .key = *session};
-    char buf[CV_KEYTEXT_MAX];
+    struct cv_json_out *o = user;
 
-    cv_json_begin(s->o, NULL, '{');
-    cv_json_put_text(s->o, "key", cv_keytext_format(&text, buf));
-    cv_json_put_text(s->o, "path", path);
-    cv_json_put_text(s->o, "role", cv_role_name(role));
-    cv_json_put_bool(s->o, "mine", mine);
-    cv_json_end(s->o, '}');
+    cv_json_begin(o, NULL, '{');
+    cv_place_put_key(o, session);
+    cv_json_put_text(o, "path", path);
+    cv_json_put_text(o, "role", cv_role_name(role));
+    cv_json_put_bool(o, "mine", mine);
+    cv_json_end(o, '}');
 }
 
 static void put_fingerprint(struct cv_agent *a, struct cv_json_out *o)
@@ -73,15 +66,62 @@ static void put_fingerprint(struct cv_agent *a, struct cv_json_out *o)
                      cv_fingerprint(cv_node_identity(a->node), text));
 }
 
+/* What the editor sets; false: the request has been answered. */
+static bool take_settings(struct cv_agent *a, const struct cv_rpc_id *id,
+                          const struct cv_json *params)
+{
+    struct cv_options *options = a->options;
+    char name[CV_NAME_MAX_TEXT], level[16];
+
+    if (cv_json_copy(params, "name", name, sizeof(name)) && *name)
+        memcpy(options->name, name, strlen(name) + 1);
+    cv_json_get_bool(params, "lan", &options->lan);
+    cv_json_get_bool(params, "port_mapping", &options->port_mapping);
+    if (cv_json_copy(params, "birthday", level, sizeof(level)) &&
+        cv_net_birthday_parse(&options->birthday, level) != CV_OK) {
+        cv_agent_error(a, id, CV_RPC_BAD_PARAMS,
+                       "the birthday mode is not on, gentle or off",
+                       "check g:covim_birthday");
+        return false;
+    }
+    if (cv_json_copy(params, "log", level, sizeof(level)))
+        cv_log_level_parse(level, &a->log->level);
+    if (take_servers(&options->bootstrap, cv_json_get(params, "bootstrap")) ==
+            CV_OK &&
+        take_servers(&options->stun, cv_json_get(params, "stun")) == CV_OK &&
+        take_servers(&options->gates, cv_json_get(params, "gate")) == CV_OK)
+        return true;
+    cv_agent_error(a, id, CV_RPC_BAD_PARAMS,
+                   "a bootstrap or STUN server is not HOST:PORT, or a gate not "
+                   "covimgate1…@HOST:PORT",
+                   "check g:covim_bootstrap, g:covim_stun and g:covim_gate");
+    return false;
+}
+
+/* False: the request has been answered. */
+static bool have_node(struct cv_agent *a, const struct cv_rpc_id *id)
+{
+    struct cv_node_config config;
+    char why[512] = "";
+    int err;
+
+    if (a->node) {
+        cv_node_set_name(a->node, a->options->name);
+        return true;
+    }
+    cv_options_node(a->options, a->loop, a->log, &config);
+    err = cv_node_new(&a->node, &config, why, sizeof(why));
+    if (err != CV_OK)
+        cv_agent_error(a, id, cv_agent_code(err),
+                       why[0] ? why : cv_strerror(err), "");
+    return err == CV_OK;
+}
+
 static void req_hello(struct cv_agent *a, const struct cv_rpc_id *id,
                       const struct cv_json *params)
 {
-    struct cv_node_config config;
     struct cv_json_out *o;
-    struct stored_out stored;
-    char why[512] = "", level[16];
     uint64_t protocol = 0;
-    int err;
 
     if (!cv_json_get_uint(params, "protocol", &protocol) ||
         protocol != PROTOCOL) {
@@ -90,52 +130,15 @@ static void req_hello(struct cv_agent *a, const struct cv_rpc_id *id,
                        "install the plugin and covim of the same version");
         return;
     }
-    if (cv_json_copy(params, "name", why, CV_NAME_MAX_TEXT) && *why)
-        snprintf(a->options->name, sizeof(a->options->name), "%.*s",
-                 CV_NAME_MAX_TEXT - 1, why);
-    why[0] = '\0';
-    cv_json_get_bool(params, "lan", &a->options->lan);
-    cv_json_get_bool(params, "port_mapping", &a->options->port_mapping);
-    if (cv_json_copy(params, "birthday", level, sizeof(level)) &&
-        cv_net_birthday_parse(&a->options->birthday, level) != CV_OK) {
-        cv_agent_error(a, id, CV_RPC_BAD_PARAMS,
-                       "the birthday mode is not on, gentle or off",
-                       "check g:covim_birthday");
+    if (!take_settings(a, id, params) || !have_node(a, id))
         return;
-    }
-    if (cv_json_copy(params, "log", level, sizeof(level)))
-        cv_log_level_parse(level, &a->log->level);
-    if (take_servers(&a->options->bootstrap,
-                     cv_json_get(params, "bootstrap")) != CV_OK ||
-        take_servers(&a->options->stun, cv_json_get(params, "stun")) != CV_OK ||
-        take_servers(&a->options->gates, cv_json_get(params, "gate")) !=
-            CV_OK) {
-        cv_agent_error(
-            a, id, CV_RPC_BAD_PARAMS,
-            "a bootstrap or STUN server is not HOST:PORT, or a gate not "
-            "covimgate1…@HOST:PORT",
-            "check g:covim_bootstrap, g:covim_stun and g:covim_gate");
-        return;
-    }
-    if (!a->node) {
-        cv_options_node(a->options, a->loop, a->log, &config);
-        err = cv_node_new(&a->node, &config, why, sizeof(why));
-        if (err != CV_OK) {
-            cv_agent_error(a, id, cv_agent_code(err),
-                           why[0] ? why : cv_strerror(err), "");
-            return;
-        }
-    } else {
-        cv_node_set_name(a->node, a->options->name);
-    }
     o = cv_rpc_result(a->rpc, id);
     cv_json_put_text(o, "version", COVIM_VERSION);
     cv_json_put_uint(o, "protocol", PROTOCOL);
     cv_json_put_text(o, "name", cv_node_name(a->node));
     put_fingerprint(a, o);
     cv_json_begin(o, "sessions", '[');
-    stored.o = o;
-    cv_node_stored(a->node, put_stored, &stored);
+    cv_node_stored(a->node, put_stored, o);
     cv_json_end(o, ']');
     cv_rpc_send(a->rpc);
 }
@@ -243,7 +246,7 @@ static void put_status_of(struct cv_json_out *o, const struct cv_place *p)
     char text[1024] = "";
 
     cv_json_begin(o, NULL, '{');
-    cv_place_put_key(o, p->session);
+    cv_place_put_key(o, cv_session_key(p->session));
     cv_place_put_state(o, p);
     cv_session_members(p->session, count_member, &out);
     cv_json_put_uint(o, "peers", out.connected);

@@ -122,7 +122,8 @@ struct cv_buffer *cv_place_buffer(struct cv_agent *a,
 struct cv_place *cv_place_of(struct cv_agent *a, const struct cv_buffer *b);
 /* A document is here; `user` is the place. */
 void cv_place_document(void *user, struct cv_document *d);
-void cv_place_put_key(struct cv_json_out *o, const struct cv_session *session);
+/* Member `key`. */
+void cv_place_put_key(struct cv_json_out *o, const struct cv_key *session);
 void cv_place_put_state(struct cv_json_out *o, const struct cv_place *p);
 void cv_place_put_member(struct cv_json_out *o, const struct cv_place *p,
                          const struct cv_member *m);
