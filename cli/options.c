@@ -185,12 +185,102 @@ static int add_servers(struct cv_servers *s, const char *option,
     return CV_ERR_INVALID;
 }
 
-/* One option; the letters are internal, people write the long names. */
-static int take(struct cv_options *o, int letter, const char *value)
+/* The letters are internal, people write the long names. */
+static int take_flag(struct cv_options *o, int letter)
+{
+    switch (letter) {
+    case 'L':
+        o->lan = false;
+        return CV_OK;
+    case 'm':
+        o->port_mapping = false;
+        return CV_OK;
+    case 'A':
+        o->show_addresses = true;
+        return CV_OK;
+    case 'o':
+        o->admission = CV_ADMIT_OPEN;
+        return CV_OK;
+    case 'r':
+        o->role = CV_ROLE_VIEWER;
+        return CV_OK;
+    case 'f':
+        o->force = true;
+        return CV_OK;
+    case 'k':
+        o->token = true;
+        return CV_OK;
+    case 'J':
+        o->json = true;
+        return CV_OK;
+    case 'w':
+        o->warm = true;
+        return CV_OK;
+    case 'W':
+        o->warm = o->found = true;
+        return CV_OK;
+    case '1':
+        o->once = true;
+        return CV_OK;
+    case 'z':
+        o->slow = true;
+        return CV_OK;
+    default:
+        return CV_ERR_INVALID;
+    }
+}
+
+static int take_number(struct cv_options *o, int letter, const char *value)
 {
     unsigned long number = 0;
     int err = CV_OK;
 
+    switch (letter) {
+    case 'p':
+    case 'P':
+        err = parse_number(value, UINT16_MAX, &number);
+        if (err == CV_OK)
+            *(letter == 'p' ? &o->port : &o->dht_port) = (uint16_t)number;
+        break;
+    case 'B':
+        err = parse_number(value, BYTES_MAX, &number);
+        o->bytes = number;
+        break;
+    case 'D':
+        err = parse_number(value, 86400, &number);
+        o->direct_s = (unsigned)number;
+        break;
+    case 'F':
+        err = parse_number(value, 86400, &number);
+        o->for_s = (unsigned)number;
+        break;
+    case 't':
+        err = parse_number(value, 86400, &number);
+        o->timeout_s = (unsigned)number;
+        break;
+    case 'i':
+        err = parse_number(value, 86400000, &number);
+        o->interval_ms = (unsigned)number;
+        break;
+    case 'R':
+        err = parse_number(value, 3600000, &number);
+        o->retry_ms = (unsigned)number;
+        break;
+    case 'T':
+        err = parse_number(value, NAT_TIMEOUT_MAX, &number);
+        o->nat_timeout_s = (unsigned)number;
+        break;
+    default:
+        return CV_ERR_INVALID;
+    }
+    if (err != CV_OK)
+        fprintf(stderr, "covim: \"%s\" is not a number in range\n", value);
+    return err;
+}
+
+/* One option, which has a value: a word or a number. */
+static int take_value(struct cv_options *o, int letter, const char *value)
+{
     switch (letter) {
     case 'b':
         return add_servers(&o->bootstrap, "--bootstrap", value);
@@ -200,97 +290,24 @@ static int take(struct cv_options *o, int letter, const char *value)
         return add_servers(&o->gates, "--gate", value);
     case 'l':
         return add_servers(&o->listen, "--listen", value);
-    case 'L':
-        o->lan = false;
-        break;
-    case 'm':
-        o->port_mapping = false;
-        break;
     case 'y':
         if (cv_net_birthday_parse(&o->birthday, value) == CV_OK)
-            break;
+            return CV_OK;
         fprintf(stderr, "covim: --birthday is on, gentle or off, not \"%s\"\n",
                 value);
         return CV_ERR_INVALID;
     case 'n':
         snprintf(o->name, sizeof(o->name), "%s", value);
-        break;
+        return CV_OK;
     case 'd':
         free(o->data_dir);
         o->data_dir = strdup(value);
         return o->data_dir ? CV_OK : CV_ERR_NOMEM;
-    case 'p':
-    case 'P':
-        err = parse_number(value, UINT16_MAX, &number);
-        if (err == CV_OK)
-            *(letter == 'p' ? &o->port : &o->dht_port) = (uint16_t)number;
-        break;
     case 'g':
         return parse_level(o, value);
-    case 'A':
-        o->show_addresses = true;
-        break;
-    case 'o':
-        o->admission = CV_ADMIT_OPEN;
-        break;
-    case 'r':
-        o->role = CV_ROLE_VIEWER;
-        break;
-    case 'f':
-        o->force = true;
-        break;
-    case 'k':
-        o->token = true;
-        break;
-    case 'J':
-        o->json = true;
-        break;
-    case 'w':
-        o->warm = true;
-        break;
-    case 'W':
-        o->warm = o->found = true;
-        break;
-    case 'D':
-        err = parse_number(value, 86400, &number);
-        o->direct_s = (unsigned)number;
-        break;
-    case '1':
-        o->once = true;
-        break;
-    case 'B':
-        err = parse_number(value, BYTES_MAX, &number);
-        o->bytes = number;
-        break;
-    case 'i':
-        err = parse_number(value, 86400000, &number);
-        o->interval_ms = (unsigned)number;
-        break;
-    case 'F':
-        err = parse_number(value, 86400, &number);
-        o->for_s = (unsigned)number;
-        break;
-    case 'z':
-        o->slow = true;
-        break;
-    case 'T':
-        err = parse_number(value, NAT_TIMEOUT_MAX, &number);
-        o->nat_timeout_s = (unsigned)number;
-        break;
-    case 'R':
-        err = parse_number(value, 3600000, &number);
-        o->retry_ms = (unsigned)number;
-        break;
-    case 't':
-        err = parse_number(value, 86400, &number);
-        o->timeout_s = (unsigned)number;
-        break;
     default:
-        return CV_ERR_INVALID;
+        return take_number(o, letter, value);
     }
-    if (err != CV_OK)
-        fprintf(stderr, "covim: \"%s\" is not a number in range\n", value);
-    return err;
 }
 
 int cv_options_parse(struct cv_options *o, int argc, char **argv,
@@ -341,7 +358,7 @@ int cv_options_parse(struct cv_options *o, int argc, char **argv,
             err = CV_ERR_INVALID;
             break;
         }
-        err = take(o, letter, optarg);
+        err = optarg ? take_value(o, letter, optarg) : take_flag(o, letter);
     }
     if (err == CV_ERR_INVALID)
         fprintf(stderr, "Try \"covim %s --help\".\n", argv[0]);

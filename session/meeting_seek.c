@@ -240,71 +240,85 @@ static void on_pointer(void *user, const struct cv_pointer_info *p)
     cv_meeting_wake(m);
 }
 
+static enum cv_verdict judge(const struct cv_meeting *m,
+                             const struct cv_knock_info *k, bool ours)
+{
+    if (!k->has_grant && !ours &&
+        (!cv_meeting_may_admit(m) ||
+         cv_meeting_was_rejected(m, &k->contact.identity)))
+        return CV_VERDICT_NO;
+    if (cv_meeting_count_members(m) >= CV_MEETING_HARD ||
+        cv_meeting_count_strangers(m) >= CV_MEETING_STRANGERS)
+        return CV_VERDICT_BUSY;
+    return k->has_grant || ours || m->config.open ? CV_VERDICT_OK
+                                                  : CV_VERDICT_ASK;
+}
+
+/* Go towards who knocked. */
+static enum cv_verdict meet(struct cv_neighbour *n,
+                            const struct cv_knock_info *k,
+                            const struct cv_contact *contact,
+                            const struct cv_candidates *own,
+                            enum cv_verdict verdict)
+{
+    struct cv_net *net = n->meeting->node->net;
+
+    n->identity_known = true;
+    n->identity = contact->identity;
+    if (n->name[0] == '\0')
+        cv_text_clean(n->name, sizeof n->name, k->name, strlen(k->name));
+    if (n->called_in && memcmp(n->in, contact->attempt, sizeof n->in) != 0)
+        cv_net_abandon(net, n->in);
+    n->called_in = true;
+    memcpy(n->in, contact->attempt, sizeof n->in);
+    n->added = contact->by_hand;
+    n->give_up = cv_meeting_now(n->meeting) +
+                 (n->added ? CV_MEETING_BY_HAND : CV_MEETING_ATTEMPT);
+    if (cv_net_connect(net, contact) != CV_OK) {
+        n->called_in = false;
+        verdict = CV_VERDICT_BUSY;
+    } else if (verdict == CV_VERDICT_ASK && !contact->trusted &&
+               cv_plan_for(own->nat, contact->peer.nat).birthday) {
+        /* Between these two NATs only a plan works that strangers do not
+         * get (transport/plan.h): the person is asked first. */
+        cv_meeting_ask_early(n);
+    }
+    n->verdict = verdict;
+    n->in_proved = false;
+    return verdict;
+}
+
 static void on_knock(void *user, const struct cv_knock_info *k)
 {
     struct cv_meeting *m = user;
-    struct cv_candidates own;
-    struct cv_neighbour *n;
-    enum cv_verdict verdict = CV_VERDICT_OK;
-    bool ours = cv_key_equal(&k->contact.identity, &m->node->identity.pub);
-    bool welcome =
-        cv_meeting_was_accepted(m, &k->contact.identity) != CV_ROLE_NONE;
     struct cv_contact contact = k->contact;
+    struct cv_candidates own;
+    struct cv_neighbour *n = NULL;
+    enum cv_verdict verdict;
+    bool ours = cv_key_equal(&contact.identity, &m->node->identity.pub);
+    bool welcome =
+        cv_meeting_was_accepted(m, &contact.identity) != CV_ROLE_NONE;
     char key[9];
 
+    if (m->state != MEETING_OPEN || m->grants.n == 0 || m->node->net == NULL)
+        return;
     contact.realm = m->realm;
     /* A token was added by a person. */
     contact.trusted =
         k->has_grant || ours || m->config.open || welcome || contact.by_hand;
-
-    if (m->state != MEETING_OPEN || m->grants.n == 0 || m->node->net == NULL)
-        return;
-    cv_meeting_mark(m, CV_MARK_KNOCKED, &k->contact.node, &k->contact.peer, "");
+    cv_meeting_mark(m, CV_MARK_KNOCKED, &contact.node, &contact.peer, "");
     cv_meeting_own_candidates(m, &own);
-    if (!k->has_grant && !ours &&
-        (!cv_meeting_may_admit(m) ||
-         cv_meeting_was_rejected(m, &contact.identity)))
-        verdict = CV_VERDICT_NO;
-    else if (cv_meeting_count_members(m) >= CV_MEETING_HARD ||
-             cv_meeting_count_strangers(m) >= CV_MEETING_STRANGERS)
-        verdict = CV_VERDICT_BUSY;
-    else if (!k->has_grant && !ours && !m->config.open)
-        verdict = CV_VERDICT_ASK;
-    n = verdict == CV_VERDICT_NO || verdict == CV_VERDICT_BUSY
-            ? NULL
-            : cv_meeting_find_or_add(m, &k->contact.node);
-    if (n == NULL && verdict != CV_VERDICT_NO)
-        verdict = CV_VERDICT_BUSY;
-    cv_info(m->node->log, "meeting: knock, peer=%s, verdict=%u",
-            cv_key_short(&k->contact.node, key), (unsigned)verdict);
-    if (n != NULL) {
-        n->identity_known = true;
-        n->identity = k->contact.identity;
-        if (n->name[0] == '\0')
-            cv_text_clean(n->name, sizeof n->name, k->name, strlen(k->name));
-        if (n->called_in &&
-            memcmp(n->in, k->contact.attempt, sizeof n->in) != 0)
-            cv_net_abandon(m->node->net, n->in);
-        n->called_in = true;
-        memcpy(n->in, k->contact.attempt, sizeof n->in);
-        n->added = contact.by_hand;
-        n->give_up = cv_meeting_now(m) +
-                     (n->added ? CV_MEETING_BY_HAND : CV_MEETING_ATTEMPT);
-        if (cv_net_connect(m->node->net, &contact) != CV_OK) {
-            n->called_in = false;
+    verdict = judge(m, k, ours);
+    if (verdict == CV_VERDICT_OK || verdict == CV_VERDICT_ASK) {
+        n = cv_meeting_find_or_add(m, &contact.node);
+        if (n == NULL)
             verdict = CV_VERDICT_BUSY;
-        } else if (verdict == CV_VERDICT_ASK && !contact.trusted &&
-                   cv_plan_for(own.nat, contact.peer.nat).birthday) {
-            /* Between these two NATs only a plan works that strangers do not
-             * get (transport/plan.h): the person is asked first. */
-            cv_meeting_ask_early(n);
-        }
     }
-    if (n != NULL) {
-        n->verdict = verdict;
-        n->in_proved = false;
-    }
-    (void)cv_rendezvous_answer(m->rv, k->contact.attempt, verdict, &own);
+    cv_info(m->node->log, "meeting: knock, peer=%s, verdict=%u",
+            cv_key_short(&contact.node, key), (unsigned)verdict);
+    if (n != NULL)
+        verdict = meet(n, k, &contact, &own, verdict);
+    (void)cv_rendezvous_answer(m->rv, contact.attempt, verdict, &own);
     cv_meeting_wake(m);
 }
 
