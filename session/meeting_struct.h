@@ -1,10 +1,11 @@
-/* session/meeting_struct.h - the inside of a meeting, for its five files:
+/* session/meeting_struct.h - the inside of a meeting, for its six files:
  *
- *   meeting.c        its life, its time, and what it answers
- *   meeting_known.c  the nodes that were heard of
- *   meeting_seek.c   pointers, knocks, attempts: towards them
- *   meeting_token.c  knocks that are carried by hand
- *   meeting_peers.c  connections: who is let in, who is a member */
+ *   meeting.c             its life, its time, and what it answers
+ *   meeting_known.c       the nodes that were heard of
+ *   meeting_rendezvous.c  pointers, and who knocks: towards us
+ *   meeting_seek.c        at whom we knock, and what becomes of attempts
+ *   meeting_token.c       knocks that are carried by hand
+ *   meeting_peers.c       connections: who is let in, who is a member */
 #ifndef CV_SESSION_MEETING_STRUCT_H
 #define CV_SESSION_MEETING_STRUCT_H
 #include "session/meeting.h"
@@ -88,12 +89,17 @@ unsigned cv_meeting_count_here(const struct cv_meeting *m);
 unsigned cv_meeting_count_members(const struct cv_meeting *m);
 unsigned cv_meeting_count_strangers(const struct cv_meeting *m);
 
-/* --- meeting_seek.c --- */
+/* --- meeting_rendezvous.c --- */
 
 CV_MUST_USE int cv_meeting_open_rendezvous(struct cv_meeting *m);
 /* A new rendezvous with the new certificate; what was learnt stays. */
 void cv_meeting_make_anew(struct cv_meeting *m);
 void cv_meeting_publish(struct cv_meeting *m, cv_time now);
+
+/* --- meeting_seek.c --- */
+
+/* Knock at its pointer, with what we know now. */
+void cv_neighbour_knock(struct cv_neighbour *n);
 void cv_meeting_try_knocks(struct cv_meeting *m, cv_time now);
 struct cv_neighbour *cv_meeting_by_attempt(const struct cv_meeting *m,
                                            const uint8_t attempt[8]);
