@@ -1,6 +1,8 @@
 /* gate/core_struct.h - the inside of a gate, for its files:
  *
- *   core.c     its life, links, proofs, and what is due
+ *   core.c     its life, cookies, UDP, and what is due
+ *   client.c   who is in: their budgets, their links' life
+ *   link.c     what comes over a link: proofs and frames
  *   source.c   what one address or /64 has and may do
  *   room.c     rooms, knocks and those that wait
  *   channel.c  channels, and packets along them
@@ -115,6 +117,16 @@ struct cv_gate_core {
 
 /* --- core.c --- */
 
+/* A cookie for `what`, now, for this address; and whether one is good. */
+void cv_gate_make_cookie(const struct cv_gate_core *core,
+                         uint8_t out[CV_GATE_COOKIE],
+                         const struct cv_addr *from, struct cv_bytes what);
+bool cv_gate_cookie_is_good(const struct cv_gate_core *core,
+                            const uint8_t cookie[CV_GATE_COOKIE],
+                            const struct cv_addr *from, struct cv_bytes what);
+
+/* --- client.c --- */
+
 /* Send one frame.  CV_ERR_AGAIN: the link is full; CV_ERR_NOTFOUND: none. */
 int cv_gate_client_send(struct cv_gate_client *c,
                         const struct cv_gate_frame *f);
@@ -126,13 +138,10 @@ void cv_gate_client_end(struct cv_gate_client *c);
 bool cv_gate_client_charge(struct cv_gate_client *c, size_t len);
 /* It has sent them over its link, which is paused until they are paid for. */
 void cv_gate_client_owe(struct cv_gate_client *c, size_t len);
-/* A cookie for `what`, now, for this address; and whether one is good. */
-void cv_gate_make_cookie(const struct cv_gate_core *core,
-                         uint8_t out[CV_GATE_COOKIE],
-                         const struct cv_addr *from, struct cv_bytes what);
-bool cv_gate_cookie_is_good(const struct cv_gate_core *core,
-                            const uint8_t cookie[CV_GATE_COOKIE],
-                            const struct cv_addr *from, struct cv_bytes what);
+/* It has proved who it is, or it ends. */
+void cv_gate_client_forget_handshake(struct cv_gate_client *c);
+/* End those that are late, silent or over. */
+void cv_gate_clients_sweep(struct cv_gate_core *core);
 
 /* --- source.c --- */
 
