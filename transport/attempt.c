@@ -541,11 +541,15 @@ int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,
         }
         cv_attempt_hard_hit(at, from);
         cv_pathset_requested(&at->paths, from, m->raw.len, w.len, now);
+        /* It may be a socket of another attempt with this peer, which is about
+         * to end: the peer counts on our answer by now. */
+        if (cv_pathset_find(&at->paths, from))
+            cv_attempt_hard_share(at, from, now);
         break;
     case CV_CHECK_RESPONSE:
         /* A guess has hit: now it is a path. */
         if (cv_pathset_met(&at->paths, from, now))
-            cv_attempt_hard_share(at, from);
+            cv_attempt_hard_share(at, from, now);
         cv_pathset_answered(&at->paths, from, check.rtt, now);
         /* Other sockets have other mappings. */
         if (check.mapped.family != CV_FAMILY_NONE && from->socket == 0 &&

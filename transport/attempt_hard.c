@@ -538,7 +538,7 @@ bool cv_attempt_adopt(struct cv_attempt *at, const struct cv_path *proved,
 }
 
 void cv_attempt_hard_share(struct cv_attempt *at,
-                           const struct cv_path_addr *addr)
+                           const struct cv_path_addr *addr, cv_time now)
 {
     uint16_t *place;
 
@@ -550,6 +550,8 @@ void cv_attempt_hard_share(struct cv_attempt *at,
         return;
     at->events->share(at->user, addr->socket);
     take_socket(at, place, addr->socket);
+    if (at->prune_at == CV_NEVER) /* else our own are needed until then */
+        at->prune_at = now + CV_ATTEMPT_PRUNE;
 }
 
 void cv_attempt_hard_end(struct cv_attempt *at)

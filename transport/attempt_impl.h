@@ -42,10 +42,10 @@ void cv_attempt_hard_step(struct cv_attempt *at, cv_time now);
 void cv_attempt_hard_reached(struct cv_attempt *at, cv_time now);
 /* No path of the connection works just now, or one does again. */
 void cv_attempt_hard_silent(struct cv_attempt *at, bool silent, cv_time now);
-/* A path is proved on a socket that is another attempt's, maybe: it is ours,
+/* There is a path on a socket that is another attempt's, maybe: it is ours,
  * too. */
 void cv_attempt_hard_share(struct cv_attempt *at,
-                           const struct cv_path_addr *addr);
+                           const struct cv_path_addr *addr, cv_time now);
 void cv_attempt_hard_end(struct cv_attempt *at);
 
 /* --- attempt_reason.c --- */

@@ -20,20 +20,33 @@ static bool is_better(const struct cv_path *a, const struct cv_path *b,
     return effective_rtt(a) + margin < effective_rtt(b);
 }
 
-/* One that owes us an answer may have died with the path in use.  While that is
- * in doubt, or dead, of two that are about as good the one counts where the
- * peer was heard last: it may have moved, and the other be of before. */
+/* While the path in use is in doubt, or dead: was the peer heard later on `a`,
+ * or, if it was heard on both, does it speak there?  It may have moved, and b
+ * be of before.  0: nothing says so. */
+static int is_fresher(const struct cv_path *a, const struct cv_path *b)
+{
+    if (a->heard > b->heard + CV_PATH_RTO_MIN)
+        return 1;
+    if (b->heard > a->heard + CV_PATH_RTO_MIN)
+        return -1;
+    if (a->spoke > b->spoke + CV_PATH_RTO_MIN)
+        return 1;
+    return b->spoke > a->spoke + CV_PATH_RTO_MIN ? -1 : 0;
+}
+
+/* One that owes us an answer may have died with the path in use. */
 static bool is_fitter(const struct cv_pathset *ps, const struct cv_path *a,
                       const struct cv_path *b)
 {
     const struct cv_path *sel = cv_pathset_best(ps);
+    int fresher = 0;
 
+    if ((!sel || !cv_path_is_good(sel)) && tier(a) == tier(b))
+        fresher = is_fresher(a, b);
+    if (fresher != 0)
+        return fresher > 0;
     if ((a->unanswered == 0) != (b->unanswered == 0))
         return a->unanswered == 0;
-    if ((!sel || !cv_path_is_good(sel)) && tier(a) == tier(b) &&
-        (a->heard > b->heard + CV_PATH_RTO_MIN ||
-         b->heard > a->heard + CV_PATH_RTO_MIN))
-        return a->heard > b->heard;
     return is_better(a, b, 0);
 }
 

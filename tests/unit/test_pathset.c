@@ -393,6 +393,25 @@ TEST(after_a_death_the_path_counts_where_the_peer_was_heard_last)
     CHECK_EQ(chosen->addr.remote.ip[3], 3);
 }
 
+TEST(in_doubt_packets_go_to_the_standby_that_the_peer_speaks_on)
+{
+    static const uint32_t ip[] = {0x05000001, 0x05000002, 0x05000003};
+    struct cv_path_addr first = at(ip[0]), other = at(ip[2]);
+
+    prove(ip[0], 20 * MS);
+    cv_pathset_packet(&ps, &first, 1200, now);
+    cv_pathset_in_flight(&ps, true, now);
+    while (ps.path[0].state == CV_PATH_SELECTED)
+        run(10 * MS);
+    prove(ip[1], 50 * MS);
+    prove(ip[2], 51 * MS);
+    cv_pathset_packet(&ps, &other, 1200, now);
+    memset(bytes_to, 0, sizeof bytes_to);
+    CHECK_EQ(cv_pathset_send(&ps, now, data, 1200, 1200), CV_OK);
+    CHECK_EQ(bytes_to[2], 0);
+    CHECK_EQ(bytes_to[3], 1200);
+}
+
 TEST(a_standby_not_heard_of_lately_is_asked_when_it_is_taken)
 {
     static const uint32_t both[] = {0x05000001, 0x05000002};
@@ -667,6 +686,7 @@ RUN_TESTS(S(nothing_is_sent_before_a_path_is_proved_or_heard),
           S(with_a_standby_it_is_told_at_once_what_may_be_lost),
           S(a_peer_that_turns_to_the_standby_makes_the_path_in_use_suspect),
           S(after_a_death_the_path_counts_where_the_peer_was_heard_last),
+          S(in_doubt_packets_go_to_the_standby_that_the_peer_speaks_on),
           S(a_standby_not_heard_of_lately_is_asked_when_it_is_taken),
           S(what_was_still_under_way_on_the_standby_is_no_turn),
           S(dead_paths_are_asked_as_often_as_is_wanted),
