@@ -751,10 +751,10 @@ static json_t *on_request(const char *method, json_t *params, json_t **error,
         return json_pack("{s:I}", "session", (json_int_t)*joined);
     }
     if (strcmp(method, "status") == 0)
-        return json_pack("{s:s, s:s, s:{s:s, s:i}, s:[], s:s}", "version",
+        return json_pack("{s:s, s:s, s:{s:s}, s:s, s:[], s:s}", "version",
                          "fake 1", "fingerprint", "fake-finger-print", "dht",
-                         "state", "connected", "nodes", 8, "sessions",
-                         "last_error", "");
+                         "state", "connected", "network", "a NAT of no kind",
+                         "sessions", "last_error", "");
     if (strcmp(method, "peers") == 0)
         return json_pack("{s:[]}", "peers");
     if (strcmp(method, "accept") == 0 || strcmp(method, "reject") == 0 ||

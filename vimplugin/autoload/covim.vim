@@ -1015,8 +1015,11 @@ function! s:status_lines(result) abort
                 \ . covim#clean(get(l:hello, 'fingerprint', ''), 80)]
     let l:dht = get(a:result, 'dht', {})
     if type(l:dht) == type({}) && !empty(l:dht)
-        call add(l:lines, 'dht       ' . covim#clean(get(l:dht, 'state', ''), 30)
-                    \ . ', ' . covim#num(l:dht, 'nodes', 0) . ' nodes')
+        call add(l:lines, 'dht       ' . covim#clean(get(l:dht, 'state', ''), 30))
+    endif
+    let l:network = get(a:result, 'network', '')
+    if type(l:network) == type('') && !empty(l:network)
+        call add(l:lines, 'network   ' . covim#clean(l:network, 200))
     endif
     for l:s in values(s:sessions)
         call add(l:lines, 'session   ' . l:s.state . '  ' . l:s.stage
