@@ -56,13 +56,13 @@ void cv_pathset_life_changed(struct cv_pathset *ps)
 /* Until the check after so many. */
 static cv_time dead_wait(const struct cv_pathset *ps, unsigned tries)
 {
-    return ps->retry > 0 ? ps->retry : dead_checks[tries > 4 ? 3 : tries - 1];
+    return ps->retry > 0 ? ps->retry : dead_checks[tries < 3 ? tries : 3];
 }
 
 static void die(struct cv_pathset *ps, struct cv_path *p, cv_time now)
 {
     cv_pathset_set_state(ps, p, CV_PATH_DEAD, now);
-    p->check_at = now + dead_wait(ps, 1);
+    p->check_at = now + dead_wait(ps, 0);
     if (!p->proved && !p->candidate)
         p->used = false; /* never was one */
 }

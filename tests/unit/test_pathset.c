@@ -440,6 +440,26 @@ TEST(what_was_still_under_way_on_the_standby_is_no_turn)
     CHECK_EQ(ps.path[0].state, CV_PATH_SELECTED);
 }
 
+TEST(dead_paths_are_asked_after_5_15_60_and_300_seconds)
+{
+    static const uint32_t other[] = {0x05000002};
+    static const cv_time gap[] = {5, 15, 60, 300, 300};
+
+    prove(0x05000001, 20 * MS);
+    prove(0x05000002, 60 * MS);
+    cv_pathset_in_flight(&ps, true, now);
+    while (ps.path[0].state != CV_PATH_DEAD)
+        alive(other, 1, 60 * MS, 10 * MS);
+    cv_pathset_in_flight(&ps, false, now);
+    for (unsigned i = 0; i < 5; i++) {
+        checks_to[1] = 0;
+        alive(other, 1, 60 * MS, gap[i] * CV_SECOND - 100 * MS);
+        CHECK_EQ(checks_to[1], 0);
+        alive(other, 1, 60 * MS, 100 * MS);
+        CHECK_EQ(checks_to[1], 1);
+    }
+}
+
 TEST(dead_paths_are_asked_as_often_as_is_wanted)
 {
     static const uint32_t other[] = {0x05000002};
@@ -689,6 +709,7 @@ RUN_TESTS(S(nothing_is_sent_before_a_path_is_proved_or_heard),
           S(in_doubt_packets_go_to_the_standby_that_the_peer_speaks_on),
           S(a_standby_not_heard_of_lately_is_asked_when_it_is_taken),
           S(what_was_still_under_way_on_the_standby_is_no_turn),
+          S(dead_paths_are_asked_after_5_15_60_and_300_seconds),
           S(dead_paths_are_asked_as_often_as_is_wanted),
           S(a_suspect_that_answers_is_selected_again),
           S(with_another_path_three_lost_checks_kill_and_without_three_seconds),
