@@ -64,8 +64,8 @@ struct cv_options {
     char **argv;
 };
 
-/* Defaults, then the environment (COVIM_BOOTSTRAP, COVIM_STUN, COVIM_NAME,
- * COVIM_NO_PORT_MAPPING). */
+/* Defaults, then the environment (COVIM_BOOTSTRAP, COVIM_STUN, COVIM_GATE,
+ * COVIM_GATE_TOKEN, COVIM_NAME, COVIM_NAT_TIMEOUT, COVIM_NO_PORT_MAPPING). */
 CV_MUST_USE int cv_options_init(struct cv_options *o);
 void cv_options_fini(struct cv_options *o);
 /* Parse the options of one command.  `allowed`: its short names. CV_ERR_INVALID

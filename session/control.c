@@ -5,9 +5,20 @@
 const char *cv_refusal_name(uint64_t code)
 {
     static const char *const name[] = {
-        "none",      "protocol", "version", "authentication", "grant",
-        "strangers", "person",   "no host", "timeout",        "replaced",
-        "full",      "leaving",  "internal"};
+        [CV_REFUSAL_NONE] = "none",
+        [CV_REFUSAL_REPLACED] = "replaced",
+        [CV_REFUSAL_VERSION] = "version",
+        [CV_REFUSAL_AUTH] = "authentication",
+        [CV_REFUSAL_GRANT] = "grant",
+        [CV_REFUSAL_STRANGERS] = "strangers",
+        [CV_REFUSAL_PERSON] = "person",
+        [CV_REFUSAL_NO_HOST] = "no host",
+        [CV_REFUSAL_TIMEOUT] = "timeout",
+        [CV_REFUSAL_PROTOCOL] = "protocol",
+        [CV_REFUSAL_FULL] = "full",
+        [CV_REFUSAL_LEAVING] = "leaving",
+        [CV_REFUSAL_INTERNAL] = "internal",
+    };
 
     return code < sizeof name / sizeof name[0] ? name[code] : "unknown";
 }

@@ -163,7 +163,8 @@ struct cv_gate_frame {
         struct {
             uint8_t of;               /* enum cv_gate_type */
             uint8_t why;              /* enum cv_gate_refusal */
-            uint8_t tag[CV_GATE_TAG]; /* of a RING or OPEN, else zeros */
+            uint8_t tag[CV_GATE_TAG]; /* of a RING or OPEN; of a REGISTER the
+                                         room's first bytes; else zeros */
         } refused;
     } u;
 };
@@ -276,7 +277,7 @@ CV_MUST_USE int cv_gate_bound_read(struct cv_gate_bind *out,
  *   | HMAC[16]
  * HMAC-SHA256(ticket key, all before it)[0..16].  The frame types are those of
  * a link.  As for BIND, what is asked counts when the cookie is right; until
- * then the answer is a PONG without a body that carries one. */
+ * then the answer is empty (type 0) and carries one. */
 struct cv_gate_ask {
     uint8_t ticket[CV_GATE_TICKET_ID];
     uint64_t counter;

@@ -1,9 +1,9 @@
 /* transport/path.h - one way to reach a peer: an address over a carrier, what
  * is known of it, and how packets are handed to it.
  *
- * Plain data, owned by transport/pathset.h.  UDP is the one carrier so far;
- * punched TCP and gates are further values of enum cv_carrier with a channel
- * number, and nothing above the send function needs to change for them. */
+ * Plain data, owned by transport/pathset.h.  Nothing above the send function
+ * knows more of UDP, punched TCP and gates than the values of enum cv_carrier
+ * and, of the latter two, a channel number. */
 #ifndef CV_TRANSPORT_PATH_H
 #define CV_TRANSPORT_PATH_H
 #include "base/addr.h"

@@ -5,7 +5,7 @@
  * the configured servers: at most three at once of a family, the rest when one
  * of these fails.  A connection is kept open and asked every 30 s, so that the
  * NAT keeps the mapping; when the server ends it, it is made again.  One that
- * fails is tried again after 30 s, doubling to 10 min.
+ * fails is tried again after 30 s, doubling to 16 min.
  *
  * Pure: resolved names, connections, messages and the time come in. */
 #ifndef CV_TRANSPORT_TCPMAP_H

@@ -54,8 +54,8 @@
 #define CV_TCPPLAN_WINDOW (3 * CV_SECOND) /* of connecting */
 #define CV_TCPPLAN_EVERY                                                       \
     (15 * CV_SECOND) /* by hand, CV_ATTEMPT_BY_HAND_EVERY */
-/* Rounds below a living connection that has lost its path: 0, 5, 15, 60 s,
- * then every 300 s. */
+/* Rounds below a living connection that has lost its path: at once, then
+ * 5, 15, 60 s after the one before, then every 300 s. */
 #define CV_TCPPLAN_ROUNDS     5
 #define CV_TCPPLAN_ROUND_SYNS 8 /* of one target in such a round */
 
