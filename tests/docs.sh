@@ -29,7 +29,7 @@ options=$(
     for script in bench demo test; do
         "scripts/$script.sh" --help
     done
-    grep -ho -- "'--[a-z]*'" vimplugin/autoload/covim.vim
+    grep -ho -- "'--[a-z]*'" vimplugin/autoload/covim/command.vim
     grep -hoE -- '"--[a-z]+"|^  --[a-z-]+' tests/bench/*.c tests/bench/*.sh
     echo --preset --build --install --version
 )
@@ -45,7 +45,7 @@ done
 
 # Commands and settings of the plugin, both ways.
 commands=$(sed -n 's/^function! s:commands\.\([a-z]*\)(.*/\1/p' \
-    vimplugin/autoload/covim.vim)
+    vimplugin/autoload/covim/command.vim)
 commands+=$'\ndisconnect'
 named=$(grep -ohE ':CoVim!? [a-z]+' "${documents[@]}" | sed 's/.* //')
 for command in $(missing "$named" "$commands"); do

@@ -5,8 +5,8 @@ if exists('g:loaded_covim') || &compatible
 endif
 let g:loaded_covim = 1
 
-command! -nargs=* -bang -range -complete=customlist,covim#complete CoVim
-            \ call covim#command(<bang>0, <q-args>,
+command! -nargs=* -bang -range -complete=customlist,covim#command#complete CoVim
+            \ call covim#command#run(<bang>0, <q-args>,
             \ <range> ? [<line1>, <line2>] : [])
 
 nnoremap <silent> <Plug>(covim-status) :<C-u>CoVim status<CR>

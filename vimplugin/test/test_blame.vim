@@ -146,10 +146,10 @@ function! Test_names_are_completed() abort
                 \ {'name': '', 'fingerprint': 'ddddd-ddddd', 'colour': 1, 'you': v:false},
                 \ {'name': 'tester', 'fingerprint': 'eeeee-eeeee', 'colour': 1, 'you': v:true}])
     call assert_equal(['Ann Lee', 'bbbbb-bbbbb', 'ccccc-ccccc', 'ddddd-ddddd'],
-                \ covim#complete('', 'CoVim revert ', 13))
-    call assert_equal(['Lee'], covim#complete('L', 'CoVim revert Ann L', 18))
-    call assert_equal(['Ann Lee'], covim#complete('A', 'CoVim revert! A', 15))
-    call assert_equal([], covim#complete('Z', 'CoVim revert Z', 14))
+                \ covim#command#complete('', 'CoVim revert ', 13))
+    call assert_equal(['Lee'], covim#command#complete('L', 'CoVim revert Ann L', 18))
+    call assert_equal(['Ann Lee'], covim#command#complete('A', 'CoVim revert! A', 15))
+    call assert_equal([], covim#command#complete('Z', 'CoVim revert Z', 14))
 endfunction
 
 call RunTests()

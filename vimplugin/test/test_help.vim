@@ -45,7 +45,7 @@ function! Test_every_command_is_in_the_help() abort
     for l:name in l:commands + ['disconnect']
         call assert_true(index(l:tags, ':CoVim-' . l:name) >= 0, l:name)
     endfor
-    call assert_equal(l:commands, filter(covim#complete('', 'CoVim ', 6), 'v:val !=# "disconnect"'))
+    call assert_equal(l:commands, filter(covim#command#complete('', 'CoVim ', 6), 'v:val !=# "disconnect"'))
 endfunction
 
 function! Test_every_setting_and_event_is_in_the_help() abort

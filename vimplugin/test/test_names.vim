@@ -88,7 +88,7 @@ function! Test_hostile_names() abort
         redrawstatus!
         let l:line = covim#statusline()
         call assert_notmatch('[[:cntrl:]%]', l:line)
-        call covim#complete('', 'CoVim accept ', 13)
+        call covim#command#complete('', 'CoVim accept ', 13)
         CoVim peers
         call assert_notmatch('[[:cntrl:]]', join(getline(1, '$')))
         close

@@ -211,7 +211,7 @@ function! Test_a_knock_is_told_and_answered() abort
     call assert_equal(['bob', 'eve'], g:knocked)
     call assert_match('bob \[aa-bb\] wants to join', join(Popups()))
     call assert_match('co:? bob knocks', covim#statusline())
-    call assert_equal(['bob'], covim#complete('b', 'CoVim accept b', 14))
+    call assert_equal(['bob'], covim#command#complete('b', 'CoVim accept b', 14))
     call assert_match('who? bob, eve', join(Say('CoVim accept')))
     call assert_match('no knock of zoe', join(Say('CoVim accept zoe')))
     CoVim accept bob readonly

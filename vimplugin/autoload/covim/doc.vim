@@ -272,7 +272,7 @@ function! s:on_resumed(d, error, result) abort
     elseif l:code == -32004 && !a:d.mine
         " Nothing is stored: ask again to be let in; the text comes by `doc`.
         let a:d.state = 'opening'
-        call covim#rejoin(a:d)
+        call covim#join(a:d.key, 0, a:d.buf)
     else
         call covim#ui#error('cannot go on with ' . a:d.path, a:error)
         call covim#doc#remove(a:d)

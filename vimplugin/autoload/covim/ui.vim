@@ -32,7 +32,7 @@ endfunction
 " A long command (a pasted key) can take two lines of a narrow window; a
 " message below it would ask for Enter, so the screen is drawn first.
 function! s:make_room() abort
-    if covim#in_command()
+    if covim#command#running()
         redraw
     endif
 endfunction
@@ -41,7 +41,7 @@ endfunction
 function! covim#ui#tell(text) abort
     call covim#ui#log(a:text)
     let l:quiet = mode() =~# '^[cr!]'
-    if l:quiet && !covim#in_command()
+    if l:quiet && !covim#command#running()
         call covim#backend('popup', a:text, 'Normal', 10000)
         return
     endif
@@ -52,16 +52,16 @@ endfunction
 
 function! covim#ui#fail(text) abort
     call covim#ui#log(a:text)
-    if mode() =~# '^[cr!]' && !covim#in_command()
+    if mode() =~# '^[cr!]' && !covim#command#running()
         call covim#backend('popup', a:text, 'CoVimOffline', 10000)
         return
     endif
-    if strdisplaywidth(a:text) > v:echospace && !covim#in_command()
+    if strdisplaywidth(a:text) > v:echospace && !covim#command#running()
         call covim#backend('popup', a:text, 'CoVimOffline', 10000)
     endif
     call s:make_room()
     echohl ErrorMsg
-    echomsg strdisplaywidth(a:text) <= v:echospace || covim#in_command()
+    echomsg strdisplaywidth(a:text) <= v:echospace || covim#command#running()
                 \ ? a:text : covim#clean(a:text, max([20, v:echospace]))
     echohl None
 endfunction
@@ -90,7 +90,7 @@ function! covim#ui#key(key) abort
     if strdisplaywidth(l:text) > v:echospace
         let l:text = a:key
     endif
-    if mode() =~# '^[cr!]' && !covim#in_command()
+    if mode() =~# '^[cr!]' && !covim#command#running()
                 \ || strdisplaywidth(l:text) > v:echospace
         call covim#backend('popup', a:key, 'Normal', 30000)
     else
@@ -133,6 +133,80 @@ function! covim#ui#show_log() abort
     call covim#ui#window('log', ['covim log'] + s:log
                 \ + map(copy(covim#rpc#stderr()), '"agent: " . v:val'), 1)
     normal! G
+endfunction
+
+" What :CoVim peers shows.
+function! covim#ui#peer_lines() abort
+    let l:lines = []
+    for l:s in covim#sessions()
+        for l:peer in values(l:s.peers)
+            let l:where = ''
+            for l:d in covim#doc#all()
+                for l:place in l:d.session == l:s.session ? l:d.places : []
+                    if l:place.id == l:peer.id
+                        let l:where = l:d.show . ':' . l:place.line
+                    endif
+                endfor
+            endfor
+            call add(l:lines, printf('%-16s %-7s %-20s %-12s %s  %s',
+                        \ l:peer.name, l:peer.role, l:where, l:peer.path,
+                        \ l:peer.rtt >= 0 ? l:peer.rtt . ' ms' : '-',
+                        \ l:peer.fingerprint))
+        endfor
+    endfor
+    for l:knock in covim#knocks()
+        call add(l:lines, printf('%-16s knocks  [%s] :CoVim accept %s',
+                    \ l:knock.name, l:knock.fingerprint, l:knock.name))
+    endfor
+    return empty(l:lines) ? ['nobody else is here'] : l:lines
+endfunction
+
+" What :CoVim status shows; `result` is the answer of the agent, or {}.
+function! covim#ui#status_lines(result) abort
+    let l:hello = covim#rpc#hello()
+    let l:state = covim#rpc#state()
+    let l:lines = ['agent     ' . (l:state ==# 'ready'
+                \ ? covim#clean(get(l:hello, 'version', '?'), 40) : l:state),
+                \ 'you       ' . covim#clean(get(l:hello, 'name', ''), 32) . '  '
+                \ . covim#clean(get(l:hello, 'fingerprint', ''), 80)]
+    let l:dht = get(a:result, 'dht', {})
+    if type(l:dht) == type({}) && !empty(l:dht)
+        call add(l:lines, 'dht       ' . covim#clean(get(l:dht, 'state', ''), 30))
+    endif
+    let l:network = get(a:result, 'network', '')
+    if type(l:network) == type('') && !empty(l:network)
+        call add(l:lines, 'network   ' . covim#clean(l:network, 200))
+    endif
+    for l:s in covim#sessions()
+        call add(l:lines, 'session   ' . l:s.state . '  ' . l:s.stage
+                    \ . (empty(l:s.hint) ? '' : ' (' . l:s.hint . ')'))
+        call add(l:lines, 'key       ' . covim#clean(l:s.key, 120))
+        for l:d in covim#doc#all()
+            if l:d.session == l:s.session
+                call add(l:lines, 'document  buffer ' . l:d.buf . ' ' . l:d.show
+                            \ . ', ' . l:d.role . ', ' . l:d.unsynced
+                            \ . ' unsynced')
+            endif
+        endfor
+        for l:peer in values(l:s.peers)
+            call add(l:lines, 'peer      ' . l:peer.name . ', ' . l:peer.role
+                        \ . ', ' . (empty(l:peer.path) ? 'no path' : l:peer.path)
+                        \ . (l:peer.rtt >= 0 ? ' ' . l:peer.rtt . ' ms' : ''))
+        endfor
+    endfor
+    for l:d in covim#doc#all()
+        if l:d.state !=# 'live'
+            call add(l:lines, 'document  buffer ' . l:d.buf . ' ' . l:d.show
+                        \ . ', ' . l:d.state)
+        endif
+    endfor
+    let l:error = get(a:result, 'last_error', '')
+    if type(l:error) == type('') && !empty(l:error)
+        call add(l:lines, 'error     ' . covim#clean(l:error, 200))
+    elseif !empty(covim#ui#last_error())
+        call add(l:lines, 'error     ' . covim#ui#last_error())
+    endif
+    return l:lines
 endfunction
 
 " Keeps text that lost in a hidden buffer; returns its number.

@@ -19,9 +19,9 @@ function! covim#view#attach(buf) abort
         execute 'autocmd BufReadPost,FileChangedShellPost <buffer=' . a:buf
                     \ . '> call covim#doc#reloaded(' . a:buf . ')'
         execute 'autocmd BufUnload <buffer=' . a:buf . '>'
-                    \ . ' call covim#unloading(' . a:buf . ')'
+                    \ . ' call covim#buffer#unloading(' . a:buf . ')'
         execute 'autocmd BufWipeout <buffer=' . a:buf . '>'
-                    \ . ' call covim#wiped(' . a:buf . ')'
+                    \ . ' call covim#buffer#wiped(' . a:buf . ')'
     augroup END
     if bufnr('%') == a:buf
         call covim#undo#map()
