@@ -20,7 +20,7 @@ function! Test_shift_moves_places_with_their_text() abort
                 \ [l:delete, 3, 4, 0, [2, 3]], [l:delete, 4, 1, 0, [2, 3]],
                 \ [l:delete, 4, 2, 0, [2, 3]], [l:delete, 4, 6, 0, [2, 7]],
                 \ [l:delete, 7, 6, 0, [5, 6]]]
-        call assert_equal(l:want, covim#doc#shift(l:lnum, l:col, l:edit,
+        call assert_equal(l:want, covim#apply#shift(l:lnum, l:col, l:edit,
                     \ l:stay), string([l:edit, l:lnum, l:col, l:stay]))
     endfor
 endfunction

@@ -83,7 +83,7 @@ function! Test_text_that_cannot_be_shared_is_refused() abort
         call assert_match(l:why, join(Say('CoVim share')))
         call assert_equal({}, Doc())
     endfor
-    call assert_equal('', covim#doc#refusal(['aé日😀', '한국어 힣', "\ufffd\ue000\ud7ff"]))
+    call assert_equal('', covim#text#refusal(['aé日😀', '한국어 힣', "\ufffd\ue000\ud7ff"]))
     enew!
     let g:covim_max_bytes = 10
     call setline(1, repeat('x', 20))
@@ -102,7 +102,7 @@ function! Test_bytes_that_are_no_text_are_replaced_while_sharing() abort
     call assert_equal(getline(1, '$'), l:agent)
     call assert_equal("t\ufffdw\ufffdo", getline(2))
     call assert_equal(['one', "t\ufffdw\ufffdo"], l:agent[:1])
-    call assert_equal('', covim#doc#refusal(getline(1, '$')))
+    call assert_equal('', covim#text#refusal(getline(1, '$')))
 endfunction
 
 function! Test_a_program_that_is_not_there() abort

@@ -50,7 +50,7 @@ function! s:take_over(d, lines, fields) abort
                     \ . ' the others now; yours is in buffer '
                     \ . covim#ui#keep(a:d.path, l:old))
     endif
-    call covim#doc#set_lines(a:d, a:lines)
+    call covim#apply#lines(a:d, a:lines)
     call covim#doc#restart(a:d)
     call covim#doc#live(a:d, a:fields)
     call covim#ui#refresh()

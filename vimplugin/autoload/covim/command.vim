@@ -128,8 +128,8 @@ function! s:commands.share(bang, words) abort
         throw 'covim: the text is too large: ' . l:bytes . ' bytes'
                     \ . ' (:help g:covim_max_bytes)'
     endif
-    let l:snapshot = covim#doc#snapshot(l:buf)
-    let l:refusal = covim#doc#refusal(l:snapshot.lines)
+    let l:snapshot = covim#text#snapshot(l:buf)
+    let l:refusal = covim#text#refusal(l:snapshot.lines)
     if !empty(l:refusal)
         throw 'covim: not shared: ' . l:refusal . ' (:help covim-refused)'
     endif
@@ -138,7 +138,7 @@ function! s:commands.share(bang, words) abort
         let l:path = fnamemodify(l:path, ':t')
     endif
     let l:params.path = empty(l:path) ? 'untitled' : l:path
-    if !empty(covim#doc#refusal([l:params.path]))
+    if !empty(covim#text#refusal([l:params.path]))
         let l:params.path = covim#safe_path(strtrans(l:params.path))
     endif
     call extend(l:params, l:snapshot)

@@ -48,66 +48,6 @@ function! covim#doc#waits() abort
     return 0
 endfunction
 
-" The text.  {{{1
-
-" Why these lines cannot be shared, or ''.  JSON would change an invalid byte
-" silently, and a line with NUL has no form in the protocol.
-function! covim#doc#refusal(lines) abort
-    if s:has_nul(a:lines)
-        return 'the text holds NUL characters'
-    endif
-    return s:is_utf8(a:lines) ? '' : 'the text is not valid UTF-8'
-endfunction
-
-" Searching bytes, for a pattern takes seconds in a line of 1 MB.
-function! s:has_nul(lines) abort
-    return stridx(join(a:lines, ''), "\n") >= 0
-endfunction
-
-function! s:is_utf8(lines) abort
-    try
-        if json_decode(json_encode(a:lines)) !=# a:lines
-            return 0
-        endif
-    catch
-        return 0
-    endtry
-    " JSON lets surrogates through: 0xed and a byte from 0xa0 on.
-    let l:text = join(a:lines, '')
-    if stridx(l:text, "\xed") >= 0
-        for l:second in s:surrogates
-            if stridx(l:text, l:second) >= 0
-                return 0
-            endif
-        endfor
-    endif
-    return 1
-endfunction
-
-let s:surrogates = map(range(0xa0, 0xbf), 'eval(printf("\"\\xed\\x%x\"", v:val))')
-
-" The model of the end of a file: the text ends with LF unless the file has
-" none and is to have none.
-function! s:eol(buf) abort
-    return getbufvar(a:buf, '&eol') || (getbufvar(a:buf, '&fixeol')
-                \ && !getbufvar(a:buf, '&binary'))
-endfunction
-
-function! s:line_count(buf) abort
-    return a:buf == bufnr('%') ? line('$')
-                \ : get(get(getbufinfo(a:buf), 0, {}), 'linecount', 1)
-endfunction
-
-" What `share` and `resume` send: the whole text and how its file is written.
-function! covim#doc#snapshot(buf) abort
-    return {'lines': getbufline(a:buf, 1, '$'),
-                \ 'eol': s:eol(a:buf) ? v:true : v:false,
-                \ 'ft': getbufvar(a:buf, '&filetype'),
-                \ 'ff': getbufvar(a:buf, '&fileformat'),
-                \ 'fenc': getbufvar(a:buf, '&fileencoding'),
-                \ 'bomb': getbufvar(a:buf, '&bomb') ? v:true : v:false}
-endfunction
-
 " Documents come and go.  {{{1
 
 " Begins to watch a buffer; the counters start with the text as it is now.
@@ -117,7 +57,7 @@ function! covim#doc#add(buf, fields) abort
                 \ 'state': 'opening', 'applying': 0, 'peers': [], 'places': [],
                 \ 'peers_stale': 0, 'unsynced': 0, 'unsynced_before': 0,
                 \ 'unkept': 0, 'unkept_before': 0, 'before': [0, 0], 'befores': {}, 'since': reltime(),
-                \ 'eol': s:eol(a:buf), 'joined': 0, 'moved': 0}, a:fields)
+                \ 'eol': covim#text#eol(a:buf), 'joined': 0, 'moved': 0}, a:fields)
     let l:d.show = covim#clean(l:d.path, 40)
     let s:docs[a:buf] = l:d
     call s:watch(l:d)
@@ -147,7 +87,7 @@ endfunction
 
 " From here on, changes count against the text as it is now.
 function! s:sync(d) abort
-    let a:d.n = s:line_count(a:d.buf)
+    let a:d.n = covim#text#line_count(a:d.buf)
     let a:d.lo = s:max
     let a:d.tail = a:d.n
     let a:d.dirty = 0
@@ -245,7 +185,7 @@ endfunction
 function! covim#doc#resume_one(d) abort
     call covim#backend('flush', a:d.buf)
     call s:repair(a:d, 1, getbufline(a:d.buf, 1, '$'))
-    let l:params = covim#doc#snapshot(a:d.buf)
+    let l:params = covim#text#snapshot(a:d.buf)
     let l:params.key = a:d.key
     let l:params.path = a:d.path
     call s:reset(a:d)
@@ -365,13 +305,13 @@ function! covim#doc#flush(buf) abort
         return 0
     endif
     if l:d.replaced
-        let [l:d.replaced, l:d.n] = [0, s:line_count(a:buf)]
+        let [l:d.replaced, l:d.n] = [0, covim#text#line_count(a:buf)]
         let [l:d.lo, l:d.tail] = [1, 0]
     endif
-    if l:d.n != s:line_count(a:buf)
+    if l:d.n != covim#text#line_count(a:buf)
         " Never seen; if it comes, everything is sent rather than guessed.
         let s:stats.odd += 1
-        let l:d.n = s:line_count(a:buf)
+        let l:d.n = covim#text#line_count(a:buf)
         let [l:d.lo, l:d.tail] = [1, 0]
     endif
     let l:d.tail = max([0, min([l:d.tail, l:d.n - l:d.lo + 1])])
@@ -384,7 +324,7 @@ function! covim#doc#flush(buf) abort
         let l:msg.cursor = [line('.'), col('.') - 1]
         let l:msg.group = covim#undo#group(l:d)
     endif
-    let l:eol = s:eol(a:buf)
+    let l:eol = covim#text#eol(a:buf)
     if l:eol != l:d.eol
         let l:d.eol = l:eol
         let l:msg.eol = l:eol ? v:true : v:false
@@ -412,7 +352,7 @@ endfunction
 " 'eol' and its relatives changed.
 function! covim#doc#eol_changed(buf) abort
     let l:d = get(s:docs, a:buf, {})
-    if !empty(l:d) && !l:d.applying && s:eol(a:buf) != l:d.eol && !l:d.dirty
+    if !empty(l:d) && !l:d.applying && covim#text#eol(a:buf) != l:d.eol && !l:d.dirty
         let [l:d.lo, l:d.dirty] = [l:d.n + 1, 1]
         let l:d.tail = 0
         call timer_start(0, function('s:on_dirty', [a:buf]))
@@ -422,7 +362,7 @@ endfunction
 " Bytes that cannot be sent as they are become U+FFFD, in the buffer too: it
 " must hold what the others see.  Returns the lines to send.
 function! s:repair(d, first, lines) abort
-    if !s:has_nul(a:lines) && s:is_utf8(a:lines)
+    if covim#text#is_sound(a:lines)
         return a:lines
     endif
     let l:d = a:d
@@ -433,9 +373,8 @@ function! s:repair(d, first, lines) abort
     let l:bad = 0
     for l:line in a:lines
         let l:good = l:line
-        if s:has_nul([l:line]) || !s:is_utf8([l:line])
-            let l:good = join(map(split(l:line, '\zs'),
-                        \ 's:is_char(v:val) ? v:val : "\ufffd"'), '')
+        if !covim#text#is_sound([l:line])
+            let l:good = covim#text#mend(l:line)
             call setbufline(l:d.buf, l:lnum, l:good)
             let l:bad += 1
         endif
@@ -451,33 +390,7 @@ function! s:repair(d, first, lines) abort
     return l:result
 endfunction
 
-" A byte that is no character comes as a string of that one byte.
-function! s:is_char(char) abort
-    let l:nr = char2nr(a:char)
-    return a:char !=# "\n" && (l:nr < 0x80 || len(a:char) > 1)
-                \ && (l:nr < 0xd800 || l:nr > 0xdfff)
-endfunction
-
 " Edits of others.  {{{1
-
-" Where the byte `col` of line `lnum` is after an edit {l1, c1, l2, c2, el,
-" ec}: its range, and where the inserted text ends.  What was deleted moves
-" to its start; a place where text was inserted stays when `stay`, else it
-" moves with the character that follows.
-function! covim#doc#shift(lnum, col, edit, stay) abort
-    let l:e = a:edit
-    if a:lnum < l:e.l1 || a:lnum == l:e.l1 && (a:col < l:e.c1
-                \ || a:col == l:e.c1 && a:stay)
-        return [a:lnum, a:col]
-    endif
-    if a:lnum > l:e.l2
-        return [a:lnum + l:e.el - l:e.l2, a:col]
-    endif
-    if a:lnum == l:e.l2 && a:col >= l:e.c2
-        return [l:e.el, a:col - l:e.c2 + l:e.ec]
-    endif
-    return [l:e.l1, l:e.c1]
-endfunction
 
 function! covim#doc#on_edit(msg) abort
     let l:d = covim#doc#by_id(a:msg)
@@ -532,6 +445,22 @@ let s:last_edit = {}
 
 function! covim#doc#last_edit() abort
     return s:last_edit
+endfunction
+
+" An edit, as of covim#apply#shift(), is about to replace `old`.
+function! covim#doc#note_edit(d, old, edit) abort
+    if a:d.buf != s:forced
+        return
+    endif
+    let l:e = a:edit
+    let l:inside = l:e.l1 == l:e.l2 && l:e.el == l:e.l1
+                \ && get(s:last_edit, 'l1', l:e.l1) == l:e.l1
+                \ && get(s:last_edit, 'inside', 1)
+    if get(s:last_edit, 'l1', s:max) >= l:e.l1
+        let s:last_edit = extend({'ends': [l:e.c1 == len(a:old[0]),
+                    \ l:e.c2 == len(a:old[-1])]}, l:e)
+    endif
+    let s:last_edit.inside = l:inside
 endfunction
 
 let s:answer_s = 2.0
@@ -658,7 +587,7 @@ function! s:take(d, kind, msg) abort
         let s:stats.dropped += 1
         return
     endif
-    if s:apply(a:d, get(a:msg, 'range', []), get(a:msg, 'text', ''))
+    if covim#apply#edit(a:d, get(a:msg, 'range', []), get(a:msg, 'text', ''))
         let a:d.rev += 1
         let s:stats.applied += 1
         call covim#blame#changed(a:d.buf)
@@ -672,141 +601,12 @@ function! s:take(d, kind, msg) abort
     endif
 endfunction
 
-" Applies the replacement of a range of bytes.  Returns 0 when it does not fit.
-function! s:apply(d, range, text) abort
-    let l:d = a:d
-    if type(a:range) != type([]) || len(a:range) != 4
-                \ || type(a:text) != type('')
-                \ || len(filter(copy(a:range), 'type(v:val) == type(0)')) != 4
-        return 0
-    endif
-    let [l:l1, l:c1, l:l2, l:c2] = a:range
-    if l:l1 < 1 || l:l2 < l:l1 || l:l2 > l:d.n || l:c1 < 0 || l:c2 < 0
-                \ || l:l1 == l:l2 && l:c2 < l:c1
-        return 0
-    endif
-    let l:old = getbufline(l:d.buf, l:l1, l:l2)
-    if l:c1 > len(l:old[0]) || l:c2 > len(l:old[-1])
-        return 0
-    endif
-    let l:new = split(a:text, "\n", 1)
-    if empty(l:new)
-        let l:new = ['']
-    endif
-    let l:edit = {'l1': l:l1, 'c1': l:c1, 'l2': l:l2, 'c2': l:c2,
-                \ 'el': l:l1 + len(l:new) - 1,
-                \ 'ec': len(l:new[-1]) + (len(l:new) == 1 ? l:c1 : 0)}
-    let l:edit.parts = copy(l:new)
-    if l:d.buf == s:forced
-        let l:inside = l:l1 == l:l2 && l:edit.el == l:l1
-                    \ && get(s:last_edit, 'l1', l:l1) == l:l1
-                    \ && get(s:last_edit, 'inside', 1)
-        if get(s:last_edit, 'l1', s:max) >= l:l1
-            let s:last_edit = extend({'ends': [l:c1 == len(l:old[0]),
-                        \ l:c2 == len(l:old[-1])]}, l:edit)
-        endif
-        let s:last_edit.inside = l:inside
-    endif
-    let l:new[0] = strpart(l:old[0], 0, l:c1) . l:new[0]
-    let l:new[-1] .= strpart(l:old[-1], l:c2)
-    return s:replace(l:d, l:l1, l:old, l:new, l:edit)
-endfunction
-
-" The list without its first `skip` and its last `drop` items.
-function! s:middle(list, skip, drop) abort
-    let l:end = len(a:list) - a:drop - 1
-    return l:end < a:skip ? [] : a:list[a:skip : l:end]
-endfunction
-
-" Lines from `first` on, now `old`, become `new`.  Only those that differ are
-" touched, so that marks, folds and properties of the others stay.  Returns
-" whether it could be done.
-function! s:replace(d, first, old, new, edit) abort
-    let l:d = a:d
-    let l:buf = l:d.buf
-    let l:first = a:first
-    let l:old = a:old
-    let l:new = a:new
-    let l:most = min([len(l:old), len(l:new)])
-    let l:skip = 0
-    while l:skip < l:most && l:old[l:skip] ==# l:new[l:skip]
-        let l:skip += 1
-    endwhile
-    let l:same = 0
-    while l:same < l:most - l:skip
-                \ && l:old[-1 - l:same] ==# l:new[-1 - l:same]
-        let l:same += 1
-    endwhile
-    if l:skip + l:same > 0
-        let l:first += l:skip
-        let l:old = s:middle(l:old, l:skip, l:same)
-        let l:new = s:middle(l:new, l:skip, l:same)
-    endif
-    if empty(l:old) && empty(l:new)
-        return 1
-    endif
-    let l:done = 0
-    let l:views = s:save_views(l:buf, a:edit)
-    let l:d.applying = 1
-    let l:here = l:buf == bufnr('%')
-    let l:locked = !getbufvar(l:buf, '&modifiable')
-    if l:locked
-        call setbufvar(l:buf, '&modifiable', 1)
-    endif
-    try
-        " Setting 'undolevels' ends the undo block of the user, and ours.
-        if l:here
-            noautocmd let &l:undolevels = &l:undolevels
-        endif
-        noautocmd let l:done = covim#backend('replace', l:buf, l:first,
-                    \ l:first + len(l:old) - 1, l:new, a:edit)
-        if l:here
-            noautocmd let &l:undolevels = &l:undolevels
-            call s:go_on_inserting()
-        endif
-        call covim#backend('flush', l:buf)
-    finally
-        if l:locked
-            call setbufvar(l:buf, '&modifiable', 0)
-        endif
-        let l:d.applying = 0
-        let l:d.n = l:done ? l:d.n + len(l:new) - len(l:old)
-                    \ : s:line_count(l:buf)
-        let l:d.tail = l:d.n
-        let l:d.changed = reltime()
-        let l:d.verified = 0
-    endtry
-    if len(l:new) != len(l:old)
-        call covim#backend('lines_moved', l:buf, l:first + len(l:old),
-                    \ len(l:new) - len(l:old))
-    endif
-    call s:restore_views(l:views)
-    return l:done
-endfunction
-
-let s:split = 0
-
-" In insert mode the text is saved for undo once, at the start: what is typed
-" after another change to the buffer, lines above all, would not be undone.
-" CTRL-G u makes the editor save again.
-function! s:go_on_inserting() abort
-    if mode() =~# '^[iR]' && !s:split
-        let s:split = 1
-        call feedkeys("\<C-g>u", 'ni')
-        call timer_start(0, function('s:on_split'))
-    endif
-endfunction
-
-function! s:on_split(timer) abort
-    let s:split = 0
-endfunction
-
 function! s:take_eol(d, eol) abort
     let a:d.applying = 1
     call setbufvar(a:d.buf, '&eol', a:eol ? 1 : 0)
     call setbufvar(a:d.buf, '&fixeol', a:eol ? 1 : 0)
     let a:d.applying = 0
-    let a:d.eol = s:eol(a:d.buf)
+    let a:d.eol = covim#text#eol(a:d.buf)
 endfunction
 
 function! s:on_ack(d, timer) abort
@@ -814,86 +614,6 @@ function! s:on_ack(d, timer) abort
         let a:d.acked = a:d.rev
         call covim#rpc#notify('ack', {'doc': a:d.doc, 'epoch': a:d.epoch,
                     \ 'rev': a:d.rev})
-    endif
-endfunction
-
-" Views.  {{{1
-
-" Vim moves cursors by lines at best, and those of other windows twice: where
-" each belongs is computed here.
-function! s:save_views(buf, edit) abort
-    let l:views = []
-    let l:current = win_getid()
-    for l:win in win_findbuf(a:buf)
-        if l:win == l:current
-            let l:view = winsaveview()
-            let l:mode = mode()
-            let l:view.insert = l:mode =~# '^[iR]'
-        else
-            call win_execute(l:win, 'let s:view = winsaveview()')
-            let l:view = s:view
-            let l:view.insert = 0
-            let l:mode = 'n'
-        endif
-        " In insert mode, and at the end of a line, there is no character
-        " under the cursor: text that comes in there goes behind it.
-        let l:stay = l:view.insert || l:view.col
-                    \ >= len(get(getbufline(a:buf, l:view.lnum), 0, ''))
-        let [l:lnum, l:col] = covim#doc#shift(l:view.lnum, l:view.col,
-                    \ a:edit, l:stay)
-        let l:view.lnum = l:lnum
-        if l:view.curswant != 2147483647 && l:col != l:view.col
-            let l:view.curswant += l:col - l:view.col
-        endif
-        let l:view.col = l:col
-        if l:view.topline > 1
-            let l:view.topline = covim#doc#shift(l:view.topline, 0,
-                        \ a:edit, 0)[0]
-        endif
-        let l:view.win = l:win
-        if l:win == l:current && l:mode =~# "^[vV\<C-v>]"
-            let [l:lnum, l:col] = getpos('v')[1:2]
-            let l:view.anchor = covim#doc#shift(l:lnum, l:col - 1, a:edit, 0)
-            " Out of the way while lines come and go.
-            call s:move_anchor([1, 0])
-        endif
-        call add(l:views, l:view)
-    endfor
-    return l:views
-endfunction
-
-function! s:move_anchor(pos) abort
-    noautocmd normal! o
-    call cursor(a:pos[0], a:pos[1] + 1)
-    noautocmd normal! o
-endfunction
-
-function! s:restore_views(views) abort
-    let l:current = win_getid()
-    for l:view in a:views
-        if l:view.win == l:current
-            if has_key(l:view, 'anchor')
-                call s:move_anchor(l:view.anchor)
-            endif
-            call s:restore_view(l:view)
-        else
-            let s:view = l:view
-            call win_execute(l:view.win, 'call s:restore_view(s:view)')
-        endif
-    endfor
-endfunction
-
-" Redraws nothing when the window shows what it should already.
-function! s:restore_view(view) abort
-    let l:is = winsaveview()
-    if l:is.topline != a:view.topline
-        call winrestview({'topline': a:view.topline, 'lnum': a:view.lnum,
-                    \ 'col': a:view.col, 'coladd': a:view.coladd,
-                    \ 'curswant': a:view.curswant})
-    elseif l:is.lnum != a:view.lnum || l:is.col != a:view.col
-        call cursor([a:view.lnum, a:view.col + 1, a:view.coladd,
-                    \ a:view.curswant == 2147483647 ? a:view.curswant
-                    \ : a:view.curswant + 1])
     endif
 endfunction
 
@@ -910,34 +630,12 @@ function! s:resync(d, msg) abort
         call covim#ui#say('warn', 'covim: ' . l:d.show . ' was set right ('
                     \ . l:reason . '); your text is in buffer ' . l:kept)
     endif
-    call covim#doc#set_lines(l:d, l:new)
+    call covim#apply#lines(l:d, l:new)
     let l:d.epoch = covim#num(a:msg, 'epoch', l:d.epoch)
     call s:reset(l:d)
     call s:take_eol(l:d, covim#bool(a:msg, 'eol', 1))
     call covim#blame#changed(l:d.buf)
     call covim#event('CoVimResync', {'buf': l:d.buf, 'reason': l:reason})
-endfunction
-
-" Makes the buffer hold `new`, touching only the lines that differ.
-function! covim#doc#set_lines(d, new) abort
-    let l:d = a:d
-    call covim#backend('flush', l:d.buf)
-    let l:old = getbufline(l:d.buf, 1, '$')
-    let l:d.n = len(l:old)
-    let l:most = min([len(l:old), len(a:new)])
-    let l:skip = 0
-    while l:skip < l:most && l:old[l:skip] ==# a:new[l:skip]
-        let l:skip += 1
-    endwhile
-    let l:same = 0
-    while l:same < l:most - l:skip
-                \ && l:old[-1 - l:same] ==# a:new[-1 - l:same]
-        let l:same += 1
-    endwhile
-    " For the cursors: as if the differing lines were replaced as a whole.
-    call s:replace(l:d, 1, l:old, a:new, {'l1': l:skip + 1, 'c1': 0,
-                \ 'l2': len(l:old) - l:same + 1, 'c2': 0,
-                \ 'el': len(a:new) - l:same + 1, 'ec': 0})
 endfunction
 
 " Idle.  {{{1

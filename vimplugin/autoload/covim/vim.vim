@@ -194,9 +194,9 @@ function! s:restore_props(buf, props, edit) abort
             endif
             continue
         endif
-        let [l:l1, l:c1] = covim#doc#shift(l:prop.lnum, l:prop.col - 1,
+        let [l:l1, l:c1] = covim#apply#shift(l:prop.lnum, l:prop.col - 1,
                     \ a:edit, 0)
-        let [l:l2, l:c2] = covim#doc#shift(l:prop.lnum,
+        let [l:l2, l:c2] = covim#apply#shift(l:prop.lnum,
                     \ l:prop.col - 1 + l:prop.length, a:edit, 1)
         if l:prop.length > 0 && [l:l1, l:c1] == [l:l2, l:c2]
             continue
@@ -214,7 +214,7 @@ endfunction
 function! s:restore_label(buf, prop, edit) abort
     for l:was in values(get(s:drawn, a:buf, {}))
         if l:was.label == a:prop.id
-            let l:was.line = covim#doc#shift(a:prop.lnum, l:was.item.col,
+            let l:was.line = covim#apply#shift(a:prop.lnum, l:was.item.col,
                         \ a:edit, 0)[0]
             let l:was.label = s:add_label(a:buf, l:was.line, l:was.item)
         endif
