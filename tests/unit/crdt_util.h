@@ -59,6 +59,17 @@ static inline bool same_bytes(struct cv_bytes a, struct cv_bytes b)
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+static inline bool text_is(const struct cv_doc *doc, const char *want)
+{
+    struct cv_writer w = read_all(doc);
+    bool same = same_bytes(cv_writer_bytes(&w), CV_BYTES(want, strlen(want)));
+
+    if (!same)
+        print_error("\"%.*s\", not \"%s\"\n", (int)w.len, (char *)w.data, want);
+    cv_writer_fini(&w);
+    return same;
+}
+
 /* One edit, one transaction; the update goes to `out` if that is not NULL. */
 static inline void insert_at(struct cv_doc *doc, size_t at, const char *text,
                              struct cv_writer *out)

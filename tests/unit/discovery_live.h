@@ -2,9 +2,8 @@
  * an agent drives it. */
 #ifndef CV_TESTS_DISCOVERY_LIVE_H
 #define CV_TESTS_DISCOVERY_LIVE_H
+#include "tests/unit/dht_wait.h"
 #include "tests/unit/discovery_kit.h"
-
-#include "base/loop.h"
 
 struct live {
     struct cv_loop *loop;
@@ -132,27 +131,6 @@ static inline void live_share(struct live *l, const struct cv_keypair *session)
                             &cv_rng_system) == CV_OK);
     REQUIRE(cv_rendezvous_publish(l->rv, &l->person.grants, &own) == CV_OK);
     live_step(l);
-}
-
-static inline bool live_wait(struct cv_loop *loop, const unsigned *what,
-                             unsigned n, cv_time max)
-{
-    const cv_time end = cv_loop_now(loop) + max;
-
-    while (*what < n && cv_loop_now(loop) < end)
-        cv_loop_once(loop, cv_loop_now(loop) + 20 * CV_MILLISECOND);
-    return *what >= n;
-}
-
-static inline bool live_wait_state(struct cv_loop *loop,
-                                   const struct cv_dht *dht,
-                                   enum cv_dht_state state, cv_time max)
-{
-    const cv_time end = cv_loop_now(loop) + max;
-
-    while (cv_dht_state(dht) != state && cv_loop_now(loop) < end)
-        cv_loop_once(loop, cv_loop_now(loop) + 20 * CV_MILLISECOND);
-    return cv_dht_state(dht) == state;
 }
 
 static inline double live_ms(struct cv_loop *loop, cv_time since)

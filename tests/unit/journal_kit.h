@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>

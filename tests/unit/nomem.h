@@ -45,7 +45,7 @@ static inline void arm(unsigned long nth)
     countdown = nth;
 }
 
-/* No more; has one one_failed? */
+/* No more; has one failed? */
 static inline bool disarm(void)
 {
     countdown = 0;

@@ -185,23 +185,23 @@ static int do_open(const char *path, int flags, mode_t mode)
 int disk_open(const char *path, int flags, ...)
 {
     va_list arguments;
-    mode_t mode;
+    int fd;
 
     va_start(arguments, flags);
-    mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
+    fd = do_open(path, flags, flags & O_CREAT ? va_arg(arguments, mode_t) : 0);
     va_end(arguments);
-    return do_open(path, flags, mode);
+    return fd;
 }
 
 int disk_open64(const char *path, int flags, ...)
 {
     va_list arguments;
-    mode_t mode;
+    int fd;
 
     va_start(arguments, flags);
-    mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
+    fd = do_open(path, flags, flags & O_CREAT ? va_arg(arguments, mode_t) : 0);
     va_end(arguments);
-    return do_open(path, flags, mode);
+    return fd;
 }
 
 int disk_open_2(const char *path, int flags)

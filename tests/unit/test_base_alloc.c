@@ -1,51 +1,19 @@
 /* Every allocation of base/ is made to fail once: nothing crashes, leaks or
- * half succeeds.  The linker puts the functions below in the place of the C
- * library's for our own code (--wrap); the libraries keep theirs. */
+ * half succeeds. */
 #include "base/cert.h"
 #include "base/loop.h"
 #include "tests/test.h"
+#include "tests/unit/nomem.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
 char *__real_strdup(const char *s);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
 char *__wrap_strdup(const char *s);
-
-static long until_failure = -1; /* < 0: never */
-static bool failed;
-
-static bool is_due(void)
-{
-    if (until_failure < 0 || until_failure-- > 0)
-        return false;
-    failed = true;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return is_due() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return is_due() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    return is_due() ? NULL : __real_realloc(p, size);
-}
 
 char *__wrap_strdup(const char *s)
 {
-    return is_due() ? NULL : __real_strdup(s);
+    return fails() ? NULL : __real_strdup(s);
 }
 
 /* Run `scenario` with its first allocation failing, then its second, and so
@@ -56,11 +24,9 @@ static int fail_each(int (*scenario)(void))
     for (int k = 0;; k++) {
         int err;
 
-        until_failure = k;
-        failed = false;
+        arm((unsigned long)k + 1);
         err = scenario();
-        until_failure = -1;
-        if (!failed) {
+        if (!disarm()) {
             REQUIRE(err == CV_OK);
             return k;
         }

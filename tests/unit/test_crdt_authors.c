@@ -480,17 +480,6 @@ static int revert_of(struct world *w, unsigned who, struct cv_taken *out)
     return err;
 }
 
-static bool text_is(const struct cv_doc *doc, const char *want)
-{
-    struct cv_writer w = read_all(doc);
-    bool same = same_bytes(cv_writer_bytes(&w), CV_BYTES(want, strlen(want)));
-
-    if (!same)
-        print_error("\"%.*s\", not \"%s\"\n", (int)w.len, (char *)w.data, want);
-    cv_writer_fini(&w);
-    return same;
-}
-
 TEST(a_revert_counts_pieces_as_a_reader_sees_them)
 {
     static struct world w;

@@ -14,15 +14,6 @@ static struct cv_bytes literal(const char *text)
     return (struct cv_bytes){(const uint8_t *)text, strlen(text)};
 }
 
-static bool text_is(const struct cv_doc *doc, const char *want)
-{
-    struct cv_writer w = read_all(doc);
-    bool same = same_bytes(cv_writer_bytes(&w), literal(want));
-
-    cv_writer_fini(&w);
-    return same;
-}
-
 /* ---- hand-made updates ---- */
 
 /* One struct: text of a client, with origin and right origin. */

@@ -1,9 +1,8 @@
 /* Real OpenDHT nodes on the loopback interface. */
 #include "tests/test.h"
+#include "tests/unit/dht_wait.h"
 
 #include "base/crypto.h"
-#include "base/loop.h"
-#include "discovery/dht.h"
 
 #include <unistd.h>
 
@@ -47,32 +46,12 @@ static void on_state(void *user, enum cv_dht_state state)
     states[state]++;
 }
 
-/* Until *what reaches `n`, for at most `max`. */
-static bool wait_for(const unsigned *what, unsigned n, cv_time max)
-{
-    const cv_time end = cv_loop_now(loop) + max;
-
-    while (*what < n && cv_loop_now(loop) < end)
-        cv_loop_once(loop, cv_loop_now(loop) + 20 * CV_MILLISECOND);
-    return *what >= n;
-}
-
 static void wait_ms(unsigned ms)
 {
     const cv_time end = cv_loop_now(loop) + ms * CV_MILLISECOND;
 
     while (cv_loop_now(loop) < end)
         cv_loop_once(loop, end);
-}
-
-static bool wait_state(const struct cv_dht *dht, enum cv_dht_state state,
-                       cv_time max)
-{
-    const cv_time end = cv_loop_now(loop) + max;
-
-    while (cv_dht_state(dht) != state && cv_loop_now(loop) < end)
-        cv_loop_once(loop, cv_loop_now(loop) + 20 * CV_MILLISECOND);
-    return cv_dht_state(dht) == state;
 }
 
 static struct cv_dht *node(const struct cv_dht *bootstrap)
@@ -112,9 +91,9 @@ TEST(three_nodes_put_get_and_listen)
     a = node(NULL);
     b = node(a);
     c = node(a);
-    CHECK(wait_state(b, CV_DHT_CONNECTED, 5 * CV_SECOND));
-    CHECK(wait_state(c, CV_DHT_CONNECTED, 5 * CV_SECOND));
-    CHECK(wait_state(a, CV_DHT_CONNECTED, 5 * CV_SECOND));
+    CHECK(live_wait_state(loop, b, CV_DHT_CONNECTED, 5 * CV_SECOND));
+    CHECK(live_wait_state(loop, c, CV_DHT_CONNECTED, 5 * CV_SECOND));
+    CHECK(live_wait_state(loop, a, CV_DHT_CONNECTED, 5 * CV_SECOND));
     CHECK(states[CV_DHT_CONNECTED] >= 3);
 
     t = c->ops->listen(c, &loc, on_value, &early);
@@ -122,35 +101,35 @@ TEST(three_nodes_put_get_and_listen)
     wait_ms(300);
     began = cv_loop_now(loop);
     CHECK(b->ops->put(b, &loc, CV_LITERAL("hello"), on_done, &put) != 0);
-    CHECK(wait_for(&early.values, 1, 5 * CV_SECOND));
+    CHECK(live_wait(loop, &early.values, 1, 5 * CV_SECOND));
     CHECK_EQ(early.len, 5);
     CHECK_MEM(early.data, "hello", 5);
-    CHECK(wait_for(&put.dones, 1, 10 * CV_SECOND));
+    CHECK(live_wait(loop, &put.dones, 1, 10 * CV_SECOND));
     CHECK(put.ok);
     print_message("put to listen %.0f ms\n",
                   (double)(early.first - began) / CV_MILLISECOND);
 
     began = cv_loop_now(loop);
     CHECK(a->ops->get(a, &loc, on_value, on_done, &get) != 0);
-    CHECK(wait_for(&get.dones, 1, 5 * CV_SECOND));
+    CHECK(live_wait(loop, &get.dones, 1, 5 * CV_SECOND));
     CHECK(get.ok);
     CHECK_EQ(get.values, 1);
     /* One who listens later hears what is there. */
     CHECK(a->ops->listen(a, &loc, on_value, &heard) != 0);
-    CHECK(wait_for(&heard.values, 1, 5 * CV_SECOND));
+    CHECK(live_wait(loop, &heard.values, 1, 5 * CV_SECOND));
 
     /* Nothing after it was cancelled. */
     c->ops->cancel(c, t);
     c->ops->cancel(c, t);
     CHECK(b->ops->put(b, &loc, CV_LITERAL("again"), NULL, NULL) != 0);
-    CHECK(wait_for(&heard.values, 2, 5 * CV_SECOND));
+    CHECK(live_wait(loop, &heard.values, 2, 5 * CV_SECOND));
     wait_ms(500);
     CHECK_EQ(early.values, 1);
 
     /* Our own value comes back once others hold it. */
     get = (struct got){0};
     CHECK(b->ops->get(b, &loc, on_value, on_done, &get) != 0);
-    CHECK(wait_for(&get.values, 2, 5 * CV_SECOND));
+    CHECK(live_wait(loop, &get.values, 2, 5 * CV_SECOND));
 
     {
         struct cv_addr addrs[4];
@@ -173,16 +152,16 @@ TEST(a_lone_node_does_not_take_its_own_copy_for_the_network)
     a = node(NULL);
     CHECK(a->ops->put(a, &loc, CV_LITERAL("mine"), on_done, &put) != 0);
     CHECK(a->ops->get(a, &loc, on_value, on_done, &get) != 0);
-    CHECK(wait_for(&get.dones, 1, 20 * CV_SECOND));
+    CHECK(live_wait(loop, &get.dones, 1, 20 * CV_SECOND));
     CHECK_EQ(get.values, 0);
     CHECK_EQ(put.dones, 0);
     /* When somebody comes, the put goes out by itself. */
     b = node(a);
-    CHECK(wait_for(&put.dones, 1, 15 * CV_SECOND));
+    CHECK(live_wait(loop, &put.dones, 1, 15 * CV_SECOND));
     CHECK(put.ok);
     get = (struct got){0};
     CHECK(b->ops->get(b, &loc, on_value, on_done, &get) != 0);
-    CHECK(wait_for(&get.values, 1, 5 * CV_SECOND));
+    CHECK(live_wait(loop, &get.values, 1, 5 * CV_SECOND));
     cv_dht_close(b, 200);
     cv_dht_close(a, 200);
     cv_loop_free(loop);
@@ -196,7 +175,7 @@ TEST(without_anybody_it_says_so_and_closes_quickly)
     CHECK_EQ(cv_loop_new(&loop), CV_OK);
     a = node(NULL);
     CHECK_EQ(cv_dht_state(a), CV_DHT_CONNECTING);
-    CHECK(wait_state(a, CV_DHT_DISCONNECTED, 20 * CV_SECOND));
+    CHECK(live_wait_state(loop, a, CV_DHT_DISCONNECTED, 20 * CV_SECOND));
     began = cv_loop_now(loop);
     cv_dht_close(a, 1000);
     CHECK(cv_loop_now(loop) - began < 2 * CV_SECOND);
@@ -214,20 +193,20 @@ TEST(a_new_runner_takes_over_with_everything_that_was_asked_for)
     a = node(NULL);
     port = cv_dht_port(a);
     CHECK(a->ops->listen(a, &loc, on_value, &heard) != 0);
-    CHECK(wait_state(a, CV_DHT_DISCONNECTED, 20 * CV_SECOND));
+    CHECK(live_wait_state(loop, a, CV_DHT_DISCONNECTED, 20 * CV_SECOND));
     cv_dht_network_changed(a); /* asks for a new runner */
     wait_ms(700);
     CHECK_EQ(cv_dht_port(a), port);
     b = node(a);
-    CHECK(wait_state(b, CV_DHT_CONNECTED, 10 * CV_SECOND));
+    CHECK(live_wait_state(loop, b, CV_DHT_CONNECTED, 10 * CV_SECOND));
     CHECK(b->ops->put(b, &loc, CV_LITERAL("found"), on_done, &put) != 0);
-    CHECK(wait_for(&heard.values, 1, 10 * CV_SECOND));
-    CHECK(wait_state(a, CV_DHT_CONNECTED, 10 * CV_SECOND));
+    CHECK(live_wait(loop, &heard.values, 1, 10 * CV_SECOND));
+    CHECK(live_wait_state(loop, a, CV_DHT_CONNECTED, 10 * CV_SECOND));
     cv_dht_close(b, 100);
     cv_dht_close(a, 100);
     /* Closing in the middle of a change is safe too. */
     a = node(NULL);
-    CHECK(wait_state(a, CV_DHT_DISCONNECTED, 20 * CV_SECOND));
+    CHECK(live_wait_state(loop, a, CV_DHT_DISCONNECTED, 20 * CV_SECOND));
     cv_dht_network_changed(a);
     cv_dht_close(a, 100);
     cv_loop_free(loop);
@@ -243,7 +222,7 @@ TEST(a_get_is_bounded_and_large_values_are_not_passed_on)
     CHECK_EQ(cv_loop_new(&loop), CV_OK);
     a = node(NULL);
     b = node(a);
-    CHECK(wait_state(b, CV_DHT_CONNECTED, 5 * CV_SECOND));
+    CHECK(live_wait_state(loop, b, CV_DHT_CONNECTED, 5 * CV_SECOND));
     CHECK_EQ(b->ops->put(b, &loc, CV_BYTES(value, sizeof(value)), NULL, NULL),
              0);
     CHECK_EQ(b->ops->put(b, &loc, CV_BYTES(value, 0), NULL, NULL), 0);
@@ -251,16 +230,16 @@ TEST(a_get_is_bounded_and_large_values_are_not_passed_on)
         memset(value, (int)i, 400);
         CHECK(b->ops->put(b, &loc, CV_BYTES(value, 400), on_done, &put) != 0);
     }
-    CHECK(wait_for(&put.dones, 100, 30 * CV_SECOND));
+    CHECK(live_wait(loop, &put.dones, 100, 30 * CV_SECOND));
     CHECK(a->ops->get(a, &loc, on_value, on_done, &get) != 0);
-    CHECK(wait_for(&get.dones, 1, 20 * CV_SECOND));
+    CHECK(live_wait(loop, &get.dones, 1, 20 * CV_SECOND));
     /* What came twice counts, too. */
     CHECK(get.values <= CV_DHT_GET_VALUES &&
           get.values >= CV_DHT_GET_VALUES / 2);
     /* A callback may cancel its own operation. */
     get = (struct got){.cancel_on = a};
     get.token = a->ops->get(a, &loc, on_value, on_done, &get);
-    CHECK(wait_for(&get.values, 1, 5 * CV_SECOND));
+    CHECK(live_wait(loop, &get.values, 1, 5 * CV_SECOND));
     wait_ms(200);
     CHECK_EQ(get.values, 1);
     CHECK_EQ(get.dones, 0);
@@ -309,15 +288,15 @@ TEST(the_node_cache_is_of_one_process_at_a_time)
                                     .n_bootstrap = 1};
     CHECK_EQ(cv_dht_open(&a, &config), CV_OK);
     CHECK_EQ(cv_dht_open(&b, &config), CV_OK); /* without the file */
-    CHECK(wait_state(a, CV_DHT_CONNECTED, 5 * CV_SECOND));
-    CHECK(wait_state(b, CV_DHT_CONNECTED, 5 * CV_SECOND));
+    CHECK(live_wait_state(loop, a, CV_DHT_CONNECTED, 5 * CV_SECOND));
+    CHECK(live_wait_state(loop, b, CV_DHT_CONNECTED, 5 * CV_SECOND));
     cv_dht_close(b, 500);
     cv_dht_close(a, 1000);
     CHECK_EQ(access(path, R_OK), 0);
     /* What was remembered is enough to come back. */
     config.n_bootstrap = 0;
     CHECK_EQ(cv_dht_open(&a, &config), CV_OK);
-    CHECK(wait_state(a, CV_DHT_CONNECTED, 15 * CV_SECOND));
+    CHECK(live_wait_state(loop, a, CV_DHT_CONNECTED, 15 * CV_SECOND));
     cv_dht_close(a, 500);
     cv_dht_close(boot, 500);
     cv_loop_free(loop);
@@ -341,9 +320,9 @@ TEST(two_agents_of_one_user_find_each_other_through_a_folder)
     CHECK_EQ(cv_dht_open(&a, &config), CV_OK);
     CHECK(a->ops->listen(a, &loc, on_value, &heard) != 0);
     CHECK_EQ(cv_dht_open(&b, &config), CV_OK);
-    CHECK(wait_state(b, CV_DHT_CONNECTED, 5 * CV_SECOND));
+    CHECK(live_wait_state(loop, b, CV_DHT_CONNECTED, 5 * CV_SECOND));
     CHECK(b->ops->put(b, &loc, CV_LITERAL("here"), NULL, NULL) != 0);
-    CHECK(wait_for(&heard.values, 1, 5 * CV_SECOND));
+    CHECK(live_wait(loop, &heard.values, 1, 5 * CV_SECOND));
     cv_dht_close(b, 100);
     cv_dht_close(a, 100);
     cv_loop_free(loop);

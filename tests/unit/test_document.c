@@ -1,7 +1,5 @@
 #include "tests/unit/document_kit.h"
-
-#include <signal.h>
-#include <sys/resource.h>
+#include "tests/unit/full_disk.h"
 
 #include "crdt/awareness.h"
 #include "crdt/sync.h"
@@ -459,19 +457,9 @@ TEST(a_demotion_in_the_middle_of_a_long_message_abandons_it)
 
 /* ---- what counts as kept and shared ---- */
 
-static void limit_files(rlim_t bytes)
-{
-    struct rlimit r;
-
-    REQUIRE(getrlimit(RLIMIT_FSIZE, &r) == 0);
-    r.rlim_cur = bytes < r.rlim_max ? bytes : r.rlim_max;
-    REQUIRE(setrlimit(RLIMIT_FSIZE, &r) == 0);
-}
-
 TEST(what_is_not_on_disk_is_not_said_to_be_kept)
 {
     kit_init(&w, 7);
-    signal(SIGXFSZ, SIG_IGN);
     struct node *a = kit_add(&w, CV_ROLE_HOST, true);
     struct node *b = kit_add(&w, CV_ROLE_EDITOR, true);
 

@@ -1,10 +1,10 @@
 #include "base/key.h"
 #include "tests/test.h"
+#include "tests/unit/full_disk.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -311,19 +311,13 @@ TEST(a_folder_that_cannot_be_made_is_named)
 
 TEST(a_full_disk_leaves_nothing_behind)
 {
-    struct rlimit before, tiny;
     struct cv_keypair key;
     const char *dir = make_folder();
     int err;
 
-    REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
-    tiny = before;
-    tiny.rlim_cur = 10;
-    signal(SIGXFSZ, SIG_IGN);
-    REQUIRE(setrlimit(RLIMIT_FSIZE, &tiny) == 0);
+    limit_files(10);
     err = load(&key);
-    REQUIRE(setrlimit(RLIMIT_FSIZE, &before) == 0);
-    signal(SIGXFSZ, SIG_DFL);
+    limit_files(RLIM_INFINITY);
     CHECK_EQ(err, CV_ERR_IO);
     CHECK(strstr(why, "cannot write") != NULL);
     CHECK_EQ(entries(dir), 0);

@@ -1,3 +1,4 @@
+#include "tests/unit/full_disk.h"
 #include "tests/unit/journal_kit.h"
 
 /* By its deadlines only, as a session does. */
@@ -155,15 +156,6 @@ TEST(a_second_agent_has_a_slot_of_its_own_and_leaves_it_to_the_first)
 
 /* ---- a disk that is full ---- */
 
-static void limit_files(rlim_t bytes)
-{
-    struct rlimit r;
-
-    REQUIRE(getrlimit(RLIMIT_FSIZE, &r) == 0);
-    r.rlim_cur = bytes < r.rlim_max ? bytes : r.rlim_max;
-    REQUIRE(setrlimit(RLIMIT_FSIZE, &r) == 0);
-}
-
 TEST(on_a_full_disk_all_waits_and_is_written_when_there_is_room)
 {
     struct told told = {0};
@@ -171,7 +163,6 @@ TEST(on_a_full_disk_all_waits_and_is_written_when_there_is_room)
     uint64_t before, held;
     char *got;
 
-    signal(SIGXFSZ, SIG_IGN);
     CHECK_EQ(open_in(&j, dir, CV_JOURNAL_CREATE, NULL, &told), CV_OK);
     CHECK_EQ(cv_journal_append(j, 1, str("before")), CV_OK);
     before = cv_journal_mark(j);
