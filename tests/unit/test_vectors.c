@@ -60,32 +60,27 @@ static void count_up(void *user, void *out, size_t len)
         b[i] = (*next)++;
 }
 
-static void vectors(void)
-{
-    struct cv_token token = {0};
-    char text[CV_TOKEN_TEXT];
-    uint8_t next = 0;
-    const struct cv_rng rng = {count_up, &next};
-    const struct cv_keypair session = kit_keypair(0x01);
-    const struct cv_keytext key = {CV_KEYTEXT_SESSION, .key = session.pub};
-    struct kit_person host = kit_person(0x02); /* identity 02…, node 03… */
-    struct kit_person guest = kit_person(0x04);
-    uint8_t buf[VECTOR_MAX], box_secret[32], box[32], eph_secret[32], eph[32];
-    uint8_t shared[32], salt[CV_INBOX_SALT], again_secret[32];
-    struct cv_pointer p = {0};
-    struct cv_pointer_raw praw;
-    struct cv_knock k = {0};
-    struct cv_knock_raw kraw;
-    struct cv_answer a = {0};
-    struct cv_answer_raw araw;
-    struct cv_place place;
-    struct cv_reply reply;
-    struct cv_root root;
-    struct cv_writer w;
-    struct cv_loc loc;
-    size_t len;
+/* What the vectors are made of; each section adds to it. */
+static struct cv_keypair session;
+static struct kit_person host, guest; /* identity 02…, node 03…; 04… */
+static struct cv_root root;
+static struct cv_place place;
+static uint8_t box_secret[32], box[32], salt[CV_INBOX_SALT];
+static uint8_t eph_secret[32], eph[32], shared[32];
+static struct cv_pointer p;
+static struct cv_knock k;
+static struct cv_token token;
+static uint8_t next_byte;
+static const struct cv_rng rng = {count_up, &next_byte};
+static uint8_t buf[VECTOR_MAX];
 
-    /* 1 Keys */
+/* 1 Keys */
+static void keys(void)
+{
+    const struct cv_keytext key = {CV_KEYTEXT_SESSION, .key = session.pub};
+    char text[CV_TOKEN_TEXT];
+    struct cv_writer w;
+
     vector("session.public", session.pub.b, CV_KEY_LEN);
     text_vector("session.text", cv_keytext_format(&key, text));
     vector("identity.public", host.identity.pub.b, CV_KEY_LEN);
@@ -108,8 +103,13 @@ static void vectors(void)
     cv_writer_init(&w, buf, sizeof(buf));
     cv_put_grants(&w, &guest.grants);
     vector("grants.child", buf, w.len);
+}
 
-    /* 2 Locations */
+/* 2 Locations */
+static void locations(void)
+{
+    struct cv_loc loc;
+
     cv_root_of(&root, &session.pub);
     vector("root", root.b, sizeof(root.b));
     cv_place_at(&place, &root, cv_epoch_at(KIT_UNIX_MS));
@@ -123,8 +123,15 @@ static void vectors(void)
         cv_inbox_loc(&loc, &root, place.epoch, &host.node.pub, salt, s);
         vector(name, loc.b, CV_LOC_LEN);
     }
+}
 
-    /* 3 Pointer */
+/* 3 Pointer */
+static void pointers(void)
+{
+    struct cv_pointer_raw praw;
+    char text[CV_TOKEN_TEXT];
+    size_t len;
+
     memset(box_secret, 0x42, sizeof(box_secret));
     cv_x25519_public(box, box_secret);
     vector("box.public", box, sizeof(box));
@@ -137,7 +144,7 @@ static void vectors(void)
     memcpy(p.salt, salt, sizeof(salt));
     p.flags = CV_RECORD_ADMITS;
     p.candidates = kit_candidates(3);
-    next = 0;
+    next_byte = 0;
     REQUIRE(cv_pointer_seal(buf, &len, &p, &place, &host.node, &rng) == CV_OK);
     vector("pointer", buf, len);
     seed("pointer", "pointer", buf, len);
@@ -154,13 +161,21 @@ static void vectors(void)
     seed("pointer_inner", "pointer", praw.data, praw.len);
     seed("pointer", "inner", praw.data, praw.len);
     vector("pointer.digest", k.ptr_digest, CV_DIGEST_LEN);
+}
+
+/* One that says goodbye; and for the parser, one with two grants and gates. */
+static void other_pointers(void)
+{
+    struct cv_pointer_raw praw;
+    size_t len;
+
     p.flags |= CV_RECORD_GONE;
     p.seq++;
     p.candidates.n = 0;
     REQUIRE(cv_pointer_seal(buf, &len, &p, &place, &host.node, &rng) == CV_OK);
     vector("pointer.gone", buf, len);
     seed("pointer", "gone", buf, len);
-    p.grants = guest.grants; /* for the parser: two grants, gates */
+    p.grants = guest.grants;
     p.gates.n = 2;
     for (unsigned i = 0; i < 2; i++)
         p.gates.g[i] = (struct cv_gate_ref){
@@ -172,8 +187,15 @@ static void vectors(void)
     REQUIRE(cv_pointer_seal(buf, &len, &p, &place, &host.node, &rng) == CV_OK);
     REQUIRE(cv_pointer_open(&p, &praw, &place, CV_BYTES(buf, len)) == CV_OK);
     seed("pointer_inner", "gates", praw.data, praw.len);
+}
 
-    /* 4 Knock and answer */
+/* 4 Knock and answer */
+static void knocks(void)
+{
+    struct cv_knock_raw kraw;
+    char text[CV_TOKEN_TEXT];
+    struct cv_loc loc;
+
     memset(eph_secret, 0x24, sizeof(eph_secret));
     cv_x25519_public(eph, eph_secret);
     vector("eph.public", eph, sizeof(eph));
@@ -210,6 +232,13 @@ static void vectors(void)
     REQUIRE(cv_knock_seal(buf, &k, &loc, eph_secret, box, &guest.node, 12) ==
             CV_OK);
     vector("knock.pow12", buf + 33, 8);
+}
+
+static void other_knocks(void)
+{
+    struct cv_knock_raw kraw;
+    uint8_t again_secret[32];
+    struct cv_loc loc;
 
     k.again = true;
     memcpy(k.first_eph, eph, sizeof(eph));
@@ -231,6 +260,13 @@ static void vectors(void)
     REQUIRE(cv_knock_open(&k, &kraw, &loc, box_secret, box,
                           CV_BYTES(buf, CV_KNOCK_BYTES)) == CV_OK);
     seed("knock_inner", "invite", kraw.data, kraw.len);
+}
+
+static void answers(void)
+{
+    struct cv_answer a = {0};
+    struct cv_answer_raw araw;
+    struct cv_reply reply;
 
     cv_reply_of(&reply, shared);
     vector("answer.location", reply.loc.b, CV_LOC_LEN);
@@ -249,6 +285,20 @@ static void vectors(void)
             CV_OK);
     vector("answer.inner", araw.data, araw.signed_len + CV_SIG_LEN);
     seed("answer", "inner", araw.data, araw.len);
+}
+
+static void vectors(void)
+{
+    session = kit_keypair(0x01);
+    host = kit_person(0x02);
+    guest = kit_person(0x04);
+    keys();
+    locations();
+    pointers();
+    other_pointers();
+    knocks();
+    other_knocks();
+    answers();
 }
 
 TEST(the_document_has_the_vectors_that_the_code_makes)
