@@ -1,28 +1,14 @@
 #!/bin/bash
 # `covim echo`: milestones in their order, an echo, bulk that comes back the
 # same, and an end that says why.
-set -u
+# shellcheck source=tests/e2e/dhtnode.sh
+. "$(dirname "$0")/dhtnode.sh"
 covim=${COVIM_BUILD:?}/cli/covim
-command -v dhtnode >/dev/null || { echo "no dhtnode"; exit 77; }
-dir=$(mktemp -d)
-pids=()
-finish() {
-    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null; done
-    wait 2>/dev/null
-    rm -rf "$dir"
-}
-trap finish EXIT
 fail() {
     echo "FAILED: $*"
     tail -n 30 "$dir"/*.out "$dir"/*.err
     exit 1
 }
-port=$((20000 + RANDOM % 20000))
-mkfifo "$dir/never"
-exec 3<>"$dir/never" # it ends when its input does
-dhtnode -p "$port" <&3 >/dev/null 2>&1 &
-pids+=($!)
-export COVIM_BOOTSTRAP=127.0.0.1:$port
 
 "$covim" echo serve --no-lan --data-dir "$dir/a" >"$dir/serve.out" \
     2>"$dir/serve.err" &

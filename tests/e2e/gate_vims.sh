@@ -32,12 +32,6 @@ now_ms() {
 }
 
 carrier=${1:-tls}
-gate=$COVIM_BUILD/gate/covim-gate
-
-start_gate() {
-    lab_spawn g "$work/gate.log" "$gate" "${gate_options[@]}"
-    gate_pid=$lab_pid
-}
 
 # shows NAME PATTERN: the status line, as it is on the screen.
 shows() {

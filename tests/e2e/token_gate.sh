@@ -11,13 +11,6 @@ set -euo pipefail
 # shellcheck source=tests/e2e/vims.sh
 . "$(dirname "$0")/vims.sh"
 
-gate=$COVIM_BUILD/gate/covim-gate
-
-start_gate() {
-    lab_spawn g "$work/gate.log" "$gate" "${gate_options[@]}"
-    gate_pid=$lab_pid
-}
-
 # token NAME KIND: what a Vim shows, once it does.
 token() {
     vim_wait "$1" 10 "getbufline('^covim-token\$', 1, '\$')->join('') =~# 'covim$2'" ||

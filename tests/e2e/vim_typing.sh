@@ -3,46 +3,13 @@
 # middle of commands, in prompts, menus and block inserts.  In the end the
 # buffer is the text that the made-up agent computed on its own.
 #   vim_typing.sh vim|nvim      COVIM_ROUNDS (60), COVIM_SEED
-set -u
-editor=$1
+# shellcheck source=tests/e2e/vim_tmux.sh
+. "$(dirname "$0")/vim_tmux.sh"
 rounds=${COVIM_ROUNDS:-60}
 seed=${COVIM_SEED:-$((RANDOM + 1))}
-here=$(cd "$(dirname "$0")" && pwd)
-fake=${COVIM_FAKE:-$COVIM_BUILD/tests/fake_agent}
-for tool in tmux "$editor"; do
-    command -v "$tool" >/dev/null || { echo "needs $tool"; exit 77; }
-done
-dir=$(mktemp -d)
-tmux() { command tmux -L "covim-$$" -f /dev/null "$@"; }
-clean() {
-    tmux kill-server 2>/dev/null
-    rm -rf "$dir"
-}
-trap clean EXIT
+export COVIM_FAKE=${COVIM_FAKE:-$COVIM_BUILD/tests/fake_agent}
 echo "seed $seed"
-
-cat >"$dir/start.vim" <<END
-source $here/../../vimplugin/test/setup.vim
-source $here/../../vimplugin/test/typing.vim
-call TypingStart('$dir', $seed)
-END
-export COVIM_FAKE=$fake
-args=(--clean -N)
-[ "$editor" = nvim ] && args=(--clean)
-tmux new-session -d -s t -x 100 -y 30 \
-    "$editor ${args[*]} -S $dir/start.vim 2>$dir/stderr"
-tmux set -s escape-time 0
-
-wait_file() { # NAME SECONDS
-    for ((i = 0; i < $2 * 20; i++)); do
-        [ -e "$dir/$1" ] && return 0
-        sleep 0.05
-    done
-    echo "no $1:"
-    tmux capture-pane -p -t t
-    cat "$dir/stderr"
-    return 1
-}
+start_editor typing.vim "TypingStart('$dir', $seed)"
 wait_file started 10 || exit 1
 
 keys() { tmux send-keys -t t -l -- "$1"; }

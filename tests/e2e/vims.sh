@@ -18,6 +18,7 @@
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 covim=$COVIM_BUILD/cli/covim
+gate=$COVIM_BUILD/gate/covim-gate
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT # until there is more to end
 declare -A vim_space
@@ -235,6 +236,12 @@ vims_lab() {
     lab_host c rb 192.168.2.3
     lab_spawn pub "$work/dht.log" dhtnode -s -p 4222
     lab_spawn pub "$work/stun.log" "$covim" stun --listen 20.0.0.1:3478
+}
+
+# A gate at g with gate_options; sets gate_pid.
+start_gate() {
+    lab_spawn g "$work/gate.log" "$gate" "${gate_options[@]}"
+    gate_pid=$lab_pid
 }
 
 # A C source file of more than 5,000 lines: our own, as often as it takes.
