@@ -6,6 +6,7 @@
 #include "crdt/hot.h"
 #include "crdt/integrate.h"
 #include "crdt/run.h"
+#include "crdt/stamp.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
 
@@ -39,7 +40,7 @@ int cv_doc_commit(struct cv_doc *doc, struct cv_writer *update)
     if (!doc->txn.open)
         return CV_ERR_INVALID;
     /* Only keystrokes, or nothing? */
-    if (cv_txn_news(doc) || (update != NULL && !cv_encode_hot(doc, update)))
+    if (cv_txn_news(doc) || (update != NULL && !cv_stamp_put(doc, update)))
         return commit(doc, update);
     doc->txn.open = false;
     return CV_OK;

@@ -2,6 +2,7 @@
 
 #include "crdt/chain.h"
 #include "crdt/hot.h"
+#include "crdt/pen.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
@@ -39,40 +40,6 @@ static uint32_t take_group(const struct cv_doc *doc, uint32_t a, uint32_t clock,
         x = y;
     }
     return b;
-}
-
-/* ---- writing small things without a call for each number ---- */
-
-/* More than the fixed part of a struct, and of an update with one. */
-#define PEN_BYTES 96
-
-static inline uint8_t *pen_uint(uint8_t *p, uint32_t v)
-{
-    for (; v >= 0x80; v >>= 7)
-        *p++ = (uint8_t)(v | 0x80);
-    *p++ = (uint8_t)v;
-    return p;
-}
-
-static inline uint8_t *pen_client(uint8_t *p, const struct cv_client *c)
-{
-    memcpy(p, c->id_wire, sizeof(c->id_wire));
-    return p + c->id_len;
-}
-
-static bool pen_grow(struct cv_writer *w)
-{
-    if (w->err != CV_OK || !w->heap || w->max - w->len < PEN_BYTES ||
-        cv_put_space(w, PEN_BYTES) == NULL)
-        return false;
-    w->len -= PEN_BYTES;
-    return true;
-}
-
-/* Is there room to write at w->data + w->len at once? */
-static inline bool pen_fits(struct cv_writer *w)
-{
-    return (w->err == CV_OK && w->cap - w->len >= PEN_BYTES) || pen_grow(w);
 }
 
 /* ---- groups ---- */
@@ -150,38 +117,58 @@ static inline uint8_t *pen_origins(uint8_t *p, const struct cv_doc *doc,
     *p++ = (uint8_t)(x->kind | (origin ? CV_INFO_ORIGIN : 0u) |
                      (right ? CV_INFO_RIGHT : 0u) | (key ? CV_INFO_KEY : 0u));
     if (clock > x->clock) {
-        p = pen_client(p, &doc->clients[x->client]);
-        p = pen_uint(p, clock - 1);
+        p = cv_pen_client(p, &doc->clients[x->client]);
+        p = cv_pen_uint(p, clock - 1);
     } else if (origin) {
-        p = pen_client(p, &doc->clients[x->oclient]);
-        p = pen_uint(p, x->oclock);
+        p = cv_pen_client(p, &doc->clients[x->oclient]);
+        p = cv_pen_uint(p, x->oclock);
     }
     if (right) {
-        p = pen_client(p, &doc->clients[x->rclient]);
-        p = pen_uint(p, x->rclock);
+        p = cv_pen_client(p, &doc->clients[x->rclient]);
+        p = cv_pen_uint(p, x->rclock);
     }
     return p;
 }
 
-/* The same for a writer that may have to grow. */
-static void put_origins(const struct cv_doc *doc, struct cv_writer *w,
-                        const struct cv_item *x, uint32_t clock, bool key)
+/* Text that has an origin, in one go.  False: it has to go the long way. */
+static inline bool pen_text(const struct cv_doc *doc, struct cv_writer *w,
+                            const struct group *g, bool key)
 {
-    uint8_t own[PEN_BYTES];
-    uint8_t *start = pen_fits(w) ? w->data + w->len : own;
-    size_t n = (size_t)(pen_origins(start, doc, x, clock, key) - start);
+    const struct cv_item *x = &doc->items[g->from];
+    uint32_t cut = g->clock - x->clock, len = x->bytes - cut;
+    const uint8_t *text;
+    uint8_t *p;
 
-    if (start == own)
-        cv_put_raw(w, own, n);
+    if (x->kind != CV_KIND_STRING || (cut > 0 && x->bytes != x->len) ||
+        (cut == 0 && x->oclient == CV_NONE && x->rclient == CV_NONE))
+        return false;
+    p = cv_pen_room(w, (size_t)g->bytes + CV_PEN_BYTES);
+    if (p == NULL)
+        return false;
+    p = pen_origins(p, doc, x, g->clock, key);
+    p = cv_pen_uint(p, g->bytes - cut);
+    text = cv_item_content(doc, x) + cut;
+    if (len == 1)
+        *p = *text;
     else
-        w->len += n;
+        memcpy(p, text, len);
+    p += len;
+    for (uint32_t i = 1; i < g->items; i++) {
+        x = &doc->items[x->succ];
+        memcpy(p, cv_item_content(doc, x), x->bytes);
+        p += x->bytes;
+    }
+    cv_pen_done(w, p);
+    return true;
 }
 
 static void put_group(const struct cv_doc *doc, struct cv_writer *w,
                       const struct group *g)
 {
     const struct cv_item *x = &doc->items[g->from];
+    uint8_t origins[CV_PEN_BYTES];
     const struct cv_list *l;
+    const uint8_t *end;
 
     if (x->kind == CV_KIND_GC) {
         cv_put_u8(w, CV_KIND_GC);
@@ -189,33 +176,55 @@ static void put_group(const struct cv_doc *doc, struct cv_writer *w,
         return;
     }
     l = &doc->lists[doc->leaves[x->leaf].list];
-    put_origins(doc, w, x, g->clock, cv_list_is_key(l));
+    if (pen_text(doc, w, g, cv_list_is_key(l)))
+        return;
+    end = pen_origins(origins, doc, x, g->clock, cv_list_is_key(l));
+    cv_put_raw(w, origins, (size_t)(end - origins));
     if (g->clock == x->clock && x->oclient == CV_NONE && x->rclient == CV_NONE)
         put_parent(doc, w, l);
     put_content(doc, w, g, g->clock - x->clock);
+}
+
+/* So few groups are remembered between counting and writing them. */
+#define GROUPS_FEW 32
+
+static void put_block_head(const struct cv_doc *doc, struct cv_writer *w,
+                           uint32_t groups, uint32_t client, uint32_t from)
+{
+    const struct cv_client *c = &doc->clients[client];
+    uint8_t *p = cv_pen_room(w, CV_PEN_BYTES);
+
+    if (p == NULL) {
+        cv_put_varuint(w, groups);
+        cv_put_varuint(w, c->id);
+        cv_put_varuint(w, from);
+        return;
+    }
+    p = cv_pen_uint(p, groups);
+    p = cv_pen_client(p, c);
+    cv_pen_done(w, cv_pen_uint(p, from));
 }
 
 /* The block of one client from a clock below its state on. */
 static void put_block(const struct cv_doc *doc, struct cv_writer *w,
                       uint32_t client, uint32_t from)
 {
-    const struct cv_client *c = &doc->clients[client];
     uint32_t start = cv_chain_find(doc, client, from), clock = from, n = 0;
-    struct group g;
+    struct group few[GROUPS_FEW], *g = few;
 
-    for (uint32_t i = start; i != CV_NONE; n++, clock += g.len)
-        i = take_group(doc, i, clock, &g);
-    cv_put_varuint(w, n);
-    cv_put_varuint(w, c->id);
-    cv_put_varuint(w, from);
-    if (n == 1) {
-        put_group(doc, w, &g);
-        return;
+    for (uint32_t i = start; i != CV_NONE; n++, clock += g->len) {
+        g = &few[n % GROUPS_FEW];
+        i = take_group(doc, i, clock, g);
     }
+    put_block_head(doc, w, n, client, from);
+    for (uint32_t i = 0; i < n && n <= GROUPS_FEW; i++)
+        put_group(doc, w, &few[i]);
+    if (n <= GROUPS_FEW)
+        return;
     clock = from;
-    for (uint32_t i = start; i != CV_NONE; clock += g.len) {
-        i = take_group(doc, i, clock, &g);
-        put_group(doc, w, &g);
+    for (uint32_t i = start; i != CV_NONE; clock += g->len) {
+        i = take_group(doc, i, clock, g);
+        put_group(doc, w, g);
     }
 }
 
@@ -429,44 +438,74 @@ static void sort_byte(uint64_t *to, const uint64_t *from, uint32_t n,
         to[place[from[i] >> shift & 0xff]++] = from[i];
 }
 
-/* Pieces of one client: byte by byte of the clock, the lowest first. */
-static void sort_clocks(struct cv_deleted *d, uint32_t n)
+/* Clock and length of pieces of one client, the lowest first: those in `at`, or
+ * in `spare`.  Byte by byte of the clock, where `used` has bits. */
+static uint64_t *sort_clocks(uint64_t *at, uint64_t *spare, uint32_t n,
+                             uint32_t used)
 {
-    uint64_t keys[SORT_MOST], spare[SORT_MOST], *at = keys, *to = spare;
-    uint32_t used = 0;
-
-    for (uint32_t i = 0; i < n; i++) {
-        keys[i] = (uint64_t)d[i].clock << 32 | d[i].len;
-        used |= d[i].clock ^ d[0].clock;
+    if (n <= SORT_FEW) {
+        sort_few(at, n);
+        return at;
     }
-    if (n <= SORT_FEW)
-        sort_few(keys, n);
-    for (unsigned shift = 0; n > SORT_FEW && shift < 32; shift += 8) {
+    for (unsigned shift = 0; shift < 32; shift += 8) {
         uint64_t *former = at;
 
         if ((used >> shift & 0xff) == 0)
             continue;
-        sort_byte(to, at, n, shift + 32);
-        at = to;
-        to = former;
+        sort_byte(spare, at, n, shift + 32);
+        at = spare;
+        spare = former;
     }
-    for (uint32_t i = 0; i < n; i++) {
-        d[i].clock = (uint32_t)(at[i] >> 32);
-        d[i].len = (uint32_t)at[i];
-    }
+    return at;
 }
 
-static void sort_deleted(const struct cv_doc *doc, struct cv_deleted *d,
-                         uint32_t n)
+/* Join those that touch; how many there are then. */
+static uint32_t join_clocks(uint64_t *at, uint32_t n)
 {
-    bool one = n <= SORT_MOST;
+    uint32_t kept = 0;
 
-    for (uint32_t i = 1; i < n && one; i++)
-        one = d[i].client == d[0].client;
-    if (one)
-        sort_clocks(d, n);
-    else
-        qsort_r(d, n, sizeof(*d), by_unit, doc->clients);
+    for (uint32_t i = 1; i < n; i++) {
+        if ((uint32_t)(at[kept] >> 32) + (uint32_t)at[kept] == at[i] >> 32)
+            at[kept] += (uint32_t)at[i];
+        else
+            at[++kept] = at[i];
+    }
+    return kept + 1;
+}
+
+/* The deleted pieces, if they are few and of one client. */
+static bool put_own_deleted(const struct cv_doc *doc, struct cv_writer *w)
+{
+    const struct cv_deleted *d = doc->txn.deleted.at;
+    uint64_t keys[SORT_MOST], spare[SORT_MOST], *at = keys;
+    uint32_t n = doc->txn.deleted.n, used = 0;
+    bool sorted = true;
+    uint8_t *p;
+
+    if (n == 0 || n > SORT_MOST)
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        if (d[i].client != d[0].client)
+            return false;
+        keys[i] = (uint64_t)d[i].clock << 32 | d[i].len;
+        used |= d[i].clock ^ d[0].clock;
+        sorted = sorted && (i == 0 || keys[i] > keys[i - 1]);
+    }
+    p = cv_pen_room(w, (size_t)n * 2 * CV_PEN_UINT + CV_PEN_BYTES);
+    if (p == NULL)
+        return false;
+    if (!sorted)
+        at = sort_clocks(keys, spare, n, used);
+    n = join_clocks(at, n);
+    *p++ = 1;
+    p = cv_pen_client(p, &doc->clients[d->client]);
+    p = cv_pen_uint(p, n);
+    for (uint32_t i = 0; i < n; i++) {
+        p = cv_pen_uint(p, (uint32_t)(at[i] >> 32));
+        p = cv_pen_uint(p, (uint32_t)at[i]);
+    }
+    cv_pen_done(w, p);
+    return true;
 }
 
 /* Sort the deleted pieces and join those that touch. */
@@ -477,7 +516,7 @@ static void tidy_deleted(struct cv_doc *doc)
 
     if (n < 2)
         return;
-    sort_deleted(doc, d, n);
+    qsort_r(d, n, sizeof(*d), by_unit, doc->clients);
     for (uint32_t i = 1; i < n; i++) {
         if (d[i].client == d[kept].client &&
             d[i].clock == d[kept].clock + d[kept].len)
@@ -488,191 +527,73 @@ static void tidy_deleted(struct cv_doc *doc)
     doc->txn.deleted.n = kept + 1;
 }
 
-static inline void put_number(struct cv_writer *w, uint32_t v)
-{
-    if (pen_fits(w))
-        w->len = (size_t)(pen_uint(w->data + w->len, v) - w->data);
-    else
-        cv_put_varuint(w, v);
-}
-
-static void put_range(struct cv_writer *w, uint32_t clock, uint32_t len)
-{
-    uint8_t *p;
-
-    if (!pen_fits(w)) {
-        cv_put_varuint(w, clock);
-        cv_put_varuint(w, len);
-        return;
-    }
-    p = pen_uint(w->data + w->len, clock);
-    w->len = (size_t)(pen_uint(p, len) - w->data);
-}
-
 static void put_txn_deleted(struct cv_doc *doc, struct cv_writer *w)
 {
     const struct cv_deleted *d = doc->txn.deleted.at;
-    uint32_t n = doc->txn.deleted.n, clients = 0, end;
+    uint32_t n, clients = 0, end;
 
+    if (put_own_deleted(doc, w))
+        return;
+    tidy_deleted(doc);
+    n = doc->txn.deleted.n;
     for (uint32_t i = 0; i < n; i++)
         clients += i == 0 || d[i].client != d[i - 1].client;
-    put_number(w, clients);
+    cv_put_varuint(w, clients);
     for (uint32_t i = 0; i < n; i = end) {
         for (end = i + 1; end < n && d[end].client == d[i].client;)
             end++;
         cv_put_varuint(w, doc->clients[d[i].client].id);
-        put_number(w, end - i);
-        for (uint32_t k = i; k < end; k++)
-            put_range(w, d[k].clock, d[k].len);
+        cv_put_varuint(w, end - i);
+        for (uint32_t k = i; k < end; k++) {
+            cv_put_varuint(w, d[k].clock);
+            cv_put_varuint(w, d[k].len);
+        }
     }
 }
 
-/* The common transactions: one piece inserted or deleted, or both.  False if it
- * has to go the long way.  What is deleted is still to be put. */
-static inline bool put_typed(struct cv_doc *doc, struct cv_writer *w)
+/* The common transaction: text in one item of ASCII, and the parent need not be
+ * told.  False: it has to go the long way.  What is deleted is still to be
+ * put. */
+static inline bool put_typed(const struct cv_doc *doc, struct cv_writer *w)
 {
     const struct cv_client *c = &doc->clients[doc->txn.touched.at[0]];
     const struct cv_item *x = &doc->items[c->last];
-    uint32_t from = c->before, at = from - x->clock, len;
+    uint32_t from = c->before, at = from - x->clock, len = x->len - at;
     const uint8_t *text;
     uint8_t *p;
 
-    /* Text of ASCII, all in one item, and the parent need not be told. */
-    if (!pen_fits(w) || x->clock > from || x->kind != CV_KIND_STRING ||
-        x->bytes != x->len ||
+    if (x->clock > from || x->kind != CV_KIND_STRING || x->bytes != x->len ||
         cv_list_is_key(&doc->lists[doc->leaves[x->leaf].list]) ||
         (at == 0 && x->oclient == CV_NONE && x->rclient == CV_NONE))
         return false;
-    len = x->len - at;
-    text = c->log + x->off + at;
-    p = w->data + w->len;
+    p = cv_pen_room(w, (size_t)len + CV_PEN_BYTES);
+    if (p == NULL)
+        return false;
     *p++ = 1;
     *p++ = 1;
-    p = pen_client(p, c);
-    p = pen_uint(p, from);
+    p = cv_pen_client(p, c);
+    p = cv_pen_uint(p, from);
     p = pen_origins(p, doc, x, from, false);
-    p = pen_uint(p, len);
-    if (len > CV_KEYSTROKE) {
-        w->len = (size_t)(p - w->data);
-        cv_put_raw(w, text, len);
-        return true;
-    }
-    do
-        *p++ = *text++;
-    while (--len > 0);
-    w->len = (size_t)(p - w->data);
+    p = cv_pen_uint(p, len);
+    text = c->log + x->off + at;
+    if (len == 1)
+        *p = *text;
+    else
+        memcpy(p, text, len);
+    cv_pen_done(w, p + len);
     return true;
-}
-
-static inline uint8_t *pen_deleted(uint8_t *p, const struct cv_client *c,
-                                   uint32_t clock, uint32_t len)
-{
-    *p++ = 0;
-    *p++ = 1;
-    p = pen_client(p, c);
-    *p++ = 1;
-    p = pen_uint(p, clock);
-    return pen_uint(p, len);
 }
 
 static inline bool put_one_deleted(const struct cv_doc *doc,
                                    struct cv_writer *w)
 {
     const struct cv_deleted *d = &doc->txn.deleted.at[0];
-    uint8_t *p;
+    uint8_t *p = cv_pen_room(w, CV_PEN_BYTES);
 
-    if (!pen_fits(w))
+    if (p == NULL)
         return false;
-    p = pen_deleted(w->data + w->len, &doc->clients[d->client], d->clock,
-                    d->len);
-    w->len = (size_t)(p - w->data);
-    return true;
-}
-
-/* What each keystroke of the hot run begins with: its origin is the unit
- * before it. */
-static CV_APART void cut_stamps(struct cv_doc *doc)
-{
-    const struct cv_hot *hot = &doc->hot;
-    const struct cv_client *c = &doc->clients[doc->self];
-    const struct cv_item *x =
-        &doc->items[doc->leaves[hot->leaf].item[hot->pos]];
-    struct cv_stamps *s = &doc->stamps;
-    uint8_t *p = s->head.bytes;
-
-    *p++ = 1;
-    *p++ = 1;
-    s->head.len = (uint32_t)(pen_client(p, c) - s->head.bytes);
-    p = s->origin.bytes;
-    *p++ = (uint8_t)(x->kind | CV_INFO_ORIGIN |
-                     (x->rclient != CV_NONE ? CV_INFO_RIGHT : 0u));
-    s->origin.len = (uint32_t)(pen_client(p, c) - s->origin.bytes);
-    p = s->right.bytes;
-    if (x->rclient != CV_NONE) {
-        p = pen_client(p, &doc->clients[x->rclient]);
-        p = pen_uint(p, x->rclock);
-    }
-    s->right.len = (uint32_t)(p - s->right.bytes);
-    s->ready = true;
-}
-
-static inline uint8_t *pen_stamp(uint8_t *p, const struct cv_stamp *s)
-{
-    memcpy(p, s->bytes, sizeof(s->bytes));
-    return p + s->len;
-}
-
-/* Taken back at the place of the last edit. */
-static inline uint8_t *pen_gone(uint8_t *p, const struct cv_doc *doc,
-                                uint32_t len)
-{
-    const struct cv_hot *hot = &doc->hot;
-    const struct cv_item *x =
-        &doc->items[doc->leaves[hot->leaf].item[hot->pos]];
-    uint32_t at =
-        hot->forward ? x->clock + hot->begun : cv_item_end(x) - hot->gone;
-
-    return pen_deleted(p, &doc->clients[x->client], at, len);
-}
-
-/* Typed there. */
-static inline uint8_t *pen_typed(uint8_t *p, const struct cv_doc *doc,
-                                 uint32_t len)
-{
-    const struct cv_stamps *s = &doc->stamps;
-    const uint8_t *text = doc->hot.to - len;
-    uint32_t from = doc->clients[doc->self].next + doc->hot.begun;
-
-    p = pen_stamp(p, &s->head);
-    p = pen_uint(p, from);
-    p = pen_stamp(p, &s->origin);
-    p = pen_uint(p, from - 1);
-    p = pen_stamp(p, &s->right);
-    *p++ = (uint8_t)len;
-    *p++ = *text++;
-    while (--len > 0)
-        *p++ = *text++;
-    *p++ = 0;
-    return p;
-}
-
-bool cv_encode_hot(struct cv_doc *doc, struct cv_writer *out)
-{
-    const struct cv_hot *hot = &doc->hot;
-    uint32_t len = hot->typed + hot->gone - hot->begun;
-    uint8_t *p;
-
-    if (len == 0 || len > CV_KEYSTROKE || !pen_fits(out))
-        return false;
-    p = out->data + out->len;
-    if (hot->gone > 0) {
-        p = pen_gone(p, doc, len);
-    } else {
-        if (!doc->stamps.ready)
-            cut_stamps(doc);
-        p = pen_typed(p, doc, len);
-    }
-    out->len = (size_t)(p - out->data);
+    cv_pen_done(w,
+                cv_pen_deleted(p, &doc->clients[d->client], d->clock, d->len));
     return true;
 }
 
@@ -693,7 +614,6 @@ int cv_encode_txn(struct cv_doc *doc, struct cv_writer *out)
             put_block(doc, out, t->touched.at[i],
                       doc->clients[t->touched.at[i]].before);
     }
-    tidy_deleted(doc);
     put_txn_deleted(doc, out);
     return out->err;
 }

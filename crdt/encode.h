@@ -5,7 +5,4 @@
 
 /* Append what the open transaction has changed, as an update. */
 int cv_encode_txn(struct cv_doc *doc, struct cv_writer *out);
-/* The same for a transaction of nothing but keystrokes that are not settled yet
- * (crdt/hot.h); false: it is not so. */
-bool cv_encode_hot(struct cv_doc *doc, struct cv_writer *out);
 #endif

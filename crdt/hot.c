@@ -95,7 +95,7 @@ void cv_hot_type(struct cv_doc *doc)
     hot->end = (size_t)hot->at + doc->items[item].bytes;
     hot->room = (uint32_t)room;
     hot->to = c->log + c->log_len;
-    doc->stamps.ready = false;
+    doc->stamp.left = 0;
 }
 
 void cv_hot_back(struct cv_doc *doc, uint32_t pos, uint32_t at, bool forward)

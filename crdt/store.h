@@ -195,17 +195,14 @@ struct cv_hot {
     uint32_t typed, gone, newlines, begun;
 };
 
-/* Bytes of an update that are the same for each keystroke of a run: copied as
- * one block, of which `len` count. */
+/* What the updates of keystrokes of the hot run begin with (crdt/stamp.h). */
 struct cv_stamp {
-    uint8_t bytes[16];
-    uint32_t len;
-};
-/* Those of the hot run (crdt/encode.c): what is before the clock of the first
- * unit, before that of its origin, and the right origin. */
-struct cv_stamps {
-    bool ready;
-    struct cv_stamp head, origin, right;
+    uint8_t bytes[48]; /* `len` of them count, as they were at `clock` */
+    uint8_t len;
+    uint8_t clock_at, origin_at;   /* where the two numbers are in them */
+    uint8_t clock_low, origin_low; /* the first byte of each */
+    uint32_t clock;
+    uint32_t left; /* it holds for so many clocks from there; 0: none */
 };
 
 /* Items with the same origins, by client id (crdt/siblings.h). */
@@ -247,7 +244,7 @@ struct cv_doc {
     uint32_t plan_serial;
     uint32_t quick; /* client of the last quick update (crdt/quick.h) */
     struct cv_hot hot;
-    struct cv_stamps stamps;
+    struct cv_stamp stamp;
     struct cv_txn txn;
     struct cv_siblings siblings;
     struct cv_waiting waiting;

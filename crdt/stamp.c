@@ -1,0 +1,74 @@
+#include "crdt/stamp.h"
+
+/* How far a number may go up in its lowest seven bits. */
+static uint32_t room_of(uint32_t v)
+{
+    return 0x80 - (v & 0x7f);
+}
+
+/*   1 block, of 1 struct
+ *   client, clock            of the first unit
+ *   info: string, origin, perhaps right origin
+ *   client, clock - 1        its origin
+ *   client, clock            its right origin
+ *   length, text, 0 deletes  not in the stamp
+ */
+static void cut_stamp(struct cv_doc *doc, uint32_t clock)
+{
+    const struct cv_hot *hot = &doc->hot;
+    const struct cv_client *c = &doc->clients[doc->self];
+    const struct cv_item *x =
+        &doc->items[doc->leaves[hot->leaf].item[hot->pos]];
+    struct cv_stamp *s = &doc->stamp;
+    bool right = x->rclient != CV_NONE;
+    uint8_t *p = s->bytes;
+
+    *p++ = 1;
+    *p++ = 1;
+    p = cv_pen_client(p, c);
+    s->clock_at = (uint8_t)(p - s->bytes);
+    p = cv_pen_uint(p, clock);
+    *p++ = (uint8_t)(x->kind | CV_INFO_ORIGIN | (right ? CV_INFO_RIGHT : 0u));
+    p = cv_pen_client(p, c);
+    s->origin_at = (uint8_t)(p - s->bytes);
+    p = cv_pen_uint(p, clock - 1);
+    if (right) {
+        p = cv_pen_client(p, &doc->clients[x->rclient]);
+        p = cv_pen_uint(p, x->rclock);
+    }
+    s->len = (uint8_t)(p - s->bytes);
+    s->clock_low = s->bytes[s->clock_at];
+    s->origin_low = s->bytes[s->origin_at];
+    s->clock = clock;
+    s->left = room_of(clock);
+    if (room_of(clock - 1) < s->left)
+        s->left = room_of(clock - 1);
+}
+
+/* Taken back at the place of the last edit. */
+static uint8_t *pen_gone(uint8_t *p, const struct cv_doc *doc, uint32_t len)
+{
+    const struct cv_hot *hot = &doc->hot;
+    const struct cv_item *x =
+        &doc->items[doc->leaves[hot->leaf].item[hot->pos]];
+    uint32_t at =
+        hot->forward ? x->clock + hot->begun : cv_item_end(x) - hot->gone;
+
+    return cv_pen_deleted(p, &doc->clients[x->client], at, len);
+}
+
+CV_APART bool cv_stamp_long(struct cv_doc *doc, struct cv_writer *out)
+{
+    const struct cv_hot *hot = &doc->hot;
+    uint32_t len = hot->typed + hot->gone - hot->begun;
+    uint8_t *p = cv_pen_room(out, CV_PEN_BYTES);
+
+    if (len == 0 || len > CV_KEYSTROKE || p == NULL)
+        return false;
+    if (hot->gone > 0) {
+        cv_pen_done(out, pen_gone(p, doc, len));
+        return true;
+    }
+    cut_stamp(doc, doc->clients[doc->self].next + hot->begun);
+    return cv_stamp_put(doc, out);
+}

@@ -1,0 +1,42 @@
+/* crdt/stamp.h - the update of a keystroke.  For crdt/ only.
+ *
+ * While somebody types a run on, one update is like the other: only the clock
+ * of the first unit, that of its origin, which is the unit before it, and the
+ * text differ.  So all up to the text is kept as a block of bytes and copied;
+ * of the two clocks the lowest seven bits are put right, until one of them has
+ * used these up. */
+#ifndef CV_CRDT_STAMP_H
+#define CV_CRDT_STAMP_H
+#include "crdt/hot.h"
+#include "crdt/pen.h"
+
+/* Append the update of the open transaction, which is nothing but keystrokes
+ * that are not settled yet (crdt/hot.h).  False: it is not so. */
+bool cv_stamp_long(struct cv_doc *doc, struct cv_writer *out);
+static inline bool cv_stamp_put(struct cv_doc *doc, struct cv_writer *out)
+{
+    const struct cv_hot *hot = &doc->hot;
+    const struct cv_stamp *s = &doc->stamp;
+    uint32_t len = hot->typed - hot->begun;
+    uint32_t d = doc->clients[doc->self].next + hot->begun - s->clock;
+    const uint8_t *text;
+    uint8_t *p;
+
+    if (d >= s->left || len - 1 >= CV_KEYSTROKE || out->err != CV_OK ||
+        out->cap - out->len < CV_PEN_BYTES)
+        return cv_stamp_long(doc, out);
+    text = hot->to - len;
+    p = out->data + out->len;
+    memcpy(p, s->bytes, sizeof(s->bytes));
+    p[s->clock_at] = (uint8_t)(s->clock_low + d);
+    p[s->origin_at] = (uint8_t)(s->origin_low + d);
+    p += s->len;
+    *p++ = (uint8_t)len;
+    *p++ = *text++;
+    while (--len > 0)
+        *p++ = *text++;
+    *p++ = 0;
+    cv_pen_done(out, p);
+    return true;
+}
+#endif
