@@ -114,84 +114,59 @@ void cv_hot_back(struct cv_doc *doc, uint32_t pos, uint32_t at, bool forward)
     hot->to = doc->clients[x->client].log + x->off + (forward ? 0 : x->bytes);
 }
 
-/* Is what ends or begins at `at` in this leaf? */
-static inline bool holds(const struct cv_leaf *l, uint32_t start, uint32_t at,
-                         bool ending)
-{
-    uint32_t left = at - start;
-
-    return ending ? left - 1 < l->sum[CV_BYTES] : left < l->sum[CV_BYTES];
-}
-
-/* The hot leaf, or the one beside it, holds the place. */
-static inline bool is_near(struct cv_doc *doc, uint32_t at, bool ending)
+/* Make the leaf that holds a byte the hot one: it is, or one beside it is, or
+ * it is looked for. */
+static inline void go_near(struct cv_doc *doc, uint32_t byte)
 {
     struct cv_hot *hot = &doc->hot;
     const struct cv_leaf *l, *beside;
-    uint32_t start;
 
-    if (hot->leaf == CV_NONE)
-        return false;
-    l = &doc->leaves[hot->leaf];
-    if (holds(l, hot->start, at, ending))
-        return true;
-    if (at >= hot->start && l->next != CV_NONE) {
-        beside = &doc->leaves[l->next];
-        start = hot->start + l->sum[CV_BYTES];
-        if (!holds(beside, start, at, ending))
-            return false;
-        hot->leaf = l->next;
-    } else if (at <= hot->start && l->prev != CV_NONE) {
-        beside = &doc->leaves[l->prev];
-        start = hot->start - beside->sum[CV_BYTES];
-        if (!holds(beside, start, at, ending))
-            return false;
-        /* Behind its last item: from there one goes back. */
-        hot->leaf = l->prev;
-        hot->at = hot->start;
-        hot->start = start;
-        hot->pos = beside->n;
-        return true;
-    } else {
-        return false;
+    if (hot->leaf != CV_NONE) {
+        l = &doc->leaves[hot->leaf];
+        if (byte - hot->start < l->sum[CV_BYTES])
+            return;
+        if (byte > hot->start && l->next != CV_NONE) {
+            beside = &doc->leaves[l->next];
+            if (byte - hot->start - l->sum[CV_BYTES] < beside->sum[CV_BYTES]) {
+                hot->leaf = l->next;
+                hot->at = hot->start += l->sum[CV_BYTES];
+                hot->pos = 0;
+                return;
+            }
+        } else if (byte < hot->start && l->prev != CV_NONE) {
+            beside = &doc->leaves[l->prev];
+            if (hot->start - byte <= beside->sum[CV_BYTES]) {
+                /* Behind its last item: from there one goes back. */
+                hot->leaf = l->prev;
+                hot->at = hot->start;
+                hot->start -= beside->sum[CV_BYTES];
+                hot->pos = beside->n;
+                return;
+            }
+        }
     }
-    hot->start = hot->at = start;
+    hot->leaf = cv_tree_leaf(doc, doc->text, byte, &hot->start);
+    hot->at = hot->start;
     hot->pos = 0;
-    return true;
 }
 
 struct cv_place cv_hot_find(struct cv_doc *doc, uint32_t at, bool ending)
 {
     struct cv_hot *hot = &doc->hot;
     const struct cv_leaf *l;
-    struct cv_place p;
-    uint32_t left, i;
+    uint32_t byte = ending ? at - 1 : at, left, i;
 
     cv_hot_stop(doc);
-    if (!is_near(doc, at, ending)) {
-        p = cv_tree_find(doc, doc->text, CV_BYTES, at, ending);
-        if (p.item != CV_NONE)
-            cv_hot_set(doc, p.leaf, p.pos, p.start);
-        return p;
-    }
+    go_near(doc, byte);
     l = &doc->leaves[hot->leaf];
     /* From the item of the last edit on, or back. */
     i = hot->pos;
-    left = at - hot->at;
-    if (at < hot->at) {
-        while ((int32_t)left < 0)
-            left += l->vis[--i];
-    }
-    if (ending) {
-        while (left == 0)
-            left += l->vis[--i];
-        while (left > l->vis[i])
-            left -= l->vis[i++];
-    } else {
-        while (left >= l->vis[i])
-            left -= l->vis[i++];
-    }
+    left = byte - hot->at;
+    while ((int32_t)left < 0)
+        left += l->vis[--i];
+    while (left >= l->vis[i])
+        left -= l->vis[i++];
     hot->pos = i;
-    hot->at = at - left;
+    hot->at = byte - left;
     return (struct cv_place){l->item[i], hot->leaf, i, hot->at};
 }

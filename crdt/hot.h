@@ -34,8 +34,8 @@ static inline void cv_hot_stop(struct cv_doc *doc)
     doc->hot.room = doc->hot.back = 0;
 }
 
-/* cv_tree_find() in the text by bytes, beginning where the last edit was.  The
- * leaf it leads to is the hot one then, and typing ends. */
+/* cv_tree_find() in the text by bytes, beginning where the last edit was; it is
+ * there.  The leaf it leads to is the hot one then, and typing ends. */
 struct cv_place cv_hot_find(struct cv_doc *doc, uint32_t at, bool ending);
 /* Make this item in a leaf the hot one; `at` is the offset of it. */
 void cv_hot_set(struct cv_doc *doc, uint32_t leaf, uint32_t pos, uint32_t at);

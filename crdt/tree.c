@@ -672,6 +672,26 @@ struct cv_place cv_tree_find(const struct cv_doc *doc, uint32_t list,
     }
 }
 
+uint32_t cv_tree_leaf(struct cv_doc *doc, uint32_t list, uint32_t byte,
+                      uint32_t *start)
+{
+    const struct cv_list *l = &doc->lists[list];
+    uint32_t node = l->root, left = byte;
+
+    cv_tree_flush(doc);
+    for (uint32_t h = l->height; h > 0; h--) {
+        const struct cv_inner *in = &doc->inners[node];
+        const uint32_t *w = in->w[CV_BYTES];
+        uint32_t i = 0;
+
+        while (left >= w[i])
+            left -= w[i++];
+        node = in->child[i];
+    }
+    *start = byte - left;
+    return node;
+}
+
 uint32_t cv_tree_leaf_offset(const struct cv_doc *doc, uint32_t leaf,
                              enum cv_weight weight)
 {

@@ -124,6 +124,10 @@ void cv_tree_clear(struct cv_doc *doc, uint32_t list);
  * that weight: start < at <= start + w, or start <= at < start + w. */
 struct cv_place cv_tree_find(const struct cv_doc *doc, uint32_t list,
                              enum cv_weight weight, uint32_t at, bool ending);
+/* The leaf that holds a byte of the list; it is there.  *start: where it
+ * begins. */
+uint32_t cv_tree_leaf(struct cv_doc *doc, uint32_t list, uint32_t byte,
+                      uint32_t *start);
 /* How much of a weight lies before this item. */
 uint32_t cv_tree_offset(const struct cv_doc *doc, uint32_t item,
                         enum cv_weight weight);
