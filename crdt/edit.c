@@ -187,8 +187,7 @@ struct gap {
 };
 
 /* Find the gap that open_gap() would open, if that is simple: in the middle of
- * the text, and not before the first item of a leaf.  `p` holds what ends at
- * `at`.  Nothing is changed. */
+ * the text.  `p` holds what ends at `at`.  Nothing is changed. */
 static bool find_gap(struct cv_doc *doc, uint32_t at, struct cv_place p,
                      struct gap *gap)
 {
@@ -196,13 +195,27 @@ static bool find_gap(struct cv_doc *doc, uint32_t at, struct cv_place p,
                         doc->items[p.item].bytes - (at - p.start), CV_NONE};
     if (gap->rest > 0)
         return true;
-    if (!cv_place_next_live(doc, &p) || (p.leaf != gap->leaf && p.pos == 0))
+    if (!cv_place_next_live(doc, &p))
         return false;
+    gap->right = p.item;
+    if (p.pos == 0) {
+        p.leaf = doc->leaves[p.leaf].prev;
+        p.pos = doc->leaves[p.leaf].n;
+    }
     gap->leaf = p.leaf;
     gap->pos = p.pos;
     gap->left = doc->leaves[p.leaf].item[p.pos - 1];
-    gap->right = p.item;
     return true;
+}
+
+/* The gap where something was deleted just now. */
+static inline struct gap hot_gap(const struct cv_doc *doc)
+{
+    const struct cv_hot *hot = &doc->hot;
+    const struct cv_leaf *l = &doc->leaves[hot->leaf];
+
+    return (struct gap){hot->leaf, hot->gap, l->item[hot->gap - 1], 0,
+                        l->item[hot->gap]};
 }
 
 /* Cut the rest off the item before a gap, which was opened for two items, and
@@ -233,16 +246,15 @@ static inline struct cv_item *cut_rest(struct cv_doc *doc,
 
 /* Insert one short piece into a gap in a leaf, and whatever is cut off.  False:
  * nothing was changed, it has to go the long way. */
-static bool insert_here(struct cv_doc *doc, const struct insertion *in,
-                        struct cv_place p)
+static inline bool insert_here(struct cv_doc *doc, const struct insertion *in,
+                               struct gap gap)
 {
     uint32_t self = doc->self, len = (uint32_t)in->text.len, item, k, newlines;
     struct cv_item *x, *y, *z;
     struct cv_leaf *l;
     struct cv_client *c;
-    struct gap gap;
 
-    if (in->text.len > CV_RUN_BYTES || !find_gap(doc, in->at, p, &gap))
+    if (in->text.len > CV_RUN_BYTES)
         return false;
     k = gap.rest > 0 ? 2 : 1;
     if (cv_store_reserve(doc) != CV_OK ||
@@ -279,12 +291,13 @@ static bool insert_here(struct cv_doc *doc, const struct insertion *in,
     l->vis[gap.pos] = 0;
     cv_txn_touch(doc, self);
     c->next += in->units;
-    if (gap.leaf == doc->hot.leaf) {
-        doc->hot.pos = gap.pos;
-        doc->hot.at = in->at;
-    } else {
-        cv_hot_set(doc, gap.leaf, gap.pos, in->at);
+    if (gap.leaf != doc->hot.leaf) {
+        /* Nothing before the gap is visible there. */
+        doc->hot.leaf = gap.leaf;
+        doc->hot.start = in->at;
     }
+    doc->hot.pos = gap.pos;
+    doc->hot.at = in->at;
     cv_tree_resize_at(doc, gap.leaf, gap.pos, (int32_t)len, (int32_t)in->units,
                       (int32_t)newlines);
     cv_hot_type(doc);
@@ -296,6 +309,7 @@ static CV_APART int insert(struct cv_doc *doc, size_t at, const void *text,
 {
     struct insertion in = {(uint32_t)at, {text, len}, 0};
     struct cv_place p;
+    struct gap gap;
     size_t units;
     int err;
 
@@ -313,11 +327,15 @@ static CV_APART int insert(struct cv_doc *doc, size_t at, const void *text,
     in.units = (uint32_t)units;
     if (go_on(doc, &in, &err))
         return err;
-    if (at > 0) {
+    if (doc->hot.gap > 0 && at == doc->hot.end) {
+        gap = hot_gap(doc);
+        if (insert_here(doc, &in, gap))
+            return CV_OK;
+    } else if (at > 0) {
         p = cv_hot_find(doc, in.at, true);
         if (!on_border(doc, &p, at))
             return CV_ERR_INVALID;
-        if (insert_here(doc, &in, p))
+        if (find_gap(doc, in.at, p, &gap) && insert_here(doc, &in, gap))
             return CV_OK;
     }
     return insert_long(doc, &in);
@@ -420,23 +438,24 @@ static inline bool move_border(struct cv_doc *doc, const struct cv_place *p,
     return true;
 }
 
-/* Make a tombstone of a piece of an item, where its leaf has room for what is
- * cut off.  False: it has to go the long way. */
+/* Make a tombstone of a piece of an item.  False: it has to go the long way. */
 static bool carve(struct cv_doc *doc, const struct cv_place *p,
                   const struct piece *d)
 {
-    struct cv_leaf *l = &doc->leaves[p->leaf];
+    struct cv_leaf *l;
     struct cv_item *x = &doc->items[p->item], *y = x, *z = x;
     uint32_t behind = x->len - d->from - d->n;
     uint32_t k = (d->from > 0 ? 1u : 0u) + (behind > 0 ? 1u : 0u), newlines;
-    uint32_t off = x->off + d->bfrom, pos = p->pos, client = x->client;
-    uint32_t clock = x->clock + d->from;
+    uint32_t off = x->off + d->bfrom, pos = p->pos + 1, client = x->client;
+    uint32_t clock = x->clock + d->from, leaf = p->leaf, first;
 
-    if (k == 0 || l->n + k > CV_LEAF_ITEMS ||
-        doc->txn.deleted.n == doc->txn.deleted.cap ||
+    if (k == 0 || doc->txn.deleted.n == doc->txn.deleted.cap ||
         cv_store_reserve(doc) != CV_OK)
         return false;
-    l = &doc->leaves[p->leaf];
+    if (doc->leaves[leaf].n + k > CV_LEAF_ITEMS)
+        leaf = cv_tree_split(doc, leaf, &pos);
+    first = --pos;
+    l = &doc->leaves[leaf];
     x = y = &doc->items[p->item];
     newlines = cv_item_part_newlines(doc, x, off, d->bytes);
     cv_item_add_newlines(x, -(int32_t)newlines);
@@ -478,15 +497,15 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
     l->vis[pos] = (uint16_t)d->bytes;
     cv_store_log_lose(doc, client, off, d->bytes);
     cv_txn_deleted(doc, client, clock, d->n);
-    cv_tree_resize_at(doc, p->leaf, pos, -(int32_t)d->bytes, -(int32_t)d->n,
+    cv_tree_resize_at(doc, leaf, pos, -(int32_t)d->bytes, -(int32_t)d->n,
                       -(int32_t)newlines);
-    if (p->leaf != doc->hot.leaf)
+    if (leaf != doc->hot.leaf)
         return true;
     /* It is likely to go on, forwards if there is text behind. */
     if (behind > 0)
         cv_hot_back(doc, pos + 1, p->start + d->bfrom, true);
     else
-        cv_hot_back(doc, p->pos, p->start, false);
+        cv_hot_back(doc, first, p->start, false);
     return true;
 }
 
@@ -546,8 +565,8 @@ static bool same_tomb(const struct cv_item *a, const struct cv_item *b)
 
 /* Put an item behind the `n` that a leaf keeps, or join it with the last of
  * them; the number of those kept. */
-static uint32_t keep_tomb(struct cv_doc *doc, struct cv_leaf *l, uint32_t n,
-                          uint32_t item)
+static inline uint32_t keep_tomb(struct cv_doc *doc, struct cv_leaf *l,
+                                 uint32_t n, uint32_t item)
 {
     struct cv_item *x = &doc->items[item];
 
@@ -631,9 +650,28 @@ static int delete_part(struct cv_doc *doc, struct cv_place *p, uint32_t from,
     return delete_piece(doc, p, &d);
 }
 
+/* Delete a part of the item that holds the first byte. */
+static inline int erase_part(struct cv_doc *doc, const struct cv_place *p,
+                             uint32_t from, uint32_t len)
+{
+    const struct cv_item *x = &doc->items[p->item];
+    struct piece d;
+    int err;
+
+    if (!on_border(doc, p, p->start + from) ||
+        !on_border(doc, p, p->start + from + len))
+        return CV_ERR_INVALID;
+    err = cv_txn_room(doc);
+    if (err != CV_OK)
+        return err;
+    d = piece_of(doc, x, from, len);
+    return delete_piece(doc, p, &d);
+}
+
 static CV_APART int erase(struct cv_doc *doc, size_t at, size_t len)
 {
     uint32_t left = (uint32_t)len, last;
+    const struct cv_item *x;
     struct cv_place p;
     size_t total;
     int err;
@@ -644,6 +682,10 @@ static CV_APART int erase(struct cv_doc *doc, size_t at, size_t len)
         return CV_ERR_INVALID;
     if (len == 0)
         return CV_OK;
+    p = cv_hot_find(doc, (uint32_t)at, false);
+    x = &doc->items[p.item];
+    if (len < x->bytes && len <= x->bytes - (at - p.start))
+        return erase_part(doc, &p, (uint32_t)at - p.start, left);
     if (!deletable(doc, at, len, &p))
         return CV_ERR_INVALID;
     for (;;) {

@@ -91,7 +91,7 @@ void cv_hot_type(struct cv_doc *doc)
     most = doc->limits.log_bytes - doc->log_total;
     room = most < room ? most : room;
     hot->typing = true;
-    hot->back = 0;
+    hot->back = hot->gap = 0;
     hot->end = (size_t)hot->at + doc->items[item].bytes;
     hot->room = (uint32_t)room;
     hot->to = c->log + c->log_len;
@@ -101,16 +101,22 @@ void cv_hot_type(struct cv_doc *doc)
 void cv_hot_back(struct cv_doc *doc, uint32_t pos, uint32_t at, bool forward)
 {
     struct cv_hot *hot = &doc->hot;
-    const struct cv_item *x = &doc->items[doc->leaves[hot->leaf].item[pos]];
+    const struct cv_leaf *l = &doc->leaves[hot->leaf];
+    const struct cv_item *x = &doc->items[l->item[pos]];
 
     cv_hot_stop(doc);
     hot->pos = pos;
     hot->at = at;
+    hot->end = (size_t)at + (forward ? 0 : x->bytes);
+    /* Is there nothing but that one tombstone between two pieces of text? */
+    if (forward && pos >= 2 && l->vis[pos - 2] > 0)
+        hot->gap = pos;
+    else if (!forward && pos + 2 < l->n && l->vis[pos + 2] > 0)
+        hot->gap = pos + 2;
     if (x->bytes != x->len || cv_txn_room(doc) != CV_OK)
         return;
     hot->back = x->bytes - 1;
     hot->forward = forward;
-    hot->end = (size_t)at + (forward ? 0 : x->bytes);
     hot->to = doc->clients[x->client].log + x->off + (forward ? 0 : x->bytes);
 }
 

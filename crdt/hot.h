@@ -31,7 +31,7 @@ static inline void cv_hot_forget(struct cv_doc *doc)
 static inline void cv_hot_stop(struct cv_doc *doc)
 {
     doc->hot.typing = false;
-    doc->hot.room = doc->hot.back = 0;
+    doc->hot.room = doc->hot.back = doc->hot.gap = 0;
 }
 
 /* cv_tree_find() in the text by bytes, beginning where the last edit was; it is

@@ -188,8 +188,10 @@ struct cv_hot {
     uint32_t back;  /* or taken back: a tombstone of the same run is beside it,
                      * behind, or before with `forward` */
     bool forward;
-    size_t end;  /* where the item ends (with `forward`: begins) */
-    uint8_t *to; /* the same in the log of its client */
+    uint32_t gap; /* text for `end` goes before the item at this place, which is
+                   * visible; 0: unknown */
+    size_t end;   /* where the item ends (with `forward`: begins) */
+    uint8_t *to;  /* the same in the log of its client */
     /* Typed, or taken back, but not settled yet; of these `begun` bytes when
      * the transaction that is open began. */
     uint32_t typed, gone, newlines, begun;

@@ -374,6 +374,19 @@ static void link_right(struct cv_doc *doc, uint32_t list, uint32_t level,
     }
 }
 
+/* The places in the leaf have shifted. */
+static void cool(struct cv_doc *doc, uint32_t leaf)
+{
+    struct cv_hot *hot = &doc->hot;
+
+    if (hot->leaf != leaf)
+        return;
+    hot->pos = 0;
+    hot->at = hot->start;
+    hot->typing = false;
+    hot->room = hot->back = hot->gap = 0;
+}
+
 uint32_t cv_tree_split(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
 {
     uint32_t twin = leaf_new(doc);
@@ -396,27 +409,16 @@ uint32_t cv_tree_split(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
     l->next = twin;
     move_sums(doc, leaf, twin);
     link_right(doc, l->list, 1, leaf, l->sum, twin, t->sum);
-    if (doc->hot.leaf == leaf)
-        doc->hot = (struct cv_hot){.leaf = CV_NONE};
+    cool(doc, leaf);
     if (*pos <= keep)
         return leaf;
+    if (doc->hot.leaf == leaf) {
+        doc->hot.leaf = twin;
+        doc->hot.at = doc->hot.start += l->sum[CV_BYTES];
+    }
     *pos -= keep;
     return twin;
 }
-
-/* The places in the leaf have shifted. */
-static void cool(struct cv_doc *doc, uint32_t leaf)
-{
-    struct cv_hot *hot = &doc->hot;
-
-    if (hot->leaf != leaf)
-        return;
-    hot->pos = 0;
-    hot->at = hot->start;
-    hot->typing = false;
-    hot->room = hot->back = 0;
-}
-
 /* Put an item into a leaf that has room, nothing of it visible yet. */
 static void open_leaf(struct cv_doc *doc, uint32_t leaf, uint32_t pos,
                       uint32_t item)

@@ -39,8 +39,8 @@ bool cv_place_next_live(const struct cv_doc *doc, struct cv_place *p);
 bool cv_place_live(const struct cv_doc *doc, struct cv_place *p);
 
 /* Split a leaf that has no room for more items at *pos, which is not 0.
- * Returns the leaf where they go now, and *pos in it, not 0 either.  After
- * cv_store_reserve(). */
+ * Returns the leaf where they go now, and *pos in it, not 0 either; so does the
+ * hot leaf.  After cv_store_reserve(). */
 uint32_t cv_tree_split(struct cv_doc *doc, uint32_t leaf, uint32_t *pos);
 /* Link an item behind `left`, or at the start for CV_NONE. */
 void cv_tree_insert(struct cv_doc *doc, uint32_t list, uint32_t left,
