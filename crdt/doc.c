@@ -174,7 +174,8 @@ size_t cv_doc_held_bytes(const struct cv_doc *doc)
     for (uint32_t i = 0; i < doc->clients_n; i++) {
         const struct cv_client *c = &doc->clients[i];
 
-        n += c->log_cap + cv_chain_size(c);
+        n +=
+            c->log_cap + cv_chain_size(c) + (c->log != NULL ? CV_LOG_SLACK : 0);
     }
     for (uint32_t i = 0; i < doc->lists_n; i++)
         n += doc->lists[i].name_len;

@@ -274,8 +274,6 @@ static inline bool insert_here(struct cv_doc *doc, const struct insertion *in,
                           .len = in->units,
                           .bytes = len,
                           .leaf = gap.leaf};
-    newlines = (uint32_t)cv_utf8_newlines(in->text.data, len);
-    cv_item_set_newlines(y, newlines);
     cv_chain_append(doc, item);
     cv_tree_open(l, gap.pos, k);
     y->oclient = x->client;
@@ -287,6 +285,8 @@ static inline bool insert_here(struct cv_doc *doc, const struct insertion *in,
     y->rclient = z->client;
     y->rclock = z->clock;
     y->off = cv_store_log_append(doc, self, in->text.data, len);
+    newlines = (uint32_t)cv_utf8_newlines_padded(c->log + y->off, len);
+    cv_item_set_newlines(y, newlines);
     l->item[gap.pos] = item;
     l->vis[gap.pos] = 0;
     cv_txn_touch(doc, self);
@@ -617,8 +617,12 @@ static uint32_t sweep(struct cv_doc *doc, const struct cv_place *p,
     memmove(&l->item[n], &l->item[i], (l->n - i) * sizeof(*l->item));
     memmove(&l->vis[n], &l->vis[i], (l->n - i) * sizeof(*l->vis));
     l->n -= i - n;
-    doc->hot.pos = 0;
-    doc->hot.at = doc->hot.start;
+    doc->hot.pos = n;
+    doc->hot.at = p->start;
+    if (p->pos > 0 && l->vis[p->pos - 1] > 0 && n < l->n && l->vis[n] > 0) {
+        doc->hot.gap = n;
+        doc->hot.end = p->start;
+    }
     cv_tree_weigh(doc, p->leaf, -(int32_t)bytes, -(int32_t)units,
                   -(int32_t)newlines);
     if (l->n < CV_LEAF_LOW)

@@ -474,7 +474,8 @@ static uint32_t join_clocks(uint64_t *at, uint32_t n)
 }
 
 /* The deleted pieces, if they are few and of one client. */
-static bool put_own_deleted(const struct cv_doc *doc, struct cv_writer *w)
+static CV_APART bool put_own_deleted(const struct cv_doc *doc,
+                                     struct cv_writer *w)
 {
     const struct cv_deleted *d = doc->txn.deleted.at;
     uint64_t keys[SORT_MOST], spare[SORT_MOST], *at = keys;
@@ -584,16 +585,23 @@ static inline bool put_typed(const struct cv_doc *doc, struct cv_writer *w)
     return true;
 }
 
+/* The deletes of the common transaction: none, or one piece.  `alone`: there
+ * are no structs before them. */
 static inline bool put_one_deleted(const struct cv_doc *doc,
-                                   struct cv_writer *w)
+                                   struct cv_writer *w, bool alone)
 {
-    const struct cv_deleted *d = &doc->txn.deleted.at[0];
+    const struct cv_deleted *d = doc->txn.deleted.at;
     uint8_t *p = cv_pen_room(w, CV_PEN_BYTES);
 
-    if (p == NULL)
+    if (doc->txn.deleted.n > 1 || p == NULL)
         return false;
-    cv_pen_done(w,
-                cv_pen_deleted(p, &doc->clients[d->client], d->clock, d->len));
+    if (alone)
+        *p++ = 0;
+    if (doc->txn.deleted.n == 0)
+        *p++ = 0;
+    else
+        p = cv_pen_deleted(p, &doc->clients[d->client], d->clock, d->len);
+    cv_pen_done(w, p);
     return true;
 }
 
@@ -601,10 +609,10 @@ int cv_encode_txn(struct cv_doc *doc, struct cv_writer *out)
 {
     struct cv_txn *t = &doc->txn;
 
-    if (t->touched.n == 0 && t->deleted.n == 1 && put_one_deleted(doc, out))
-        return CV_OK;
     if (!cv_txn_news(doc))
         return out->err;
+    if (t->touched.n == 0 && put_one_deleted(doc, out, true))
+        return CV_OK;
     if (t->touched.n > 1)
         qsort_r(t->touched.at, t->touched.n, sizeof(*t->touched.at), by_client,
                 doc->clients);
@@ -614,6 +622,7 @@ int cv_encode_txn(struct cv_doc *doc, struct cv_writer *out)
             put_block(doc, out, t->touched.at[i],
                       doc->clients[t->touched.at[i]].before);
     }
-    put_txn_deleted(doc, out);
+    if (!put_one_deleted(doc, out, false))
+        put_txn_deleted(doc, out);
     return out->err;
 }

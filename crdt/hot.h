@@ -13,7 +13,7 @@
 #include "crdt/tree.h"
 
 /* Keystrokes are ASCII and at most this long. */
-#define CV_KEYSTROKE 16
+#define CV_KEYSTROKE CV_LOG_SLACK
 
 void cv_hot_settle_now(struct cv_doc *doc);
 static inline void cv_hot_settle(const struct cv_doc *doc)

@@ -44,11 +44,10 @@ static inline uint8_t *cv_pen_client(uint8_t *p, const struct cv_client *c)
     return p + c->id_len;
 }
 
-/* One range of one client, and no structs. */
+/* Deletes: one range of one client. */
 static inline uint8_t *cv_pen_deleted(uint8_t *p, const struct cv_client *c,
                                       uint32_t clock, uint32_t len)
 {
-    *p++ = 0;
     *p++ = 1;
     p = cv_pen_client(p, c);
     *p++ = 1;

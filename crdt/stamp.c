@@ -54,6 +54,7 @@ static uint8_t *pen_gone(uint8_t *p, const struct cv_doc *doc, uint32_t len)
     uint32_t at =
         hot->forward ? x->clock + hot->begun : cv_item_end(x) - hot->gone;
 
+    *p++ = 0; /* blocks */
     return cv_pen_deleted(p, &doc->clients[x->client], at, len);
 }
 

@@ -19,22 +19,19 @@ static inline bool cv_stamp_put(struct cv_doc *doc, struct cv_writer *out)
     const struct cv_stamp *s = &doc->stamp;
     uint32_t len = hot->typed - hot->begun;
     uint32_t d = doc->clients[doc->self].next + hot->begun - s->clock;
-    const uint8_t *text;
     uint8_t *p;
 
     if (d >= s->left || len - 1 >= CV_KEYSTROKE || out->err != CV_OK ||
         out->cap - out->len < CV_PEN_BYTES)
         return cv_stamp_long(doc, out);
-    text = hot->to - len;
     p = out->data + out->len;
     memcpy(p, s->bytes, sizeof(s->bytes));
     p[s->clock_at] = (uint8_t)(s->clock_low + d);
     p[s->origin_at] = (uint8_t)(s->origin_low + d);
     p += s->len;
     *p++ = (uint8_t)len;
-    *p++ = *text++;
-    while (--len > 0)
-        *p++ = *text++;
+    memcpy(p, hot->to - len, CV_KEYSTROKE);
+    p += len;
     *p++ = 0;
     cv_pen_done(out, p);
     return true;

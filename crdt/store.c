@@ -16,9 +16,6 @@
 #define SMALL_VEC 8192
 #define LARGE_VEC 262144
 
-/* Rewrite a log once this much of it, and half of it, is lost. */
-#define COMPACT_BYTES 65536
-
 /* Little at a time: memory matters more than the copying, which is none for
  * large blocks (mremap). */
 static size_t next_cap(size_t cap, size_t size)
@@ -251,7 +248,7 @@ void cv_store_item_free(struct cv_doc *doc, uint32_t item)
 uint32_t cv_item_count_newlines(const struct cv_doc *doc,
                                 const struct cv_item *x)
 {
-    return (uint32_t)cv_utf8_newlines(cv_item_content(doc, x), x->bytes);
+    return (uint32_t)cv_utf8_newlines_padded(cv_item_content(doc, x), x->bytes);
 }
 
 uint32_t cv_item_part_newlines(const struct cv_doc *doc,
@@ -260,7 +257,8 @@ uint32_t cv_item_part_newlines(const struct cv_doc *doc,
 {
     if (x->lines == 0)
         return 0;
-    return (uint32_t)cv_utf8_newlines(doc->clients[x->client].log + off, bytes);
+    return (uint32_t)cv_utf8_newlines_padded(doc->clients[x->client].log + off,
+                                             bytes);
 }
 
 void cv_item_share_newlines(const struct cv_doc *doc, struct cv_item *x,
@@ -296,7 +294,7 @@ int cv_store_log_grow(struct cv_doc *doc, uint32_t client, size_t len)
         return CV_ERR_LIMIT;
     if (cap > UINT32_MAX)
         cap = UINT32_MAX;
-    log = realloc(c->log, cap);
+    log = realloc(c->log, cap + CV_LOG_SLACK);
     if (log == NULL)
         return CV_ERR_NOMEM;
     c->log = log;
@@ -304,32 +302,12 @@ int cv_store_log_grow(struct cv_doc *doc, uint32_t client, size_t len)
     return CV_OK;
 }
 
-static bool is_wasteful(const struct cv_client *c)
-{
-    return c->log_lost >= COMPACT_BYTES && c->log_lost >= c->log_len / 2;
-}
-
-void cv_store_log_lose(struct cv_doc *doc, uint32_t client, uint32_t off,
-                       uint32_t len)
-{
-    struct cv_client *c = &doc->clients[client];
-
-    doc->log_total -= len;
-    if (off + len == c->log_len) {
-        c->log_len -= len;
-        return;
-    }
-    c->log_lost += len;
-    if (is_wasteful(c))
-        doc->log_wasteful = true;
-}
-
 static int compact_client(struct cv_doc *doc, struct cv_client *c)
 {
     uint32_t live = c->log_len - c->log_lost, len = 0;
     uint8_t *log = NULL;
 
-    if (live > 0 && (log = malloc(live)) == NULL)
+    if (live > 0 && (log = malloc((size_t)live + CV_LOG_SLACK)) == NULL)
         return CV_ERR_NOMEM;
     for (uint32_t i = c->first; i != CV_NONE; i = doc->items[i].succ) {
         struct cv_item *x = &doc->items[i];
@@ -355,7 +333,7 @@ int cv_store_compact(struct cv_doc *doc, bool force)
     for (uint32_t i = 0; i < doc->clients_n; i++) {
         struct cv_client *c = &doc->clients[i];
 
-        if (force ? c->log_lost == 0 : !is_wasteful(c))
+        if (force ? c->log_lost == 0 : !cv_log_wasteful(c))
             continue;
         doc->hot.room = doc->hot.back = 0; /* the log moves */
         if (compact_client(doc, c) != CV_OK)

@@ -13,6 +13,7 @@
 #define CV_CRDT_STORE_H
 #include "crdt/codec.h"
 #include "crdt/doc.h"
+#include "crdt/utf8.h"
 #include "crdt/waiting.h"
 #include <string.h>
 
@@ -286,6 +287,9 @@ void cv_store_item_free(struct cv_doc *doc, uint32_t item);
 /* ---- logs ---- */
 
 int cv_store_log_grow(struct cv_doc *doc, uint32_t client, size_t len);
+/* A log has so many bytes more than it says: text in it may be read in blocks.
+ */
+#define CV_LOG_SLACK CV_UTF8_PAD
 /* Room at the end of a client's log, which may move it. */
 static inline int cv_store_log_reserve(struct cv_doc *doc, uint32_t client,
                                        size_t len)
@@ -311,9 +315,27 @@ static inline uint32_t cv_store_log_append(struct cv_doc *doc, uint32_t client,
     doc->log_total += len;
     return off;
 }
+/* Rewrite a log once this much of it, and half of it, is lost. */
+#define CV_LOG_COMPACT 65536
+static inline bool cv_log_wasteful(const struct cv_client *c)
+{
+    return c->log_lost >= CV_LOG_COMPACT && c->log_lost >= c->log_len / 2;
+}
 /* Content bytes at [off, off + len) of a client's log are no longer used. */
-void cv_store_log_lose(struct cv_doc *doc, uint32_t client, uint32_t off,
-                       uint32_t len);
+static inline void cv_store_log_lose(struct cv_doc *doc, uint32_t client,
+                                     uint32_t off, uint32_t len)
+{
+    struct cv_client *c = &doc->clients[client];
+
+    doc->log_total -= len;
+    if (off + len == c->log_len) {
+        c->log_len -= len;
+        return;
+    }
+    c->log_lost += len;
+    if (cv_log_wasteful(c))
+        doc->log_wasteful = true;
+}
 static inline const uint8_t *cv_item_content(const struct cv_doc *doc,
                                              const struct cv_item *x)
 {

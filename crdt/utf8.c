@@ -1,5 +1,6 @@
 #include "crdt/utf8.h"
 
+#include <endian.h>
 #include <string.h>
 
 #define HIGH_BITS UINT64_C(0x8080808080808080)
@@ -31,13 +32,18 @@ static uint64_t load_short(const uint8_t *p, size_t len)
            (uint64_t)p[len - 1] << (8 * (len - 1));
 }
 
+/* The high bit of each of eight bytes that is a newline. */
+static uint64_t newline_bits(uint64_t v)
+{
+    v ^= NEWLINES;
+    v = ((v & ~HIGH_BITS) + ~HIGH_BITS) | v;
+    return ~v & HIGH_BITS;
+}
+
 /* How many of eight bytes are newlines. */
 static size_t newlines_of(uint64_t v)
 {
-    /* The high bit of each byte that is not one; then of each that is. */
-    v ^= NEWLINES;
-    v = ((v & ~HIGH_BITS) + ~HIGH_BITS) | v;
-    return (size_t)(((~v & HIGH_BITS) >> 7) * LOW_BITS >> 56);
+    return (size_t)((newline_bits(v) >> 7) * LOW_BITS >> 56);
 }
 
 /* Length of the character at text[0], 0 if it is malformed (RFC 3629, 4). */
@@ -164,6 +170,21 @@ size_t cv_utf8_newlines_long(const uint8_t *text, size_t len)
     for (; len - i >= 8; i += 8)
         n += newlines_of(load64(text + i));
     return n + newlines_of(load_short(text + i, len - i));
+}
+
+size_t cv_utf8_newlines_padded(const uint8_t *text, size_t len)
+{
+    uint64_t a, b;
+    size_t first = len < 8 ? len : 8;
+
+    if (len == 0 || len > CV_UTF8_PAD)
+        return cv_utf8_newlines_long(text, len);
+    /* Two words, the bytes behind the text shifted out: no loop, whose end is
+     * hard to foresee. */
+    a = newline_bits(le64toh(load64(text))) << (64 - 8 * first);
+    b = newline_bits(le64toh(load64(text + 8)));
+    b = len > 8 ? b << (128 - 8 * len) : 0;
+    return (size_t)(((a >> 7) + (b >> 7)) * LOW_BITS >> 56);
 }
 
 size_t cv_utf8_after_newline(const uint8_t *text, size_t len, size_t n)

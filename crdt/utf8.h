@@ -51,6 +51,9 @@ static inline size_t cv_utf8_newlines(const uint8_t *text, size_t len)
         return text[0] == '\n';
     return cv_utf8_newlines_long(text, len);
 }
+/* The same of text behind which so many bytes may be read. */
+#define CV_UTF8_PAD 16
+size_t cv_utf8_newlines_padded(const uint8_t *text, size_t len);
 /* Offset behind the n-th (from 1) newline; there are that many. */
 size_t cv_utf8_after_newline(const uint8_t *text, size_t len, size_t n);
 #endif
