@@ -538,9 +538,8 @@ static bool deletable(struct cv_doc *doc, size_t at, size_t len,
                       struct cv_place *p)
 {
     const struct cv_leaf *l;
-    struct cv_place q;
+    struct cv_place q = *p;
 
-    *p = q = cv_hot_find(doc, (uint32_t)at, false);
     if (!on_border(doc, p, at))
         return false;
     /* Most end in the same leaf. */
@@ -593,30 +592,32 @@ static uint32_t sweep(struct cv_doc *doc, const struct cv_place *p,
     for (i = p->pos; i < l->n && bytes < len; i++) {
         struct cv_item *x = &doc->items[l->item[i]];
 
-        if (!cv_item_deleted(x)) {
-            if (x->kind != CV_KIND_STRING || x->bytes > len - bytes ||
+        if (l->vis[i] > 0) {
+            if (l->vis[i] > len - bytes ||
                 doc->txn.deleted.n == doc->txn.deleted.cap)
                 break;
-            bytes += x->bytes;
+            bytes += l->vis[i];
             units += x->len;
             newlines += cv_item_newlines(doc, x);
             cv_txn_deleted(doc, x->client, x->clock, x->len);
             cv_store_log_lose(doc, x->client, x->off, x->bytes);
             x->kind = CV_KIND_DELETED;
             x->off = x->bytes = 0;
+        } else if (!cv_item_deleted(x)) {
+            break;
         }
         n = keep_tomb(doc, l, n, l->item[i]);
     }
     if (i == p->pos)
         return 0;
-    if (i < l->n && cv_item_deleted(&doc->items[l->item[i]])) {
+    if (i < l->n && l->vis[i] == 0 &&
+        cv_item_deleted(&doc->items[l->item[i]])) {
         n = keep_tomb(doc, l, n, l->item[i]);
         i++;
     }
     *last = l->item[n - 1];
-    memmove(&l->item[n], &l->item[i], (l->n - i) * sizeof(*l->item));
-    memmove(&l->vis[n], &l->vis[i], (l->n - i) * sizeof(*l->vis));
-    l->n -= i - n;
+    if (n < i)
+        cv_tree_close(l, n, i);
     doc->hot.pos = n;
     doc->hot.at = p->start;
     if (p->pos > 0 && l->vis[p->pos - 1] > 0 && n < l->n && l->vis[n] > 0) {

@@ -117,6 +117,26 @@ static inline void cv_tree_open(struct cv_leaf *l, uint32_t pos, uint32_t k)
     memcpy(&l->item[pos + k], item, sizeof(item));
     memcpy(&l->vis[pos + k], vis, sizeof(vis));
 }
+/* Take items [to, from) out of a leaf. */
+static inline void cv_tree_close(struct cv_leaf *l, uint32_t to, uint32_t from)
+{
+    uint32_t n = l->n;
+
+    l->n -= from - to;
+    for (; n - from >= 4; from += 4, to += 4) {
+        uint32_t some[4];
+        uint16_t seen[4];
+
+        memcpy(some, &l->item[from], sizeof(some));
+        memcpy(&l->item[to], some, sizeof(some));
+        memcpy(seen, &l->vis[from], sizeof(seen));
+        memcpy(&l->vis[to], seen, sizeof(seen));
+    }
+    for (; from < n; from++, to++) {
+        l->item[to] = l->item[from];
+        l->vis[to] = l->vis[from];
+    }
+}
 /* Free all nodes of a list; the items are not looked at. */
 void cv_tree_clear(struct cv_doc *doc, uint32_t list);
 
