@@ -2,13 +2,16 @@
 
 #include "crdt/txn.h"
 
-static void settle_typed(struct cv_doc *doc, const struct cv_hot *hot)
+static void settle_typed(struct cv_doc *doc)
 {
+    struct cv_hot *hot = &doc->hot;
     struct cv_client *c = &doc->clients[doc->self];
     const struct cv_leaf *l = &doc->leaves[hot->leaf];
     struct cv_item *x = &doc->items[l->item[hot->pos]];
     uint32_t n = hot->typed, before = doc->txn.open ? hot->begun : n;
+    uint32_t newlines = hot->newlines;
 
+    hot->typed = hot->newlines = hot->begun = 0;
     c->next += before;
     if (n > before)
         cv_txn_touch(doc, doc->self);
@@ -17,21 +20,23 @@ static void settle_typed(struct cv_doc *doc, const struct cv_hot *hot)
     doc->log_total += n;
     x->bytes += n;
     x->len += n;
-    cv_item_add_newlines(x, (int32_t)hot->newlines);
+    cv_item_add_newlines(x, (int32_t)newlines);
     cv_tree_resize_at(doc, hot->leaf, hot->pos, (int32_t)n, (int32_t)n,
-                      (int32_t)hot->newlines);
+                      (int32_t)newlines);
 }
 
-static void settle_gone(struct cv_doc *doc, const struct cv_hot *hot)
+static void settle_gone(struct cv_doc *doc)
 {
+    struct cv_hot *hot = &doc->hot;
     const struct cv_leaf *l = &doc->leaves[hot->leaf];
     struct cv_item *x = &doc->items[l->item[hot->pos]], *y;
     uint32_t n = hot->gone, before = doc->txn.open ? hot->begun : n;
-    uint32_t clock, off;
+    uint32_t newlines = hot->newlines, clock, off;
 
+    hot->gone = hot->newlines = hot->begun = 0;
     x->bytes -= n;
     x->len -= n;
-    cv_item_add_newlines(x, -(int32_t)hot->newlines);
+    cv_item_add_newlines(x, -(int32_t)newlines);
     if (hot->forward) {
         y = &doc->items[l->item[hot->pos - 1]];
         clock = x->clock + before;
@@ -51,19 +56,15 @@ static void settle_gone(struct cv_doc *doc, const struct cv_hot *hot)
         cv_txn_deleted(doc, x->client, clock, n - before);
     cv_store_log_lose(doc, x->client, off, n);
     cv_tree_resize_at(doc, hot->leaf, hot->pos, -(int32_t)n, -(int32_t)n,
-                      -(int32_t)hot->newlines);
+                      -(int32_t)newlines);
 }
 
 void cv_hot_settle_now(struct cv_doc *doc)
 {
-    const struct cv_hot hot = doc->hot;
-
-    doc->hot.typed = doc->hot.gone = 0;
-    doc->hot.newlines = doc->hot.begun = 0;
-    if (hot.typed > 0)
-        settle_typed(doc, &hot);
+    if (doc->hot.typed > 0)
+        settle_typed(doc);
     else
-        settle_gone(doc, &hot);
+        settle_gone(doc);
 }
 
 void cv_hot_set(struct cv_doc *doc, uint32_t leaf, uint32_t pos, uint32_t at)

@@ -30,7 +30,10 @@ static inline bool cv_stamp_put(struct cv_doc *doc, struct cv_writer *out)
     p[s->origin_at] = (uint8_t)(s->origin_low + d);
     p += s->len;
     *p++ = (uint8_t)len;
-    memcpy(p, hot->to - len, CV_KEYSTROKE);
+    if (len == 1) /* mostly; a block would wait for the byte just written */
+        *p = hot->to[-1];
+    else
+        memcpy(p, hot->to - len, CV_KEYSTROKE);
     p += len;
     *p++ = 0;
     cv_pen_done(out, p);
