@@ -38,8 +38,9 @@ static inline uint32_t cv_txn_before(const struct cv_doc *doc, uint32_t client)
 }
 
 int cv_txn_reserve(struct cv_doc *doc);
-/* Room for one more entry of each kind (three notes). */
-static inline int cv_txn_room(struct cv_doc *doc)
+/* Room for one more entry of each kind (three notes).  Asked for with each
+ * keystroke, from many places: the compiler may not make a call of it. */
+__attribute__((always_inline)) static inline int cv_txn_room(struct cv_doc *doc)
 {
     const struct cv_txn *t = &doc->txn;
 
