@@ -11,6 +11,11 @@
 
 /* ---- reading ---- */
 
+bool cv_bytes_equal(struct cv_bytes a, struct cv_bytes b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
 void cv_reader_init(struct cv_reader *r, const void *data, size_t len)
 {
     static const uint8_t nothing;

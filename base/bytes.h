@@ -23,6 +23,9 @@ struct cv_bytes {
 #define CV_BYTES(p, n) ((struct cv_bytes){(const uint8_t *)(p), (n)})
 #define CV_LITERAL(s)  CV_BYTES(s, sizeof(s) - 1)
 
+/* Not for secrets: cv_equal() of base/crypto.h. */
+bool cv_bytes_equal(struct cv_bytes a, struct cv_bytes b);
+
 struct cv_reader {
     const uint8_t *at;  /* the next byte */
     const uint8_t *end; /* one past the last */

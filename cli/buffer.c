@@ -376,7 +376,7 @@ int cv_buffer_take(struct cv_document *d, struct cv_bytes text)
     uint64_t seq;
     int err = cv_wholetext_read(d, &old);
 
-    if (err == CV_OK && !cv_wholetext_same(cv_writer_bytes(&old), text)) {
+    if (err == CV_OK && !cv_bytes_equal(cv_writer_bytes(&old), text)) {
         err = cv_document_begin(d);
         if (err == CV_OK) {
             err = cv_textdiff(cv_writer_bytes(&old), text, take_splice, &t);

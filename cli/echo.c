@@ -23,6 +23,13 @@ static void on_timer(void *user)
         e->due(e, cv_loop_now(e->loop));
 }
 
+void cv_echo_done(void *user)
+{
+    struct cv_echo *e = user;
+
+    cv_loop_stop(e->loop);
+}
+
 void cv_echo_leave(struct cv_echo *e, int err)
 {
     if (e->leaving)

@@ -238,17 +238,13 @@ static void on_member(void *user, struct cv_neighbour *n)
 static void on_lost(void *user, struct cv_neighbour *n, bool left)
 {
     struct dial *d = user;
-    struct cv_echo_line l;
 
     if (n != d->server)
         return;
     d->server = NULL;
     if (d->e.leaving)
         return; /* that was us */
-    cv_echo_begin(&l, &d->e, cv_loop_now(d->e.loop), "closed");
-    cv_echo_put_peer(&l, &n->node);
-    cv_json_put_bool(&l.json, "goodbye", left);
-    cv_echo_end(&l);
+    cv_echo_closed(&d->e, n, left);
     wake(d);
 }
 
@@ -261,29 +257,14 @@ static void on_refused(void *user, const char *text)
     wake(d);
 }
 
-static void on_knock(void *user, struct cv_neighbour *n, bool gone)
-{
-    (void)user;
-    (void)n;
-    (void)gone; /* nobody can: we are no host */
-}
-
-static void on_done(void *user)
-{
-    struct dial *d = user;
-
-    cv_loop_stop(d->e.loop);
-}
-
 static const struct cv_meeting_events events = {
-    .knock = on_knock,
     .opening = on_opening,
     .member = on_member,
     .lost = on_lost,
     .refused = on_refused,
     .mark = on_mark,
     .token = cv_echo_token,
-    .done = on_done,
+    .done = cv_echo_done,
 };
 
 /* --- the way through the states --- */

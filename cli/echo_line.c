@@ -43,6 +43,17 @@ void cv_echo_end(struct cv_echo_line *l)
     fflush(stdout);
 }
 
+void cv_echo_closed(const struct cv_echo *e, const struct cv_neighbour *n,
+                    bool left)
+{
+    struct cv_echo_line l;
+
+    cv_echo_begin(&l, e, cv_loop_now(e->loop), "closed");
+    cv_echo_put_peer(&l, &n->node);
+    cv_json_put_bool(&l.json, "goodbye", left);
+    cv_echo_end(&l);
+}
+
 void cv_echo_say(const struct cv_echo *e, const char *event)
 {
     struct cv_echo_line l;

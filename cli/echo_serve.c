@@ -91,46 +91,18 @@ static void on_mark(void *user, const struct cv_mark *mark)
     cv_echo_mark(user, mark);
 }
 
-static void on_member(void *user, struct cv_neighbour *n)
-{
-    (void)user;
-    (void)n; /* the mark was told */
-}
-
 static void on_lost(void *user, struct cv_neighbour *n, bool left)
 {
-    struct serve *s = user;
-    struct cv_echo_line l;
-
-    cv_echo_begin(&l, &s->e, cv_loop_now(s->e.loop), "closed");
-    cv_echo_put_peer(&l, &n->node);
-    cv_json_put_bool(&l.json, "goodbye", left);
-    cv_echo_end(&l);
-}
-
-static void on_knock(void *user, struct cv_neighbour *n, bool gone)
-{
-    (void)user;
-    (void)n;
-    (void)gone; /* everybody is let in */
-}
-
-static void on_done(void *user)
-{
-    struct serve *s = user;
-
-    cv_loop_stop(s->e.loop);
+    cv_echo_closed(user, n, left);
 }
 
 static const struct cv_meeting_events events = {
     .changed = on_changed,
-    .knock = on_knock,
-    .member = on_member,
     .lost = on_lost,
     .stream = on_stream,
     .mark = on_mark,
     .token = cv_echo_token,
-    .done = on_done,
+    .done = cv_echo_done,
 };
 
 static void on_due(struct cv_echo *e, cv_time now)

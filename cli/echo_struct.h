@@ -44,6 +44,8 @@ CV_MUST_USE int cv_echo_invite(struct cv_echo *e);
 /* struct cv_echo: the event `token` of a meeting. */
 void cv_echo_token(void *user, int err, const char *why,
                    const struct cv_token *t);
+/* struct cv_echo: the event `done`. */
+void cv_echo_done(void *user);
 /* Say goodbye, then end the loop; `err` becomes the exit code. */
 void cv_echo_leave(struct cv_echo *e, int err);
 /* Until it was left; frees everything. */
@@ -67,6 +69,9 @@ void cv_echo_put_path(struct cv_echo_line *l, const struct cv_echo *e,
 void cv_echo_end(struct cv_echo_line *l);
 /* A milestone, as a line. */
 void cv_echo_mark(const struct cv_echo *e, const struct cv_mark *mark);
+/* A connection is gone; `left`: they said goodbye. */
+void cv_echo_closed(const struct cv_echo *e, const struct cv_neighbour *n,
+                    bool left);
 /* A line that is only its event. */
 void cv_echo_say(const struct cv_echo *e, const char *event);
 /* The machine's monotonic clock, which two programs on it share. */

@@ -245,7 +245,7 @@ static int look_at_disk(struct cv_filesync *f)
         return CV_OK;
     err = cv_filesync_read(f->path, &now);
     if (err == CV_OK &&
-        !cv_wholetext_same(cv_writer_bytes(&now), cv_writer_bytes(&f->base))) {
+        !cv_bytes_equal(cv_writer_bytes(&now), cv_writer_bytes(&f->base))) {
         err = cv_wholetext_read(f->document, &text);
         if (err == CV_OK)
             err = merge(f, cv_writer_bytes(&now), cv_writer_bytes(&text));
@@ -269,8 +269,8 @@ static int write_if_needed(struct cv_filesync *f)
     int err = cv_wholetext_read(f->document, &text);
 
     if (err == CV_OK &&
-        (!f->exists || !cv_wholetext_same(cv_writer_bytes(&text),
-                                          cv_writer_bytes(&f->base)))) {
+        (!f->exists ||
+         !cv_bytes_equal(cv_writer_bytes(&text), cv_writer_bytes(&f->base)))) {
         err = write_file(f, cv_writer_bytes(&text));
         if (err == CV_OK)
             err = set_base(f, cv_writer_bytes(&text));

@@ -119,7 +119,7 @@ static void on_document(void *user, struct cv_document *d)
         struct cv_writer text;
 
         if (cv_wholetext_read(d, &text) != CV_OK ||
-            !cv_wholetext_same(cv_writer_bytes(&text), cv_writer_bytes(&now)))
+            !cv_bytes_equal(cv_writer_bytes(&text), cv_writer_bytes(&now)))
             err = CV_ERR_EXISTS;
         cv_writer_fini(&text);
     }

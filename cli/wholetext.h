@@ -7,5 +7,4 @@
  * error: that of the writer. */
 CV_MUST_USE int cv_wholetext_read(const struct cv_document *d,
                                   struct cv_writer *out);
-bool cv_wholetext_same(struct cv_bytes a, struct cv_bytes b);
 #endif

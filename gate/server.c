@@ -294,14 +294,21 @@ static int open_sockets(struct cv_gate_server *s, char *why, size_t why_len)
     return err;
 }
 
+/* What of the core's settings only the sockets know. */
+static struct cv_gate_core_config with_sockets(const struct cv_gate_server *s,
+                                               struct cv_gate_core_config core)
+{
+    core.udp_port = s->n_udp > 0 ? cv_udp_port(s->udp[0].udp) : 0;
+    core.behind_proxy = s->config.n_proxied > 0;
+    return core;
+}
+
 static int open_core(struct cv_gate_server *s)
 {
-    struct cv_gate_core_config core = s->config.core;
+    struct cv_gate_core_config core = with_sockets(s, s->config.core);
     cv_time now = cv_loop_now(s->config.loop);
     int err;
 
-    core.udp_port = s->n_udp > 0 ? cv_udp_port(s->udp[0].udp) : 0;
-    core.behind_proxy = s->config.n_proxied > 0;
     err = cv_gate_core_new(&s->core, &core, &core_out, s, now);
     if (err != CV_OK)
         return err;
@@ -381,10 +388,8 @@ void cv_gate_server_free(struct cv_gate_server *s)
 void cv_gate_server_configure(struct cv_gate_server *s,
                               const struct cv_gate_core_config *config)
 {
-    struct cv_gate_core_config core = *config;
+    struct cv_gate_core_config core = with_sockets(s, *config);
 
-    core.udp_port = s->n_udp > 0 ? cv_udp_port(s->udp[0].udp) : 0;
-    core.behind_proxy = s->config.n_proxied > 0;
     s->config.core = core;
     s->conns.waiting_max = core.limits.waiting;
     cv_gate_core_configure(s->core, &core);

@@ -313,8 +313,7 @@ static int take_back(struct cv_document *d, struct cv_change *change,
     closed = cv_document_commit(d, seq);
     if (taken->changed)
         cv_revert_forget(d->revert, number);
-    if (d->text_changed && d->events.text_done)
-        d->events.text_done(d->user);
+    cv_document_text_done(d);
     return err != CV_OK ? err : closed;
 }
 

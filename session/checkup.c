@@ -121,13 +121,6 @@ static void on_mark(void *user, const struct cv_mark *mark)
     t->mark(t->user, mark);
 }
 
-static void on_knock(void *user, struct cv_neighbour *n, bool gone)
-{
-    (void)user;
-    (void)n;
-    (void)gone; /* nobody can: we hold no grant */
-}
-
 static void on_done(void *user)
 {
     struct cv_trial *t = user;
@@ -137,7 +130,6 @@ static void on_done(void *user)
 }
 
 static const struct cv_meeting_events trial_events = {
-    .knock = on_knock,
     .mark = on_mark,
     .done = on_done,
 };

@@ -468,8 +468,7 @@ int cv_document_undo(struct cv_document *d, enum cv_undo_way way,
     d->text_changed = false;
     err = cv_undo_step(d->undo, way, cv_document_on_text, d, out);
     closed = cv_document_commit(d, seq);
-    if (d->text_changed && d->events.text_done)
-        d->events.text_done(d->user);
+    cv_document_text_done(d);
     return err != CV_OK ? err : closed;
 }
 
@@ -504,6 +503,12 @@ void cv_document_on_text(void *user, const struct cv_text_change *change)
     d->text_changed = true;
     if (d->events.text)
         d->events.text(d->user, change);
+}
+
+void cv_document_text_done(struct cv_document *d)
+{
+    if (d->text_changed && d->events.text_done)
+        d->events.text_done(d->user);
 }
 
 void cv_document_change_client(struct cv_document *d)

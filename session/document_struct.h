@@ -107,6 +107,8 @@ CV_MUST_USE int cv_document_take_claim(struct cv_document *d,
                                        const struct cv_claim *claim);
 /* struct cv_document: tell the observer of a change. */
 void cv_document_on_text(void *user, const struct cv_text_change *change);
+/* All changes of one update were told, if there were any. */
+void cv_document_text_done(struct cv_document *d);
 /* Draw a new client id, and tell everybody. */
 void cv_document_change_client(struct cv_document *d);
 /* Give back the memory of a scratch writer that has become large. */

@@ -164,8 +164,7 @@ int cv_journal_put(struct cv_journal *j, enum cv_journal_fact type,
 
     if (key.len > CV_JOURNAL_FACT_KEY)
         return CV_ERR_LIMIT;
-    if (now.len == value.len &&
-        (!value.len || memcmp(now.data, value.data, value.len) == 0))
+    if (cv_bytes_equal(now, value))
         return j->failing ? CV_ERR_IO : CV_OK;
     err = cv_journal_set_fact(j, (uint8_t)type, key, value);
     if (err != CV_OK)

@@ -16,17 +16,12 @@ static struct cv_bytes fact_value(const struct cv_journal_entry *f)
     return CV_BYTES(f->bytes + f->key_len, f->value_len);
 }
 
-static bool bytes_equal(struct cv_bytes a, struct cv_bytes b)
-{
-    return a.len == b.len && (!a.len || memcmp(a.data, b.data, a.len) == 0);
-}
-
 struct cv_journal_entry *cv_journal_find_fact(const struct cv_journal *j,
                                               uint8_t type, struct cv_bytes key)
 {
     for (size_t i = 0; i < j->n_facts; i++)
         if (j->facts[i].type == type &&
-            bytes_equal(fact_key(&j->facts[i]), key))
+            cv_bytes_equal(fact_key(&j->facts[i]), key))
             return &j->facts[i];
     return NULL;
 }

@@ -88,6 +88,7 @@ struct cv_neighbour {
     void *user;        /* the owner's */
 };
 
+/* All but `done` may be NULL. */
 struct cv_meeting_events {
     /* State, stage or path may be different now. */
     void (*changed)(void *user);

@@ -37,7 +37,8 @@ static void close_knock(struct cv_neighbour *n)
 {
     if (n->knock == 0)
         return;
-    n->meeting->events->knock(n->meeting->user, n, true);
+    if (n->meeting->events->knock != NULL)
+        n->meeting->events->knock(n->meeting->user, n, true);
     n->knock = 0;
     n->early = false;
 }
@@ -48,7 +49,8 @@ static void open_knock(struct cv_neighbour *n)
 
     n->knock = cv_node_next_id(m->node);
     n->knock_at = cv_meeting_now(m);
-    m->events->knock(m->user, n, false);
+    if (m->events->knock != NULL)
+        m->events->knock(m->user, n, false);
 }
 
 void cv_meeting_ask_early(struct cv_neighbour *n)
@@ -206,7 +208,8 @@ static void on_peer_member(void *user, struct cv_peer *p)
     cv_meeting_mark(m, CV_MARK_MEMBER, &n->node, NULL, "");
     cv_info(m->node->log, "meeting: joined, peer=%s, role=%s",
             cv_key_short(&n->node, key), cv_role_name(n->role));
-    m->events->member(m->user, n);
+    if (m->events->member != NULL)
+        m->events->member(m->user, n);
     tell_members(m);
     cv_meeting_changed(m);
 }
@@ -325,7 +328,8 @@ static void on_peer_end(void *user, struct cv_peer *p,
     after_end(n, end, was_member);
     if (was_member) {
         m->all_left = end->left && cv_meeting_count_members(m) == 0;
-        m->events->lost(m->user, n, end->left);
+        if (m->events->lost != NULL)
+            m->events->lost(m->user, n, end->left);
         tell_members(m);
     } else if (end->refused_by_peer && end->refusal == CV_REFUSAL_PERSON &&
                m->grants.n == 0) {
@@ -357,7 +361,7 @@ static void drop_peer(struct cv_neighbour *n)
     struct cv_meeting *m = n->meeting;
     bool was_member = n->reach == CV_REACH_MEMBER;
 
-    if (was_member)
+    if (was_member && m->events->lost != NULL)
         m->events->lost(m->user, n, false);
     close_knock(n);
     cv_peer_free(n->peer, CV_REFUSAL_REPLACED);

@@ -69,14 +69,20 @@ static void flush(struct cv_peer *p)
         cv_writer_reset(&p->queue);
 }
 
+static void set_reason(struct cv_peer *p, enum cv_refusal code,
+                       const char *reason)
+{
+    p->close_code = code;
+    cv_text_clean(p->close_reason, sizeof p->close_reason, reason,
+                  strlen(reason));
+}
+
 static void close_conn(struct cv_peer *p, enum cv_refusal code,
                        const char *reason)
 {
     if (p->state == PEER_CLOSING)
         return;
-    p->close_code = code;
-    cv_text_clean(p->close_reason, sizeof p->close_reason, reason,
-                  strlen(reason));
+    set_reason(p, code, reason);
     set_state(p, PEER_CLOSING);
     cv_conn_close(p->conn, (uint64_t)code, p->close_reason);
 }
@@ -132,9 +138,7 @@ static void reset_early(struct cv_peer *p, enum cv_refusal code)
 /* The last message is on its way: give it time, then close. */
 static void linger(struct cv_peer *p, enum cv_refusal code, const char *reason)
 {
-    p->close_code = code;
-    cv_text_clean(p->close_reason, sizeof p->close_reason, reason,
-                  strlen(reason));
+    set_reason(p, code, reason);
     p->linger = now(p) + CV_PEER_LINGER;
     reset_early(p, code);
     flush(p);

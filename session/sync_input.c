@@ -137,8 +137,7 @@ static int on_update(struct cv_document_link *l, struct cv_bytes update,
         d->people_changed = true;
     cv_document_wake(d);
 
-    if (d->text_changed && d->events.text_done)
-        d->events.text_done(d->user);
+    cv_document_text_done(d);
     cv_people_notify(d);
     if (first_text && d->config.in_step)
         d->config.in_step(d->config.user);

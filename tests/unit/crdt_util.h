@@ -54,15 +54,11 @@ static inline struct cv_writer encode_all(const struct cv_doc *doc)
     return w;
 }
 
-static inline bool same_bytes(struct cv_bytes a, struct cv_bytes b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
-
 static inline bool text_is(const struct cv_doc *doc, const char *want)
 {
     struct cv_writer w = read_all(doc);
-    bool same = same_bytes(cv_writer_bytes(&w), CV_BYTES(want, strlen(want)));
+    bool same =
+        cv_bytes_equal(cv_writer_bytes(&w), CV_BYTES(want, strlen(want)));
 
     if (!same)
         print_error("\"%.*s\", not \"%s\"\n", (int)w.len, (char *)w.data, want);
@@ -120,7 +116,7 @@ static inline bool mirror_equals(const struct mirror *m,
 {
     struct cv_writer w = read_all(doc);
     bool same =
-        same_bytes(cv_writer_bytes(&w), (struct cv_bytes){m->text, m->len});
+        cv_bytes_equal(cv_writer_bytes(&w), (struct cv_bytes){m->text, m->len});
 
     cv_writer_fini(&w);
     return same;

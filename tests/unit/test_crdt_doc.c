@@ -151,7 +151,7 @@ TEST(long_text_keeps_one_struct_on_the_wire)
     CHECK(!cv_update_struct(&u, &s));
     CHECK_EQ(apply(copy, &w), CV_OK);
     text = read_all(copy);
-    CHECK(same_bytes(cv_writer_bytes(&text), literal(long_text)));
+    CHECK(cv_bytes_equal(cv_writer_bytes(&text), literal(long_text)));
     check_store(copy);
     cv_writer_fini(&text);
     delete_at(copy, 0, LEN, NULL);
@@ -405,7 +405,7 @@ TEST(every_truncation_and_extension_is_refused_whole)
     CHECK_EQ(apply(doc, &w), CV_ERR_FORMAT);
     w.len--;
     after = encode_all(doc);
-    CHECK(same_bytes(cv_writer_bytes(&before), cv_writer_bytes(&after)));
+    CHECK(cv_bytes_equal(cv_writer_bytes(&before), cv_writer_bytes(&after)));
     CHECK(!cv_doc_waiting(doc));
     CHECK_EQ(doc->clients_n, 1);
     CHECK_EQ(apply(doc, &w), CV_OK);
@@ -453,7 +453,7 @@ static void expect_limit(struct cv_doc *doc, const struct cv_writer *w)
 
     REQUIRE(apply(doc, w) == CV_ERR_LIMIT);
     after = encode_all(doc);
-    REQUIRE(same_bytes(cv_writer_bytes(&before), cv_writer_bytes(&after)));
+    REQUIRE(cv_bytes_equal(cv_writer_bytes(&before), cv_writer_bytes(&after)));
     REQUIRE(cv_doc_waiting(doc) == waiting && doc->clients_n == clients);
     cv_writer_fini(&before);
     cv_writer_fini(&after);
@@ -690,8 +690,8 @@ static unsigned keys_heard;
 static void hear_key(void *user, struct cv_bytes root, struct cv_bytes key)
 {
     (void)user;
-    REQUIRE(same_bytes(root, literal("files")));
-    REQUIRE(same_bytes(key, literal("a.c")));
+    REQUIRE(cv_bytes_equal(root, literal("files")));
+    REQUIRE(cv_bytes_equal(key, literal("a.c")));
     keys_heard++;
 }
 

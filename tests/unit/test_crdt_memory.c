@@ -138,7 +138,7 @@ TEST(remote_updates_survive_every_failed_allocation)
                      CV_OK);
         check_store(doc);
         got = encode_all(doc);
-        CHECK(same_bytes(cv_writer_bytes(&got), cv_writer_bytes(&want)));
+        CHECK(cv_bytes_equal(cv_writer_bytes(&got), cv_writer_bytes(&want)));
         CHECK(!cv_doc_waiting(doc));
         cv_writer_fini(&got);
         cv_doc_free(doc);
@@ -190,7 +190,7 @@ TEST(local_edits_survive_every_failed_allocation)
             CHECK_EQ(cv_doc_apply(copy, cv_writer_bytes(&a), NULL, NULL, NULL),
                      CV_OK);
             b = encode_all(copy);
-            CHECK(same_bytes(cv_writer_bytes(&a), cv_writer_bytes(&b)));
+            CHECK(cv_bytes_equal(cv_writer_bytes(&a), cv_writer_bytes(&b)));
             cv_writer_fini(&a);
             cv_writer_fini(&b);
         }

@@ -463,7 +463,7 @@ static void same_text(const struct cv_doc *a, const struct cv_doc *b)
 {
     struct cv_writer x = encode_all(a), y = encode_all(b);
 
-    REQUIRE(same_bytes(cv_writer_bytes(&x), cv_writer_bytes(&y)));
+    REQUIRE(cv_bytes_equal(cv_writer_bytes(&x), cv_writer_bytes(&y)));
     cv_writer_fini(&x);
     cv_writer_fini(&y);
 }

@@ -556,7 +556,7 @@ static void run_history(uint64_t seed)
     for (unsigned i = 0; i < n; i++) {
         struct cv_writer x = read_all(all[0].doc), y = read_all(all[i].doc);
 
-        REQUIRE(same_bytes(cv_writer_bytes(&x), cv_writer_bytes(&y)));
+        REQUIRE(cv_bytes_equal(cv_writer_bytes(&x), cv_writer_bytes(&y)));
         cv_writer_fini(&x);
         cv_writer_fini(&y);
     }
@@ -616,8 +616,8 @@ static void run_alone(uint64_t seed)
             for (unsigned k = 1 + below(&state, 5); k > 0; k--)
                 random_edit(all, 0, i, &state);
             text[i] = read_all(a->doc);
-            changed = !same_bytes(cv_writer_bytes(&text[i]),
-                                  cv_writer_bytes(&text[i - 1])) &&
+            changed = !cv_bytes_equal(cv_writer_bytes(&text[i]),
+                                      cv_writer_bytes(&text[i - 1])) &&
                       cv_undo_count(a->undo, CV_UNDO_BACK) == i;
             if (!changed)
                 cv_writer_fini(&text[i]);
@@ -632,7 +632,8 @@ static void run_alone(uint64_t seed)
         REQUIRE(down ? back(a) : again(a));
         now = down ? now - 1 : now + 1;
         w = read_all(a->doc);
-        REQUIRE(same_bytes(cv_writer_bytes(&w), cv_writer_bytes(&text[now])));
+        REQUIRE(
+            cv_bytes_equal(cv_writer_bytes(&w), cv_writer_bytes(&text[now])));
         cv_writer_fini(&w);
         if (company) { /* whoever hears of it has the same */
             sync(a, b);

@@ -130,7 +130,7 @@ static bool run(unsigned long n)
     while (cv_undo_step(undo, CV_UNDO_AGAIN, NULL, NULL, &at) == CV_OK)
         ;
     REQUIRE(cv_doc_read(doc, 0, cv_doc_text_bytes(doc), &last) == CV_OK);
-    REQUIRE(same_bytes(cv_writer_bytes(&w), cv_writer_bytes(&last)));
+    REQUIRE(cv_bytes_equal(cv_writer_bytes(&w), cv_writer_bytes(&last)));
     w.len = 0;
     REQUIRE(cv_doc_commit(doc, &w) == CV_OK);
     w.len = 0;
@@ -139,7 +139,7 @@ static bool run(unsigned long n)
             CV_OK);
     w.len = 0;
     REQUIRE(cv_doc_read(other, 0, cv_doc_text_bytes(other), &w) == CV_OK);
-    REQUIRE(same_bytes(cv_writer_bytes(&w), cv_writer_bytes(&last)));
+    REQUIRE(cv_bytes_equal(cv_writer_bytes(&w), cv_writer_bytes(&last)));
     check_store(doc);
     cv_revert_free(revert);
     cv_undo_free(undo);

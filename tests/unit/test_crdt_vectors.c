@@ -35,7 +35,7 @@ static struct cv_writer unhex(const char *text)
 static bool equals_hex(const struct cv_writer *w, const char *text)
 {
     struct cv_writer want = unhex(text);
-    bool same = same_bytes(cv_writer_bytes(w), cv_writer_bytes(&want));
+    bool same = cv_bytes_equal(cv_writer_bytes(w), cv_writer_bytes(&want));
 
     cv_writer_fini(&want);
     return same;
@@ -648,7 +648,7 @@ static void run_reject(json_t *v)
     EXPECT(cv_doc_apply(doc, cv_writer_bytes(&bad), NULL, NULL, NULL) ==
            CV_ERR_FORMAT);
     after = encode_all(doc);
-    EXPECT(same_bytes(cv_writer_bytes(&before), cv_writer_bytes(&after)));
+    EXPECT(cv_bytes_equal(cv_writer_bytes(&before), cv_writer_bytes(&after)));
     EXPECT(!cv_doc_waiting(doc));
     cv_writer_fini(&before);
     cv_writer_fini(&after);
