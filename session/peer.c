@@ -77,14 +77,20 @@ static void set_reason(struct cv_peer *p, enum cv_refusal code,
                   strlen(reason));
 }
 
+/* With the code and the reason that were set. */
+static void cut(struct cv_peer *p)
+{
+    set_state(p, PEER_CLOSING);
+    cv_conn_close(p->conn, (uint64_t)p->close_code, p->close_reason);
+}
+
 static void close_conn(struct cv_peer *p, enum cv_refusal code,
                        const char *reason)
 {
     if (p->state == PEER_CLOSING)
         return;
     set_reason(p, code, reason);
-    set_state(p, PEER_CLOSING);
-    cv_conn_close(p->conn, (uint64_t)code, p->close_reason);
+    cut(p);
 }
 
 static bool is_violation(enum cv_refusal r)
@@ -333,7 +339,7 @@ static void on_control_closed(void *user, struct cv_stream *s, int err)
     if (p->state == PEER_ADMISSION || p->state == PEER_MEMBER)
         close_conn(p, CV_REFUSAL_PROTOCOL, "the control stream was reset");
     else if (p->state == PEER_LINGER)
-        close_conn(p, p->close_code, p->close_reason);
+        cut(p);
 }
 
 static const struct cv_stream_events control_events = {
@@ -540,7 +546,7 @@ void cv_peer_step(struct cv_peer *p)
     enum cv_admission_state before = p->admission.state;
 
     if (p->state == PEER_LINGER && at >= p->linger) {
-        close_conn(p, p->close_code, p->close_reason);
+        cut(p);
         return;
     }
     if (p->state != PEER_ADMISSION)

@@ -172,6 +172,19 @@ static void say(struct cv_stream *s, const void *data, size_t len)
     REQUIRE(cv_stream_send(s, CV_BYTES(data, len)) == CV_OK);
 }
 
+static void say_hello(struct cv_conn *client, struct cv_stream *control)
+{
+    struct cv_admitting honest;
+    struct cv_writer w;
+
+    cv_writer_init_heap(&w, CV_CONTROL_MAX);
+    REQUIRE(cv_conn_export(client, "EXPORTER-covim-hello", cb.exporter, 32) ==
+            CV_OK);
+    REQUIRE(cv_admission_init(&honest, &cb, the_time, &w) == CV_OK);
+    say(control, w.data, w.len);
+    cv_writer_fini(&w);
+}
+
 TEST(members_meet_talk_and_part)
 {
     struct cv_control c = {.type = CV_CONTROL_NAME, .u.name.name = "Bobby"};
@@ -238,25 +251,36 @@ TEST(a_refusal_is_read_before_the_connection_ends)
 TEST(who_does_not_read_a_refusal_is_cut_after_the_linger)
 {
     struct cv_stream *s;
-    struct cv_control c = {.type = CV_CONTROL_HELLO};
-    struct cv_admitting liar;
-    struct cv_writer w;
+    struct cv_conn *conn;
 
     kit_init(&kit);
     prepare(&kit.editor, &kit.guest); /* an editor may not admit */
-    (void)hostile(&s);
-    (void)c;
-    cv_writer_init_heap(&w, CV_CONTROL_MAX);
-    REQUIRE(cv_conn_export(cv_peer_conn(a.peer), "EXPORTER-covim-hello",
-                           cb.exporter, 32) == CV_OK);
-    REQUIRE(cv_admission_init(&liar, &cb, the_time, &w) == CV_OK);
-    say(s, w.data, w.len);
-    cv_writer_fini(&w);
+    conn = hostile(&s);
+    say_hello(conn, s);
     fake_run();
     CHECK_EQ(a.ends, 0);
     step(CV_PEER_LINGER);
     CHECK_EQ(a.ends, 1);
     CHECK_EQ(a.last.refusal, CV_REFUSAL_NO_HOST);
+    finish(test_state_);
+}
+
+TEST(the_reason_of_a_refusal_is_whole_after_the_linger)
+{
+    struct cv_stream *s;
+    struct cv_conn *conn;
+
+    kit_init(&kit);
+    prepare(&kit.host, &kit.guest);
+    conn = hostile(&s);
+    say_hello(conn, s);
+    fake_run();
+    CHECK_EQ(cv_peer_reject(a.peer, "not today"), CV_OK);
+    fake_run();
+    CHECK_EQ(a.ends, 0);
+    step(CV_PEER_LINGER);
+    CHECK_EQ(a.ends, 1);
+    CHECK_STR(a.reason, "not today");
     finish(test_state_);
 }
 
@@ -291,19 +315,6 @@ static const struct cv_stream_events reset_events = {.data = on_data,
                                                      .closed = on_reset};
 
 /* All messages of a hello of b, as an honest client says them. */
-static void say_hello(struct cv_conn *client, struct cv_stream *control)
-{
-    struct cv_admitting honest;
-    struct cv_writer w;
-
-    cv_writer_init_heap(&w, CV_CONTROL_MAX);
-    REQUIRE(cv_conn_export(client, "EXPORTER-covim-hello", cb.exporter, 32) ==
-            CV_OK);
-    REQUIRE(cv_admission_init(&honest, &cb, the_time, &w) == CV_OK);
-    say(control, w.data, w.len);
-    cv_writer_fini(&w);
-}
-
 TEST(streams_before_admission_wait_and_are_few)
 {
     struct cv_stream *control, *s;
@@ -585,6 +596,7 @@ TEST(freeing_a_peer_leaves_nothing)
 RUN_TESTS(T(members_meet_talk_and_part), T(a_newcomer_is_let_in_by_a_person),
           T(a_refusal_is_read_before_the_connection_ends),
           T(who_does_not_read_a_refusal_is_cut_after_the_linger),
+          T(the_reason_of_a_refusal_is_whole_after_the_linger),
           T(nothing_but_hello_is_sent_to_who_has_not_proved_anything),
           T(streams_before_admission_wait_and_are_few),
           T(a_stream_may_overtake_hello),
