@@ -1,6 +1,6 @@
 /* The shared text on recorded editing histories.
  *
- *   bench_text [--traces DIR] [--runs N] [--only TRACE] [--mode MODE]
+ *   bench_text [--traces DIR] [--runs N] [--only TRACE] [--mode MODE | --floor]
  *   bench_text --sizes | --micro
  *
  * TRACE/local   replay the edits, one transaction each
@@ -9,6 +9,9 @@
  * TRACE/merge   apply all updates of a concurrent history one by one
  * TRACE         held_kib after the replay, state_bytes
  *
+ * --floor: TRACE/live, of the bare engine in floor.h (the peer "floor") instead
+ * of ours; its text and the bytes of each update are compared with ours first.
+ *
  * Times are the smallest of N runs, of processor time: nothing here waits, and
  * what else the machine does should not count.  --sizes measures how operations
  * grow with the document, --micro one keystroke.  Positions of the traces count
@@ -16,6 +19,7 @@
  * are turned into bytes before the clock starts, as an editor speaks in bytes.
  */
 #include "crdt/doc.h"
+#include "tests/bench/floor.h"
 
 #include <jansson.h>
 #include <malloc.h>
@@ -92,12 +96,15 @@ static bool wanted(const char *mode)
     return only_mode == NULL || strcmp(only_mode, mode) == 0;
 }
 
+static bool only_floor; /* --floor */
+
 static void report(const char *trace, const char *mode, const char *metric,
                    double value)
 {
-    printf("{\"bench\": \"text\", \"case\": \"%s%s%s\", \"metric\": \"%s\", "
+    printf("{\"bench\": \"text\", %s\"case\": \"%s%s%s\", \"metric\": \"%s\", "
            "\"value\": %.6g}\n",
-           trace, *mode ? "/" : "", mode, metric, value);
+           only_floor ? "\"peer\": \"floor\", " : "", trace, *mode ? "/" : "",
+           mode, metric, value);
     fflush(stdout);
     fprintf(stderr, "%-22s %-8s %14.4g %s\n", trace, mode, value, metric);
 }
@@ -314,6 +321,75 @@ static double time_replay(const struct trace *t, struct cv_writer *out,
         cv_doc_free(doc);
     }
     return best;
+}
+
+/* ---- the floor ---- */
+
+static size_t floor_step(struct floor *f, const struct trace *t,
+                         const struct txn *x, const uint8_t **update)
+{
+    const struct patch *p = t->patch + x->first, *end = p + x->patches;
+
+    for (; p < end; p++) {
+        if (p->deleted > 0)
+            floor_delete(f, p->at, p->deleted);
+        if (p->len > 0)
+            floor_insert(f, p->at, p->text, p->len);
+    }
+    return floor_commit(f, update);
+}
+
+/* Does the floor do what we do? */
+static void check_floor(struct floor *f, const struct trace *t)
+{
+    struct cv_doc *doc = new_doc(1);
+    struct cv_writer out = heap();
+    const uint8_t *update = NULL;
+    uint8_t *text;
+    size_t len;
+
+    for (size_t i = 0; i < t->n; i++) {
+        const struct patch *p = t->patch + t->txn[i].first;
+
+        cv_writer_reset(&out);
+        must(cv_doc_begin(doc), "begin:");
+        for (size_t k = 0; k < t->txn[i].patches; k++, p++) {
+            must(cv_doc_delete(doc, p->at, p->deleted), "delete:");
+            must(cv_doc_insert(doc, p->at, p->text, p->len), "insert:");
+        }
+        must(cv_doc_commit(doc, &out), "commit:");
+        len = floor_step(f, t, &t->txn[i], &update);
+        if (len != out.len || (len > 0 && memcmp(update, out.data, len) != 0))
+            die("the floor makes other updates of", t->name);
+    }
+    text = checked(malloc(floor_text(f, NULL) + 1));
+    len = floor_text(f, text);
+    if (len != t->end_len || memcmp(text, t->end, len) != 0)
+        die("the floor has a wrong text at the end of", t->name);
+    free(text);
+    cv_writer_fini(&out);
+    cv_doc_free(doc);
+}
+
+static void bench_floor(struct trace *t, unsigned runs)
+{
+    struct floor *f = floor_new();
+    const uint8_t *update = NULL;
+    double best = 1e9;
+
+    prepare(t);
+    check_floor(f, t);
+    for (unsigned i = 0; i < runs; i++) {
+        double start = now_ms(), took;
+
+        floor_reset(f);
+        for (const struct txn *x = t->txn; x < t->txn + t->n; x++)
+            floor_step(f, t, x, &update);
+        took = now_ms() - start;
+        best = took < best ? took : best;
+    }
+    floor_free(f);
+    report(t->name, "live", "ms", best);
 }
 
 static void bench_sequential(struct trace *t, unsigned runs)
@@ -798,6 +874,8 @@ int main(int argc, char **argv)
             only = argv[++i];
         } else if (strcmp(argv[i], "--mode") == 0 && i + 1 < argc) {
             only_mode = argv[++i];
+        } else if (strcmp(argv[i], "--floor") == 0) {
+            only_floor = true;
         } else if (strcmp(argv[i], "--sizes") == 0 ||
                    strcmp(argv[i], "--curve") == 0) {
             curves();
@@ -808,7 +886,7 @@ int main(int argc, char **argv)
         } else {
             fprintf(stderr, "usage: bench_text [--traces DIR] [--runs N] "
                             "[--only TRACE] "
-                            "[--mode local|live|load|merge|held] "
+                            "[--mode local|live|load|merge|held | --floor] "
                             "[--sizes | --micro]\n");
             return 2;
         }
@@ -823,11 +901,15 @@ int main(int argc, char **argv)
         if ((only != NULL && strcmp(only, sequential[i]) != 0) ||
             !load_trace(&t, folder, sequential[i]))
             continue;
-        bench_sequential(&t, runs);
+        if (only_floor)
+            bench_floor(&t, runs);
+        else
+            bench_sequential(&t, runs);
         free_trace(&t);
         found++;
     }
-    for (size_t i = 0; i < sizeof(concurrent) / sizeof(*concurrent); i++) {
+    for (size_t i = 0;
+         !only_floor && i < sizeof(concurrent) / sizeof(*concurrent); i++) {
         if ((only != NULL && strcmp(only, concurrent[i]) != 0) ||
             !load_trace(&t, folder, concurrent[i]))
             continue;

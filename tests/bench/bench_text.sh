@@ -23,7 +23,9 @@ compared with the one of the trace.
   --traces DIR   the traces, NAME.json.gz    (../shared/traces of the checkout)
   --only TRACE[,TRACE…]
   --peers NAME[,NAME…]  or none                                         (all)
-                 yjs ywasm diamond-types-node loro-crdt automerge
+                 yjs ywasm diamond-types-node loro-crdt automerge floor
+                 floor is no library: the least that an engine like ours must
+                 do for TRACE/live (tests/bench/floor.h)
   --runs N       medians of so many are given                             (5)
   --limit S      leave out what takes more processor time, seconds       (10)
   --slow         leave nothing out: half an hour and more
@@ -41,7 +43,7 @@ needed only for a moment.  Theirs need node and npm, which fetches them once.
 TEXT
 }
 
-all_peers=yjs,ywasm,diamond-types-node,loro-crdt,automerge
+all_peers=yjs,ywasm,diamond-types-node,loro-crdt,automerge,floor
 here=$COVIM_TOP/tests/bench/text
 program=$COVIM_BUILD/tests/bench_text
 traces=${COVIM_TRACES:-$COVIM_TOP/../shared/traces}
@@ -156,10 +158,10 @@ report() {
     done <"$work/medians"
 }
 
-# ours TRACE RUNS
+# ours TRACE RUNS [OPTION…]
 ours() {
     local text='"([^"]*)"' number='([^}]*)'
-    "$program" --traces "$traces" --only "$1" --runs "$2" \
+    "$program" --traces "$traces" --only "$1" --runs "$2" "${@:3}" \
         >"$work/ours.json" 2>"$work/ours.log" || {
         cat "$work/ours.log" >&2
         die "ours failed on $1"
@@ -168,15 +170,16 @@ ours() {
     sed -E "s/$line/\\1 \\2 \\3/" "$work/ours.json"
 }
 
+# bench_ours PEER TRACE [OPTION…]
 bench_ours() {
     local i
     {
-        ours "$1" 11 | sed -n 's/ ms / warm_ms /p'
+        ours "$2" 11 "${@:3}" | sed -n 's/ ms / warm_ms /p'
         for ((i = 0; i < runs; i++)); do
-            ours "$1" 1
+            ours "$2" 1 "${@:3}"
         done
     } >"$work/lines"
-    report -
+    report "$1"
 }
 
 # play PEER TRACE JOB RUNS: fails if that was left out.
@@ -288,14 +291,18 @@ micro() {
     done <"$work/micro"
 }
 
-[ -z "$peers" ] || install_peers
+[ -z "$peers" ] || [ "$peers" = floor ] || install_peers
 [ -n "$only" ] || micro
 for name in "${names[@]}"; do
     concurrent=$(gzip -dc "$traces/$name.json.gz" 2>/dev/null | head -c 40 |
         grep -o '"concurrent"' || :)
-    bench_ours "$name"
+    bench_ours - "$name"
     for peer in ${peers//,/ }; do
-        bench_peer "$peer" "$name"
+        if [ "$peer" != floor ]; then
+            bench_peer "$peer" "$name"
+        elif [ -z "$concurrent" ]; then
+            bench_ours floor "$name" --floor
+        fi
     done
     times_yjs "$name"
 done
