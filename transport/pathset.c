@@ -348,8 +348,13 @@ void cv_pathset_answered(struct cv_pathset *ps, const struct cv_path_addr *from,
             p->srtt = 0;
         measure(p, rtt);
         if (p->state == CV_PATH_SUSPECT) {
+            /* It works, and yet the peer said nothing to what is in flight. */
+            bool lost = ps->in_flight && ps->heard < p->since;
+
             cv_pathset_set_state(ps, p, CV_PATH_SELECTED, now);
             ps->in_flight_at = now;
+            if (lost)
+                cv_pathset_tell_selected(ps);
         }
         cv_pathset_keep_alive(ps, p, now);
     }

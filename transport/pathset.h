@@ -65,8 +65,9 @@
 
 struct cv_pathset_events {
     /* The selected path changed; NULL: none works at the moment.  Also when
-     * the first one is found, and when packets begin to go out on another one
-     * as well: what went before may be lost. */
+     * the first one is found; and when packets begin to go out on another one
+     * as well, or it was suspect and works, and nothing came of the peer: what
+     * went before may be lost. */
     void (*selected)(void *user, const struct cv_path *path);
     /* A path was proved that was not (or is again). */
     void (*proved)(void *user, const struct cv_path *path);

@@ -22,6 +22,9 @@
 #define FLUSH_MAX ((size_t)256 * CV_QUIC_PAYLOAD)
 /* An acknowledgement is due at most 25 ms (max_ack_delay) after its packet. */
 #define ACK_DELAY (30 * CV_MILLISECOND)
+/* Time-outs in a row until no more are pulled forward: 0.1 to 1.6 s, where the
+ * round trip takes 50 ms. */
+#define PULLS_MAX 4
 /* ngtcp2's clock is unsigned, and early times are subtracted from. */
 #define EPOCH CV_HOUR
 
@@ -763,8 +766,10 @@ bool cv_quic_on_deadline(struct cv_conn *conn, cv_time now)
 
 /* A time-out of ngtcp2 sends two packets whatever the window, and repeats what
  * is oldest: just what is needed, only it may be seconds away.  So it is told
- * that the moment has come.  Acknowledgements that this makes it think are out
- * already are looked for at `ack_at`. */
+ * that the moment has come.  Each one doubles the wait for the next (RFC 9002,
+ * 6.2.1), so while the window has room for a probe, few are pulled: many paths
+ * may be tried before one works.  Acknowledgements that this makes it think are
+ * out already are looked for at `ack_at`. */
 static void pull_timeout(struct cv_conn *conn, cv_time now)
 {
     ngtcp2_conn_stat stat;
@@ -773,6 +778,9 @@ static void pull_timeout(struct cv_conn *conn, cv_time now)
     ngtcp2_conn_get_conn_stat(conn->lib, &stat);
     at = stat.loss_detection_timer;
     if (stat.bytes_in_flight == 0 || at == UINT64_MAX || at <= cv_quic_ts(now))
+        return;
+    if (stat.pto_count >= PULLS_MAX &&
+        stat.bytes_in_flight + CV_QUIC_PAYLOAD <= stat.cwnd)
         return;
     /* Armed by an acknowledgement: it is not a time-out, and near. */
     if (stat.loss_time[NGTCP2_PKTNS_ID_APPLICATION] != UINT64_MAX)
@@ -786,8 +794,10 @@ void cv_quic_probe(struct cv_conn *conn, cv_time now)
 {
     if (conn->state != CV_QUIC_STATE_OPEN || conn->freed)
         return;
-    pull_timeout(conn, now);
+    if (!conn->probe || conn->probed_at != now) /* once is enough */
+        pull_timeout(conn, now);
     conn->probe = true;
+    conn->probed_at = now;
     cv_quic_wake(conn);
 }
 

@@ -187,8 +187,9 @@ struct cv_conn {
     cv_time pace_at;  /* when what was sent has left, at the paced rate */
     uint64_t unpaced; /* bytes that ngtcp2 has not been told of */
     bool writable;
-    bool probe;      /* an empty datagram is to be sent */
-    uint64_t credit; /* received bytes that nobody will read */
+    bool probe;        /* an empty datagram is to be sent… */
+    cv_time probed_at; /* …since then */
+    uint64_t credit;   /* received bytes that nobody will read */
 
     struct cv_path_info path;
     struct cv_stream *streams;

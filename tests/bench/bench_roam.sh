@@ -30,6 +30,7 @@ every byte that comes back is compared with what was sent.
   --events N   storm, swaps: so many, evenly over the bytes; deaths (100, 1000,
                50)
   --seed N     storm: what happens when; printed
+  --pair KIND,KIND   storm: what the two are behind     (portrestricted, both)
   --keep DIR   leave all logs there
 
 Metrics of each case: resume_ms (median), resume_max_ms: from the event (of a
@@ -46,6 +47,7 @@ TEXT
 }
 
 runs=5 mib='' events='' seed=$RANDOM keep='' cases=()
+pair=portrestricted,portrestricted
 while [ $# -gt 0 ]; do
     case $1 in
     --help | -h)
@@ -58,6 +60,15 @@ while [ $# -gt 0 ]; do
             exit 2
         }
         declare "${1#--}=$2"
+        shift
+        ;;
+    --pair)
+        [[ ${2:-} =~ ^[a-z-]+,[a-z-]+$ ]] || {
+            echo "--pair takes two kinds of NAT, as fullcone,symmetric," \
+                "not \"${2:-}\"" >&2
+            exit 2
+        }
+        pair=$2
         shift
         ;;
     --keep)
@@ -133,7 +144,7 @@ one() { # CASE
 storm() {
     roam_begin "$work/storm"
     echo "storm: seed $seed" >&2
-    roam_pair portrestricted portrestricted
+    roam_pair "${pair%,*}" "${pair#*,}"
     lab_net 'router c portrestricted; router d fullcone'
     roam_storm $((${mib:-256} << 20)) "${events:-100}" "$seed" 1200
     python3 "$COVIM_TOP/tests/netlab/roaming.py" storm "$roam_dir" >>"$results"

@@ -440,6 +440,26 @@ TEST(what_was_still_under_way_on_the_standby_is_no_turn)
     CHECK_EQ(ps.path[0].state, CV_PATH_SELECTED);
 }
 
+/* Its checks are answered, packets of the connection are not: they were lost
+ * on another path, and their own time-out may be far away. */
+TEST(when_a_suspect_works_and_the_peer_is_silent_it_is_told)
+{
+    static const uint32_t ip[] = {0x05000001};
+
+    prove(ip[0], 20 * MS);
+    cv_pathset_packet(&ps, &ps.path[0].addr, 1200, now);
+    cv_pathset_in_flight(&ps, true, now);
+    n_selected = 0;
+    alive(ip, 1, 20 * MS, 2 * CV_SECOND);
+    CHECK(n_selected >= 5);
+    n_selected = 0;
+    for (unsigned i = 0; i < 40; i++) { /* an answer comes to it */
+        cv_pathset_packet(&ps, &ps.path[0].addr, 1200, now);
+        alive(ip, 1, 20 * MS, 50 * MS);
+    }
+    CHECK_EQ(n_selected, 0);
+}
+
 TEST(dead_paths_are_asked_after_5_15_60_and_300_seconds)
 {
     static const uint32_t other[] = {0x05000002};
@@ -486,7 +506,7 @@ TEST(a_suspect_that_answers_is_selected_again)
     CHECK(checks_to[1] >= 3); /* 0, 50, 100 ms */
     cv_pathset_answered(&ps, &a, 20 * MS, now);
     CHECK_EQ(ps.path[0].state, CV_PATH_SELECTED);
-    CHECK_EQ(n_selected, 1); /* nobody needed to know */
+    CHECK_EQ(n_selected, 2); /* what is in flight may be lost */
 }
 
 TEST(with_another_path_three_lost_checks_kill_and_without_three_seconds)
@@ -709,6 +729,7 @@ RUN_TESTS(S(nothing_is_sent_before_a_path_is_proved_or_heard),
           S(in_doubt_packets_go_to_the_standby_that_the_peer_speaks_on),
           S(a_standby_not_heard_of_lately_is_asked_when_it_is_taken),
           S(what_was_still_under_way_on_the_standby_is_no_turn),
+          S(when_a_suspect_works_and_the_peer_is_silent_it_is_told),
           S(dead_paths_are_asked_after_5_15_60_and_300_seconds),
           S(dead_paths_are_asked_as_often_as_is_wanted),
           S(a_suspect_that_answers_is_selected_again),
