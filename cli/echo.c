@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/echo_struct.h"
 
@@ -122,12 +121,15 @@ static void say_added(const struct cv_echo *e)
     cv_echo_end(&l);
 }
 
-static void take_line(struct cv_echo *e, const char *line)
+static void on_line(void *user, const char *line)
 {
+    struct cv_echo *e = user;
     struct cv_token t;
     char why[256] = "";
     int err;
 
+    if (e->leaving)
+        return;
     if (strncmp(line, "add ", 4) != 0) {
         fprintf(stderr, "covim: write add TOKEN\n");
         return;
@@ -141,37 +143,12 @@ static void take_line(struct cv_echo *e, const char *line)
         say_added(e);
 }
 
-static void on_input(void *user, unsigned ready)
-{
-    struct cv_echo *e = user;
-    ssize_t n = read(STDIN_FILENO, e->typed + e->n_typed,
-                     sizeof e->typed - 1 - e->n_typed);
-    char *end;
-
-    (void)ready;
-    if (n <= 0) {
-        cv_watch_set(e->input, 0);
-        return;
-    }
-    e->n_typed += (size_t)n;
-    e->typed[e->n_typed] = '\0';
-    end = strchr(e->typed, '\n');
-    if (end == NULL && e->n_typed < sizeof e->typed - 1)
-        return;
-    if (end != NULL)
-        *end = '\0';
-    if (!e->leaving)
-        take_line(e, e->typed);
-    e->n_typed = 0; /* one line at a time is enough */
-}
-
 int cv_echo_invite(struct cv_echo *e)
 {
     int err = cv_meeting_invite(e->meeting);
 
     if (err == CV_OK)
-        err = cv_watch_new(&e->input, e->loop, STDIN_FILENO, CV_WATCH_READ,
-                           on_input, e);
+        err = cv_typed_open(&e->typed, e->loop, on_line, e);
     return err;
 }
 
@@ -182,7 +159,7 @@ int cv_echo_run(struct cv_echo *e)
     if (e->err == CV_OK)
         cv_loop_run(e->loop);
     code = (int)cv_exit_of(e->err);
-    cv_watch_free(e->input);
+    cv_typed_close(&e->typed);
     cv_meeting_free(e->meeting);
     cv_node_free(e->node);
     for (size_t i = 0; i < 3; i++)

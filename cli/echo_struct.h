@@ -8,7 +8,7 @@
 #define CV_CLI_ECHO_STRUCT_H
 #include "cli/echo.h"
 #include "cli/json.h"
-#include "discovery/token.h"
+#include "cli/typed.h"
 #include "session/meeting.h"
 
 #define CV_ECHO_LINE 2560 /* bytes of a line, at most: a token is 2,004 */
@@ -25,10 +25,8 @@ struct cv_echo {
     void (*due)(struct cv_echo *e, cv_time now);
     cv_time zero;                 /* lines count from here */
     const struct cv_token *token; /* dial: the host's, instead of the DHT */
-    struct cv_watch *input;       /* serve --token: what is typed */
-    char typed[2 * CV_TOKEN_TEXT];
-    size_t n_typed;
-    bool hold; /* dial: not before cv_meeting_go() */
+    struct cv_typed typed;        /* serve --token: the one that comes back */
+    bool hold;                    /* dial: not before cv_meeting_go() */
     bool leaving;
     int err;
 };

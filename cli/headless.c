@@ -3,11 +3,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/filesync.h"
+#include "cli/typed.h"
 #include "cli/wholetext.h"
-#include "discovery/token.h"
 
 struct headless {
     const struct cv_options *options;
@@ -19,9 +18,7 @@ struct headless {
     const char *path;
     struct cv_signal *stops[3];
     struct cv_timer *timer; /* --timeout, then the bound on leaving */
-    struct cv_watch *input; /* accept and reject, typed */
-    char typed[2 * CV_TOKEN_TEXT];
-    size_t n_typed; /* of a line that is not whole yet */
+    struct cv_typed typed;  /* accept and reject */
     bool leaving;
     bool arrived; /* the text is here */
     char hint[512];
@@ -200,11 +197,14 @@ static void on_add(struct headless *h, const char *text)
         fprintf(stderr, "covim: %s\n", why);
 }
 
-static void on_command(struct headless *h, char *line)
+static void on_line(void *user, const char *line)
 {
+    struct headless *h = user;
     unsigned id;
     int err;
 
+    if (h->leaving)
+        return;
     if (strncmp(line, "add ", 4) == 0) {
         on_add(h, line + 4);
         return;
@@ -224,34 +224,6 @@ static void on_command(struct headless *h, char *line)
                                       : cv_strerror(err));
 }
 
-static void on_input(void *user, unsigned ready)
-{
-    struct headless *h = user;
-    ssize_t n = read(STDIN_FILENO, h->typed + h->n_typed,
-                     sizeof(h->typed) - 1 - h->n_typed);
-    char *line = h->typed, *end;
-
-    (void)ready;
-    if (n <= 0) { /* no more commands; the session goes on */
-        cv_watch_set(h->input, 0);
-        return;
-    }
-    h->n_typed += (size_t)n;
-    h->typed[h->n_typed] = '\0';
-    while (!h->leaving && (end = strchr(line, '\n')) != NULL) {
-        *end = '\0';
-        if (*line)
-            on_command(h, line);
-        line = end + 1;
-    }
-    h->n_typed -= (size_t)(line - h->typed);
-    memmove(h->typed, line, h->n_typed);
-    if (h->n_typed == sizeof(h->typed) - 1) { /* no command is so long */
-        fprintf(stderr, "covim: that line is too long\n");
-        h->n_typed = 0;
-    }
-}
-
 /* --- life --- */
 
 static int headless_open(struct headless *h)
@@ -266,9 +238,8 @@ static int headless_open(struct headless *h)
     for (size_t i = 0; err == CV_OK && i < 3; i++)
         err = cv_signal_new(&h->stops[i], h->loop, stops[i], on_stop, h);
     /* A descriptor that cannot be polled (a file) has no commands. */
-    if (err == CV_OK && cv_watch_new(&h->input, h->loop, STDIN_FILENO,
-                                     CV_WATCH_READ, on_input, h) != CV_OK)
-        h->input = NULL;
+    if (err == CV_OK)
+        (void)!cv_typed_open(&h->typed, h->loop, on_line, h);
     if (err != CV_OK)
         return err;
     cv_options_node(h->options, h->loop, h->log, &config);
@@ -282,7 +253,7 @@ static void headless_close(struct headless *h)
 {
     cv_filesync_free(h->file);
     cv_node_free(h->node);
-    cv_watch_free(h->input);
+    cv_typed_close(&h->typed);
     for (size_t i = 0; i < 3; i++)
         cv_signal_free(h->stops[i]);
     cv_timer_free(h->timer);
