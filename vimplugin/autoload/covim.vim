@@ -129,8 +129,20 @@ function! covim#set_up() abort
     augroup END
 endfunction
 
+" A visual-block insert copies its text to the other lines at its end.
+let s:block_insert = 0
+
+function! covim#in_block_insert() abort
+    return s:block_insert
+endfunction
+
 function! s:mode_changed(old, new) abort
-    call covim#backend('mode_changed', a:old, a:new)
+    if a:old[0] ==# "\<C-v>" && a:new[0] ==# 'i'
+        let s:block_insert = 1
+    elseif s:block_insert && a:new[0] !=# 'i'
+        let s:block_insert = 0
+    endif
+    call covim#backend('mode_changed')
     call covim#undo#mode_changed(a:old, a:new)
     if !empty(covim#doc#get(bufnr('%')))
         call covim#view#send_soon(bufnr('%'))

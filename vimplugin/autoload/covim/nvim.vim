@@ -131,14 +131,7 @@ endfunction
 
 " Safe moments.  {{{1
 
-let s:block_insert = 0
-
-function! covim#nvim#mode_changed(old, new) abort
-    if a:old[0] ==# "\<C-v>" && a:new[0] ==# 'i'
-        let s:block_insert = 1
-    elseif s:block_insert && a:new[0] !=# 'i'
-        let s:block_insert = 0
-    endif
+function! covim#nvim#mode_changed() abort
     " Nothing tells Neovim's plugins that it waits again.
     call timer_start(0, function('s:on_mode'))
 endfunction
@@ -158,7 +151,7 @@ function! covim#nvim#safe(buf) abort
         return 1
     endif
     let l:mode = nvim_get_mode()
-    return !l:mode.blocking && !s:block_insert && !s:in_script()
+    return !l:mode.blocking && !covim#in_block_insert() && !s:in_script()
                 \ && l:mode.mode !~# "^\\%(no\\|[crsSt!\<C-s>]\\|i[cx]\\|R[cx]\\)"
 endfunction
 

@@ -1,8 +1,6 @@
 " covim#vim: what only Vim can do: its jobs, listeners, text properties,
 " popups and states.  covim#nvim is its twin; covim#backend() chooses.
 
-let s:none = 2147483647
-
 " What this Vim lacks, as a sentence, or ''.
 function! covim#vim#missing(...) abort
     let l:needs = a:0 ? a:1 : [
@@ -129,15 +127,8 @@ endfunction
 
 " Safe moments.  {{{1
 
-" A visual-block insert copies its text to the other lines at its end.
-let s:block_insert = 0
-
-function! covim#vim#mode_changed(old, new) abort
-    if a:old[0] ==# "\<C-v>" && a:new[0] ==# 'i'
-        let s:block_insert = 1
-    elseif s:block_insert && a:new[0] !=# 'i'
-        let s:block_insert = 0
-    endif
+" The event SafeState tells when Vim waits again.
+function! covim#vim#mode_changed() abort
 endfunction
 
 " Whether the text of `buf` may change right now without harm to the command
@@ -147,7 +138,8 @@ function! covim#vim#safe(buf) abort
         return 1
     endif
     " Select mode cannot have its anchor moved.
-    return state('S') ==# '' && mode() !~# "^[crsS!\<C-s>]" && !s:block_insert
+    return state('S') ==# '' && mode() !~# "^[crsS!\<C-s>]"
+                \ && !covim#in_block_insert()
 endfunction
 
 " Whether a window may be opened: the user is not in the middle of anything.

@@ -158,6 +158,7 @@ local function close(win)
     end
 end
 
+-- For tests.
 function M.close_popups()
     for win in pairs(popups) do
         close(win)
