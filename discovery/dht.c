@@ -539,6 +539,46 @@ static void call_free(struct call *c)
     free(c);
 }
 
+/* Ask the library.  NULL: it cannot be asked now.  `value` is that of a PUT. */
+static struct call *call_start(struct dht *d, enum kind kind, uint64_t id,
+                               const struct cv_loc *loc, struct cv_bytes value)
+{
+    const dht_infohash h = hash_of(loc);
+    struct call *c = call_new(d, kind, id, loc);
+
+    if (c == NULL)
+        return NULL;
+    switch (kind) {
+    case PUT:
+        c->value = dht_value_new(value.data, value.len);
+        dht_runner_put(d->runner, &h, c->value, on_done, c, false);
+        break;
+    case GET:
+        dht_runner_get(d->runner, &h, on_get_value, on_done, c);
+        break;
+    case PROBE:
+        dht_runner_get(d->runner, &h, on_probe_value, on_done, c);
+        break;
+    case LISTEN:
+        c->listen =
+            dht_runner_listen(d->runner, &h, on_listen_value, on_listen_end, c);
+        break;
+    case PING:
+        assert(false); /* is not at a location */
+    }
+    return c;
+}
+
+static void ping(struct dht *d, uint64_t boot, const struct cv_addr *addr)
+{
+    struct sockaddr_storage ss;
+    const socklen_t len = cv_addr_to_sockaddr(addr, &ss);
+    struct call *c = call_new(d, PING, boot, NULL);
+
+    if (c != NULL)
+        dht_runner_ping(d->runner, (struct sockaddr *)&ss, len, on_done, c);
+}
+
 /* Nobody wants to hear of it any more. */
 static void call_stop(struct dht *d, struct call *c)
 {
@@ -638,30 +678,14 @@ static void want_free(struct dht *d, struct want *w)
 /* Ask the library.  Without a runner it is done when there is one. */
 static void want_start(struct dht *d, struct want *w)
 {
-    const dht_infohash h = hash_of(&w->loc);
-    struct call *c = call_new(d, w->kind, w->token, &w->loc);
+    struct call *c =
+        call_start(d, w->kind, w->token, &w->loc, CV_BYTES(w->data, w->len));
 
     if (c == NULL)
         return;
     w->call = c;
     w->call_since = cv_loop_now(d->loop);
     w->retry_at = CV_NEVER;
-    switch (w->kind) {
-    case PUT:
-        c->value = dht_value_new(w->data, w->len);
-        dht_runner_put(d->runner, &h, c->value, on_done, c, false);
-        return;
-    case GET:
-        dht_runner_get(d->runner, &h, on_get_value, on_done, c);
-        return;
-    case LISTEN:
-        c->listen =
-            dht_runner_listen(d->runner, &h, on_listen_value, on_listen_end, c);
-        return;
-    case PING:
-    case PROBE:
-        assert(false); /* nobody wants these */
-    }
 }
 
 static void schedule(struct dht *d);
@@ -791,24 +815,23 @@ static void nobody_answered(struct dht *d)
 
 static void probe_start(struct dht *d, cv_time now)
 {
-    const dht_infohash h = hash_of(&d->probe_loc);
+    const struct cv_bytes none = {NULL, 0};
 
     d->probe_at = now + PROBE_EVERY;
-    d->probe = call_new(d, PROBE, 0, &d->probe_loc);
-    if (d->probe == NULL)
-        return;
-    d->probe_since = now;
-    dht_runner_get(d->runner, &h, on_probe_value, on_done, d->probe);
+    d->probe = call_start(d, PROBE, 0, &d->probe_loc, none);
+    if (d->probe != NULL)
+        d->probe_since = now;
 }
 
-static void ping(struct dht *d, uint64_t boot, const struct cv_addr *addr)
+static void probe_step(struct dht *d, cv_time now)
 {
-    struct sockaddr_storage ss;
-    const socklen_t len = cv_addr_to_sockaddr(addr, &ss);
-    struct call *c = call_new(d, PING, boot, NULL);
-
-    if (c != NULL)
-        dht_runner_ping(d->runner, (struct sockaddr *)&ss, len, on_done, c);
+    if (d->probe != NULL && now - d->probe_since >= PROBE_TIMEOUT) {
+        call_stop(d, d->probe);
+        d->probe = NULL;
+        nobody_answered(d);
+    }
+    if (d->probe == NULL && now >= d->probe_at)
+        probe_start(d, now);
 }
 
 static void on_resolved(void *user, int err, const struct cv_addr *addrs,
@@ -887,6 +910,23 @@ static void boots_again(struct dht *d)
 
 /* --- a new runner --------------------------------------------------------- */
 
+/* The first one; 0: on any port, best on that of the last time. */
+static int runner_first(struct dht *d, uint16_t port)
+{
+    for (unsigned tries = 0; tries < 3 && d->runner == NULL; tries++) {
+        d->port = port;
+        if (d->port == 0 && tries == 0)
+            d->port = saved_port(d->persist);
+        if (d->port == 0)
+            d->port = free_port();
+        if (d->port != 0)
+            d->runner = runner_start(d->port, d->lan, d->persist);
+    }
+    if (d->runner == NULL)
+        return port != 0 ? CV_ERR_BUSY : CV_ERR_NONET;
+    return CV_OK;
+}
+
 static void *swap_run(void *user)
 {
     struct swap *s = user;
@@ -959,6 +999,20 @@ static void swap_end(struct dht *d)
         w->confirmed = false;
         want_start(d, w);
     }
+}
+
+static void swap_step(struct dht *d, cv_time now)
+{
+    if (d->n_calls >= CALLS_MAX ||
+        (d->moved && now - d->runner_since >= SWAP_MOVED) ||
+        (d->state == CV_DHT_DISCONNECTED &&
+         now - d->runner_since >= d->swap_interval))
+        swap_begin(d, now);
+}
+
+static cv_time swap_deadline(const struct dht *d)
+{
+    return d->runner_since + (d->moved ? SWAP_MOVED : CV_HOUR);
 }
 
 /* --- the loop's side of the mailbox --------------------------------------- */
@@ -1187,9 +1241,9 @@ static bool get_expire(struct dht *d, cv_time now)
     return false;
 }
 
-static cv_time next_time(const struct dht *d)
+static cv_time wants_deadline(const struct dht *d)
 {
-    cv_time t = d->runner_since + (d->moved ? SWAP_MOVED : CV_HOUR);
+    cv_time t = CV_NEVER;
 
     for (const struct want *w = d->wants; w != NULL; w = w->next) {
         if (w->kind == GET) {
@@ -1202,6 +1256,14 @@ static cv_time next_time(const struct dht *d)
                                                : w->retry_at);
         }
     }
+    return t;
+}
+
+/* Of the search: bootstrap nodes, neighbours, the probe. */
+static cv_time search_deadline(const struct dht *d)
+{
+    cv_time t = CV_NEVER;
+
     for (unsigned i = 0; i < d->n_boots; i++) {
         const struct boot *b = &d->boots[i];
 
@@ -1221,7 +1283,8 @@ static void schedule(struct dht *d)
 {
     /* Not more often than this, whatever the above says. */
     const cv_time soonest = cv_loop_now(d->loop) + 50 * CV_MILLISECOND;
-    const cv_time t = next_time(d);
+    const cv_time t = cv_time_min(
+        swap_deadline(d), cv_time_min(wants_deadline(d), search_deadline(d)));
 
     cv_timer_set(d->timer, t > soonest ? t : soonest);
 }
@@ -1245,18 +1308,8 @@ static void tick(void *user)
     wants_step(d, now);
     boots_step(d, now);
     neighbours_step(d, now);
-    if (d->probe != NULL && now - d->probe_since >= PROBE_TIMEOUT) {
-        call_stop(d, d->probe);
-        d->probe = NULL;
-        nobody_answered(d);
-    }
-    if (d->probe == NULL && now >= d->probe_at)
-        probe_start(d, now);
-    if (d->n_calls >= CALLS_MAX ||
-        (d->moved && now - d->runner_since >= SWAP_MOVED) ||
-        (d->state == CV_DHT_DISCONNECTED &&
-         now - d->runner_since >= d->swap_interval))
-        swap_begin(d, now);
+    probe_step(d, now);
+    swap_step(d, now);
     while (box->dht != NULL && get_expire(d, now))
         continue;
     if (box->dht != NULL)
@@ -1342,7 +1395,6 @@ int cv_dht_open(struct cv_dht **out, const struct cv_dht_config *config)
     d->loop = config->loop;
     d->log = config->log;
     d->lan = config->lan;
-    d->port = config->port;
     d->on_state = config->state;
     d->user = config->user;
     d->persist_lock = -1;
@@ -1359,16 +1411,8 @@ int cv_dht_open(struct cv_dht **out, const struct cv_dht_config *config)
     d->box = mailbox_new(d->loop, d);
     if (d->box == NULL)
         goto fail;
-    err = config->port != 0 ? CV_ERR_BUSY : CV_ERR_NONET;
-    for (unsigned tries = 0; tries < 3 && d->runner == NULL; tries++) {
-        if (config->port == 0)
-            d->port = tries == 0 ? saved_port(d->persist) : 0;
-        if (d->port == 0)
-            d->port = free_port();
-        if (d->port != 0)
-            d->runner = runner_start(d->port, d->lan, d->persist);
-    }
-    if (d->runner == NULL)
+    err = runner_first(d, config->port);
+    if (err != CV_OK)
         goto fail;
     if (config->neighbours != NULL) {
         d->folder = strdup(config->neighbours);
