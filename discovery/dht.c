@@ -241,6 +241,39 @@ static void unref_unlock(struct mailbox *box)
     free(box);
 }
 
+/* With the lock held: let the loop empty it. */
+static void post(struct mailbox *box)
+{
+    if (!box->posted && cv_loop_post(box->loop, drain, box) == CV_OK) {
+        box->posted = true;
+        box->refs++;
+    }
+}
+
+/* It is there until box_leave(). */
+static void box_hold(struct mailbox *box)
+{
+    pthread_mutex_lock(&box->lock);
+    box->refs++;
+    if (box->first != NULL)
+        post(box);
+    pthread_mutex_unlock(&box->lock);
+}
+
+static void box_leave(struct mailbox *box)
+{
+    pthread_mutex_lock(&box->lock);
+    unref_unlock(box);
+}
+
+/* Nothing is delivered any more; the reference of the dht is given back. */
+static void box_close(struct mailbox *box)
+{
+    pthread_mutex_lock(&box->lock);
+    box->dht = NULL;
+    unref_unlock(box);
+}
+
 /* With the lock held.  Values are dropped when too many wait, or when the loop
  * takes no more; what ends something is kept for the next drain. */
 static void enqueue(struct mailbox *box, struct call *call,
@@ -264,10 +297,7 @@ static void enqueue(struct mailbox *box, struct call *call,
     *box->last = m;
     box->last = &m->next;
     box->n += kind == VALUE;
-    if (!box->posted && cv_loop_post(box->loop, drain, box) == CV_OK) {
-        box->posted = true;
-        box->refs++;
-    }
+    post(box);
 }
 
 /* --- in the library's threads --------------------------------------------- */
@@ -688,6 +718,31 @@ static void want_start(struct dht *d, struct want *w)
     w->retry_at = CV_NEVER;
 }
 
+/* Somebody is there: start what waits. */
+static void wants_resume(struct dht *d)
+{
+    for (struct want *w = d->wants; w != NULL; w = w->next) {
+        if (w->call == NULL && !w->confirmed)
+            want_start(d, w);
+    }
+}
+
+/* The runner is new: ask for all of it. */
+static void wants_again(struct dht *d)
+{
+    for (struct want *w = d->wants; w != NULL; w = w->next) {
+        w->call = NULL;
+        w->confirmed = false;
+        want_start(d, w);
+    }
+}
+
+static void wants_free(struct dht *d)
+{
+    while (d->wants != NULL)
+        want_free(d, d->wants);
+}
+
 static void schedule(struct dht *d);
 
 static cv_dht_token put(struct cv_dht *base, const struct cv_loc *loc,
@@ -785,10 +840,7 @@ static void somebody_answered(struct dht *d)
         return;
     set_state(d, CV_DHT_CONNECTED);
     d->probe_at = now + PROBE_EVERY;
-    for (struct want *w = d->wants; w != NULL; w = w->next) {
-        if (w->call == NULL && !w->confirmed)
-            want_start(d, w);
-    }
+    wants_resume(d);
 }
 
 static void nobody_answered(struct dht *d)
@@ -811,6 +863,26 @@ static void nobody_answered(struct dht *d)
         d->probe_at = now + PROBE_SLOW;
         return;
     }
+}
+
+static void probe_done(struct dht *d, const struct call *c, bool ok)
+{
+    if (d->probe != c)
+        return;
+    d->probe = NULL;
+    if (ok)
+        somebody_answered(d);
+    else
+        nobody_answered(d);
+}
+
+static void ping_done(struct dht *d, const struct call *c, bool ok)
+{
+    if (!ok)
+        return;
+    if (c->id != NO_BOOT)
+        d->boots[c->id].answered = true;
+    somebody_answered(d);
 }
 
 static void probe_start(struct dht *d, cv_time now)
@@ -979,7 +1051,6 @@ static void swap_begin(struct dht *d, cv_time now)
 static void swap_end(struct dht *d)
 {
     struct swap *s = d->swap;
-    struct want *next;
 
     d->swap = NULL;
     pthread_join(s->thread, NULL);
@@ -993,12 +1064,7 @@ static void swap_end(struct dht *d)
     d->probe_at = d->runner_since + PROBE_SEARCH;
     free(s);
     boots_again(d);
-    for (struct want *w = d->wants; w != NULL; w = next) {
-        next = w->next;
-        w->call = NULL;
-        w->confirmed = false;
-        want_start(d, w);
-    }
+    wants_again(d);
 }
 
 static void swap_step(struct dht *d, cv_time now)
@@ -1057,47 +1123,6 @@ static void put_ended(struct dht *d, struct want *w, bool ok)
         done(w->user, true);
 }
 
-static void on_done_message(struct dht *d, const struct message *m)
-{
-    struct call *c = m->call;
-    struct want *w;
-
-    c->finished_at = cv_loop_now(d->loop);
-    switch (c->kind) {
-    case PROBE:
-        if (d->probe == c) {
-            d->probe = NULL;
-            if (m->ok)
-                somebody_answered(d);
-            else
-                nobody_answered(d);
-        }
-        return;
-    case PING:
-        if (m->ok) {
-            if (c->id != NO_BOOT)
-                d->boots[c->id].answered = true;
-            somebody_answered(d);
-        }
-        return;
-    case GET:
-    case PUT:
-    case LISTEN:
-        break;
-    }
-    w = want_find(d, c->id);
-    if (w == NULL || w->call != c)
-        return;
-    if (m->ok && w->kind == PUT)
-        somebody_answered(d);
-    if (w->kind == PUT)
-        put_ended(d, w, m->ok);
-    else if (w->kind == GET && !m->ok && d->state != CV_DHT_CONNECTED)
-        w->call = NULL; /* again as soon as somebody is there */
-    else if (w->kind == GET)
-        get_ended(d, w, m->ok);
-}
-
 /* Hand a value on, if it was not: the library finds it at several nodes, and
  * the quick way finds it once more. */
 static void deliver(struct want *w, struct cv_bytes value)
@@ -1121,20 +1146,59 @@ static void deliver(struct want *w, struct cv_bytes value)
     w->value(w->user, value);
 }
 
+/* What came for a call of a want. */
+static void want_value(struct dht *d, const struct call *c,
+                       struct cv_bytes value)
+{
+    struct want *w = want_find(d, c->id);
+
+    if (w != NULL && w->call == c && w->value != NULL &&
+        !only_ours(d, &w->loc, value))
+        deliver(w, value);
+}
+
+static void want_done(struct dht *d, const struct call *c, bool ok)
+{
+    struct want *w = want_find(d, c->id);
+
+    if (w == NULL || w->call != c)
+        return;
+    if (ok && w->kind == PUT)
+        somebody_answered(d);
+    if (w->kind == PUT)
+        put_ended(d, w, ok);
+    else if (w->kind == GET && !ok && d->state != CV_DHT_CONNECTED)
+        w->call = NULL; /* again as soon as somebody is there */
+    else if (w->kind == GET)
+        get_ended(d, w, ok);
+}
+
+static void on_done_message(struct dht *d, struct call *c, bool ok)
+{
+    c->finished_at = cv_loop_now(d->loop);
+    switch (c->kind) {
+    case PROBE:
+        probe_done(d, c, ok);
+        return;
+    case PING:
+        ping_done(d, c, ok);
+        return;
+    case GET:
+    case PUT:
+    case LISTEN:
+        want_done(d, c, ok);
+        return;
+    }
+}
+
 static void on_message(struct dht *d, const struct message *m)
 {
-    const struct cv_bytes value = CV_BYTES(m->data, m->len);
-    struct want *w;
-
     switch (m->kind) {
     case VALUE:
-        w = want_find(d, m->call->id);
-        if (w != NULL && w->call == m->call && w->value != NULL &&
-            !only_ours(d, &w->loc, value))
-            deliver(w, value);
+        want_value(d, m->call, CV_BYTES(m->data, m->len));
         return;
     case DONE:
-        on_done_message(d, m);
+        on_done_message(d, m->call, m->ok);
         return;
     case ENDED:
         m->call->finished_at = cv_loop_now(d->loop);
@@ -1187,8 +1251,7 @@ static void drain(void *user)
     }
     if (box->dht != NULL)
         tell(box->dht);
-    pthread_mutex_lock(&box->lock);
-    unref_unlock(box);
+    box_leave(box);
 }
 
 /* --- time ----------------------------------------------------------------- */
@@ -1239,6 +1302,13 @@ static bool get_expire(struct dht *d, cv_time now)
         return true;
     }
     return false;
+}
+
+static void search_step(struct dht *d, cv_time now)
+{
+    boots_step(d, now);
+    neighbours_step(d, now);
+    probe_step(d, now);
 }
 
 static cv_time wants_deadline(const struct dht *d)
@@ -1295,27 +1365,16 @@ static void tick(void *user)
     struct mailbox *box = d->box;
     const cv_time now = cv_loop_now(d->loop);
 
-    pthread_mutex_lock(&box->lock);
-    box->refs++;
-    if (box->first != NULL && !box->posted &&
-        cv_loop_post(box->loop, drain, box) == CV_OK) {
-        box->posted = true;
-        box->refs++;
-    }
-    pthread_mutex_unlock(&box->lock);
-
+    box_hold(box);
     calls_sweep(d, now, false);
     wants_step(d, now);
-    boots_step(d, now);
-    neighbours_step(d, now);
-    probe_step(d, now);
+    search_step(d, now);
     swap_step(d, now);
     while (box->dht != NULL && get_expire(d, now))
         continue;
     if (box->dht != NULL)
         tell(d);
-    pthread_mutex_lock(&box->lock);
-    unref_unlock(box);
+    box_leave(box);
 }
 
 /* --- the whole ------------------------------------------------------------ */
@@ -1364,8 +1423,7 @@ static void dht_free(struct dht *d)
 
     for (unsigned i = 0; i < d->n_boots; i++)
         cv_resolve_cancel(d->boots[i].resolve);
-    while (d->wants != NULL)
-        want_free(d, d->wants);
+    wants_free(d);
     calls_sweep(d, 0, true);
     cv_timer_free(d->timer);
     if (d->persist_lock >= 0)
@@ -1375,11 +1433,8 @@ static void dht_free(struct dht *d)
     free(d->folder);
     free(d->persist);
     free(d);
-    if (box == NULL)
-        return;
-    pthread_mutex_lock(&box->lock);
-    box->dht = NULL;
-    unref_unlock(box);
+    if (box != NULL)
+        box_close(box);
 }
 
 int cv_dht_open(struct cv_dht **out, const struct cv_dht_config *config)
