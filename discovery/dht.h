@@ -1,7 +1,7 @@
 /* discovery/dht.h - a place to put records, and to listen for them.
  *
- * The only file that knows OpenDHT is dht.c; tests make a struct cv_dht of
- * their own.  Values at a location come from anybody: the caller verifies.
+ * The only file that knows OpenDHT is dht_runner.c; tests make a struct cv_dht
+ * of their own.  Values at a location come from anybody: the caller verifies.
  * Nothing is called back from within a call to the operations. */
 #ifndef CV_DISCOVERY_DHT_H
 #define CV_DISCOVERY_DHT_H

@@ -27,7 +27,7 @@ rules='
     only("event2/|event[.]h|evdns[.]h|evutil[.]h", "base/loop(_names)?[.]c")
     only("gnutls/", "base/key[.]c|transport/(quic|tls)[a-z_]*[.][ch]")
     only("nettle/", "base/crypto[.]c")
-    only("opendht", "discovery/dht[.]c")
+    only("opendht", "discovery/dht_runner[.]c")
     only("ngtcp2/", "transport/quic[a-z_]*[.][ch]")
     # The lines of the editor; and the states of other people, which are JSON
     # in the protocol of the document format.
