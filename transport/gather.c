@@ -123,6 +123,14 @@ void cv_gather_server(struct cv_gather *g, unsigned server,
     }
 }
 
+/* Begin a round of questions now. */
+static void ask_again(struct cv_gather_source *src, cv_time now)
+{
+    src->open = false;
+    src->tries = 0;
+    src->next = now;
+}
+
 void cv_gather_network_changed(struct cv_gather *g,
                                const struct cv_local *local, cv_time now)
 {
@@ -139,9 +147,7 @@ void cv_gather_network_changed(struct cv_gather *g,
             if (src->addr.family == CV_FAMILY_NONE)
                 continue;
             src->mapped = (struct cv_addr){0};
-            src->open = false;
-            src->tries = 0;
-            src->next = now;
+            ask_again(src, now);
         }
     g->tell_at = now + (g->n_servers > 0 ? CV_GATHER_FIRST : CV_GATHER_SETTLE);
     g->kind_at = g->tell_at + CV_GATHER_KIND;
@@ -161,9 +167,7 @@ void cv_gather_refresh(struct cv_gather *g, cv_time now)
             if (src->addr.family == CV_FAMILY_NONE ||
                 (src->open && now - src->sent < CV_GATHER_RTO))
                 continue; /* it is asked again soon */
-            src->open = false;
-            src->tries = 0;
-            src->next = now;
+            ask_again(src, now);
         }
 }
 
@@ -238,10 +242,8 @@ static void rebound(struct cv_gather *g, const struct cv_gather_source *news,
             news->sent - src->sent < CV_GATHER_SETTLE ||
             src->mapped.family == CV_FAMILY_NONE)
             continue; /* who never answered is not bothered again */
-        src->open = false;
-        src->tries = 0;
-        src->next = now;
         src->mapped = (struct cv_addr){0};
+        ask_again(src, now);
     }
 }
 
@@ -354,6 +356,23 @@ static void told_life(struct cv_gather *g, cv_time was)
              g->life.state == CV_NATLIFE_UNABLE ? " (not known)" : "");
 }
 
+/* An answer to one of the two tests. */
+static bool tests_input(struct cv_gather *g, const struct cv_path_addr *from,
+                        const struct cv_stun *m, cv_time now)
+{
+    cv_time kept = g->life.kept;
+
+    if (cv_natlife_input(&g->life, from, m, now)) {
+        told_life(g, kept);
+        return true;
+    }
+    if (!cv_natkind_input(&g->kind, from, m, now))
+        return false;
+    if (!cv_natkind_runs(&g->kind))
+        kind_ended(g, now);
+    return true;
+}
+
 static bool is_other(const struct cv_gather *g,
                      const struct cv_gather_source *src)
 {
@@ -364,20 +383,12 @@ bool cv_gather_input(struct cv_gather *g, const struct cv_path_addr *from,
                      const struct cv_stun *m, cv_time now)
 {
     struct cv_gather_source *src;
-    cv_time kept = g->life.kept;
     char text[CV_ADDR_TEXT];
 
     if (m->type != CV_STUN_SUCCESS && m->type != CV_STUN_ERROR)
         return false;
-    if (cv_natlife_input(&g->life, from, m, now)) {
-        told_life(g, kept);
+    if (tests_input(g, from, m, now))
         return true;
-    }
-    if (cv_natkind_input(&g->kind, from, m, now)) {
-        if (!cv_natkind_runs(&g->kind))
-            kind_ended(g, now);
-        return true;
-    }
     src = find_open(g, m);
     if (!src || from->socket != 0 || !cv_addr_equal(&from->remote, &src->addr))
         return false;
@@ -722,14 +733,19 @@ static bool life_due(const struct cv_gather *g)
     return false;
 }
 
+static cv_time tests_deadline(const struct cv_gather *g)
+{
+    cv_time at = cv_time_min(cv_natkind_deadline(&g->kind), kind_due(g));
+
+    return life_due(g) ? g->started
+                       : cv_time_min(at, cv_natlife_deadline(&g->life));
+}
+
 cv_time cv_gather_deadline(const struct cv_gather *g)
 {
-    cv_time at = cv_time_min(g->tell_at, cv_natkind_deadline(&g->kind));
+    cv_time at = cv_time_min(g->tell_at, g->again_at);
 
-    at = cv_time_min(at, cv_time_min(g->again_at, kind_due(g)));
-    at = cv_time_min(at, cv_natlife_deadline(&g->life));
-    if (life_due(g))
-        return g->started;
+    at = cv_time_min(at, tests_deadline(g));
     for (unsigned i = 0; i < SOURCES; i++)
         at = cv_time_min(at, source_of(g, i)->next);
     for (unsigned i = 0; i < CV_GATHER_PEERS; i++)
@@ -817,6 +833,12 @@ static void step_life(struct cv_gather *g, cv_time now)
     told_life(g, kept);
 }
 
+static void tests_step(struct cv_gather *g, cv_time now)
+{
+    step_kind(g, now);
+    step_life(g, now);
+}
+
 /* A port that was counted up is no news: who asks gets the newest. */
 static bool same_candidates(const struct cv_candidates *a,
                             const struct cv_candidates *b)
@@ -845,8 +867,7 @@ void cv_gather_step(struct cv_gather *g, cv_time now)
         cv_gather_refresh(g, now);
     for (unsigned i = 0; i < SOURCES; i++)
         step_source(g, source(g, i), now);
-    step_kind(g, now);
-    step_life(g, now);
+    tests_step(g, now);
     for (unsigned i = 0; i < CV_GATHER_PEERS; i++)
         if (g->peer[i].mapped.family != CV_FAMILY_NONE &&
             now - g->peer[i].at >= CV_GATHER_PEER_LIFE) {
