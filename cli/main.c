@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "cli/agent.h"
 #include "cli/doctor.h"
 #include "cli/echo.h"
@@ -270,6 +271,7 @@ int main(int argc, char **argv)
 {
     const struct command *c;
 
+    cv_memory_keep();
     signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
         print_help(stderr);

@@ -12,7 +12,10 @@
  * Errors that every function that changes something can return, besides its
  * own: CV_ERR_NOMEM.  The document is then consistent but may hold only a part
  * of the change; what was done is in the update of the transaction, and
- * applying a remote update again completes it. */
+ * applying a remote update again completes it.
+ *
+ * Its arrays grow by realloc(): a program that keeps large texts calls
+ * cv_memory_keep() (base/memory.h) first. */
 #ifndef CV_CRDT_DOC_H
 #define CV_CRDT_DOC_H
 #include "base/bytes.h"

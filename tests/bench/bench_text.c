@@ -18,6 +18,7 @@
  * code points, none of which lies beyond U+FFFF: that is UTF-16 units.  They
  * are turned into bytes before the clock starts, as an editor speaks in bytes.
  */
+#include "base/memory.h"
 #include "crdt/doc.h"
 #include "tests/bench/floor.h"
 
@@ -865,6 +866,7 @@ int main(int argc, char **argv)
     unsigned runs = RUNS, found = 0;
     struct trace t;
 
+    cv_memory_keep(); /* as the agent */
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--traces") == 0 && i + 1 < argc) {
             folder = argv[++i];
