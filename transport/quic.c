@@ -185,15 +185,6 @@ static int on_completed(ngtcp2_conn *lib, void *user)
     return 0;
 }
 
-static int on_confirmed(ngtcp2_conn *lib, void *user)
-{
-    struct cv_conn *conn = user;
-
-    (void)lib;
-    conn->confirmed = true;
-    return 0;
-}
-
 static int on_stateless_reset(ngtcp2_conn *lib,
                               const ngtcp2_pkt_stateless_reset *sr, void *user)
 {
@@ -269,7 +260,7 @@ static const ngtcp2_callbacks callbacks = {
     .get_new_connection_id = on_new_cid,
     .remove_connection_id = on_remove_cid,
     .handshake_completed = on_completed,
-    .handshake_confirmed = on_confirmed,
+    .handshake_confirmed = on_completed,
     .recv_stateless_reset = on_stateless_reset,
     .recv_rx_key = on_key,
     .recv_tx_key = on_key,
@@ -354,23 +345,25 @@ static void conn_destroy(struct cv_conn *conn)
     free(conn);
 }
 
-static int lib_err(int rv)
+/* ngtcp2 has made its connection, or failed with `rv`. */
+static int made(struct cv_conn *conn, int rv)
 {
+    conn->ctx->making = false;
+    if (rv == 0)
+        return CV_OK;
+    conn->lib = NULL; /* it was set, and freed */
     return rv == NGTCP2_ERR_NOMEM ? CV_ERR_NOMEM : CV_ERR_INTERNAL;
 }
 
-int cv_quic_connect(struct cv_conn **out, struct cv_quic_ctx *ctx,
-                    const struct cv_quic_config *config, cv_time now)
+static int client_new(struct cv_conn *conn, const struct cv_quic_config *config,
+                      cv_time now)
 {
-    struct cv_conn *conn = conn_new(ctx, config, true, now);
+    struct cv_quic_ctx *ctx = conn->ctx;
     ngtcp2_path path = made_up_path();
     ngtcp2_transport_params params;
     ngtcp2_settings settings;
     ngtcp2_cid dcid, scid;
-    int err, rv;
 
-    if (!conn)
-        return CV_ERR_NOMEM;
     settings_init(conn, &settings, config->initial_rtt, now);
     params_init(conn, &params);
     /* The first half tells the server which attempt is meant, the rest is
@@ -378,30 +371,33 @@ int cv_quic_connect(struct cv_conn **out, struct cv_quic_ctx *ctx,
     cv_quic_make_cid(ctx, &dcid, 16);
     memcpy(dcid.data, config->attempt, sizeof(config->attempt));
     cv_quic_make_cid(ctx, &scid, CV_QUIC_CID_LEN);
-    err = CV_ERR_INTERNAL;
     if (!cid_add(conn, &scid))
-        goto fail;
+        return CV_ERR_INTERNAL;
     ctx->making = true;
-    rv = ngtcp2_conn_client_new(&conn->lib, &dcid, &scid, &path,
-                                NGTCP2_PROTO_VER_V1, &callbacks, &settings,
-                                &params, ctx->mem, conn);
-    ctx->making = false;
-    if (rv != 0) {
-        conn->lib = NULL; /* it was set, and freed */
-        err = lib_err(rv);
-        goto fail;
+    return made(conn, ngtcp2_conn_client_new(
+                          &conn->lib, &dcid, &scid, &path, NGTCP2_PROTO_VER_V1,
+                          &callbacks, &settings, &params, ctx->mem, conn));
+}
+
+int cv_quic_connect(struct cv_conn **out, struct cv_quic_ctx *ctx,
+                    const struct cv_quic_config *config, cv_time now)
+{
+    struct cv_conn *conn = conn_new(ctx, config, true, now);
+    int err;
+
+    if (!conn)
+        return CV_ERR_NOMEM;
+    err = client_new(conn, config, now);
+    if (err == CV_OK)
+        err = cv_quic_tls_new(conn);
+    if (err != CV_OK) {
+        conn_destroy(conn);
+        return err;
     }
-    err = cv_quic_tls_new(conn);
-    if (err != CV_OK)
-        goto fail;
     ngtcp2_conn_set_tls_native_handle(conn->lib, conn->tls);
     cids_route(conn);
     *out = conn;
     return CV_OK;
-
-fail:
-    conn_destroy(conn);
-    return err;
 }
 
 void cv_quic_wake(struct cv_conn *conn)
@@ -539,62 +535,80 @@ bool cv_quic_input(struct cv_conn *conn, const uint8_t *data, size_t len,
     return leave(conn, now, false);
 }
 
+/* A packet that may begin a connection.  `first_dcid` is what the client called
+ * us in the very first one, which a retry may have answered. */
+static int first_packet(const struct cv_quic_ctx *ctx, ngtcp2_pkt_hd *hd,
+                        ngtcp2_cid *first_dcid, const uint8_t *data, size_t len,
+                        const struct cv_addr *from, bool need_token,
+                        cv_time now)
+{
+    struct sockaddr_storage ss;
+    socklen_t ss_len = cv_quic_carrier_address(from, &ss);
+
+    if (!cv_quic_packet_is_initial(data, len) ||
+        ngtcp2_accept(hd, data, len) != 0)
+        return CV_ERR_FORMAT;
+    *first_dcid = hd->dcid;
+    if (hd->token.len == 0)
+        return need_token ? CV_ERR_AGAIN : CV_OK;
+    if (ngtcp2_crypto_verify_retry_token(
+            first_dcid, hd->token.base, hd->token.len, ctx->retry_secret,
+            sizeof(ctx->retry_secret), hd->version, (ngtcp2_sockaddr *)&ss,
+            ss_len, &hd->dcid, CV_QUIC_RETRY_LIFE, cv_quic_ts(now)) != 0)
+        return CV_ERR_AUTH;
+    return CV_OK;
+}
+
+static int server_new(struct cv_conn *conn, const struct cv_quic_config *config,
+                      const ngtcp2_pkt_hd *hd, const ngtcp2_cid *first_dcid,
+                      cv_time now)
+{
+    struct cv_quic_ctx *ctx = conn->ctx;
+    ngtcp2_path path = made_up_path();
+    ngtcp2_transport_params params;
+    ngtcp2_settings settings;
+    ngtcp2_cid scid;
+
+    settings_init(conn, &settings, config->initial_rtt, now);
+    params_init(conn, &params);
+    cv_quic_make_cid(ctx, &scid, CV_QUIC_CID_LEN);
+    params.original_dcid = *first_dcid;
+    if (hd->token.len > 0) {
+        params.retry_scid = hd->dcid;
+        params.retry_scid_present = 1;
+        settings.token = hd->token;
+    }
+    params.stateless_reset_token_present = 1;
+    if (ngtcp2_crypto_generate_stateless_reset_token(
+            params.stateless_reset_token, ctx->reset_secret,
+            sizeof(ctx->reset_secret), &scid) != 0 ||
+        !cid_add(conn, &scid) || !cid_add(conn, &hd->dcid))
+        return CV_ERR_INTERNAL;
+    ctx->making = true;
+    return made(conn, ngtcp2_conn_server_new(
+                          &conn->lib, &hd->scid, &scid, &path, hd->version,
+                          &callbacks, &settings, &params, ctx->mem, conn));
+}
+
 int cv_quic_accept(struct cv_conn **out, struct cv_quic_ctx *ctx,
                    const struct cv_quic_config *config, const uint8_t *data,
                    size_t len, const struct cv_addr *from, bool need_token,
                    cv_time now)
 {
-    ngtcp2_path path = made_up_path();
-    ngtcp2_transport_params params;
-    ngtcp2_settings settings;
-    struct sockaddr_storage ss;
-    socklen_t ss_len = cv_quic_carrier_address(from, &ss);
     struct cv_conn *conn;
     ngtcp2_pkt_hd hd;
-    ngtcp2_cid scid, odcid;
+    ngtcp2_cid first_dcid;
     int err, rv;
 
-    if (!cv_quic_packet_is_initial(data, len) ||
-        ngtcp2_accept(&hd, data, len) != 0)
-        return CV_ERR_FORMAT;
-    if (hd.token.len == 0 && need_token)
-        return CV_ERR_AGAIN;
-    if (hd.token.len > 0 &&
-        ngtcp2_crypto_verify_retry_token(
-            &odcid, hd.token.base, hd.token.len, ctx->retry_secret,
-            sizeof(ctx->retry_secret), hd.version, (ngtcp2_sockaddr *)&ss,
-            ss_len, &hd.dcid, CV_QUIC_RETRY_LIFE, cv_quic_ts(now)) != 0)
-        return CV_ERR_AUTH;
-
+    err = first_packet(ctx, &hd, &first_dcid, data, len, from, need_token, now);
+    if (err != CV_OK)
+        return err;
     conn = conn_new(ctx, config, false, now);
     if (!conn)
         return CV_ERR_NOMEM;
-    settings_init(conn, &settings, config->initial_rtt, now);
-    params_init(conn, &params);
-    cv_quic_make_cid(ctx, &scid, CV_QUIC_CID_LEN);
-    params.original_dcid = hd.dcid;
-    if (hd.token.len > 0) {
-        params.original_dcid = odcid;
-        params.retry_scid = hd.dcid;
-        params.retry_scid_present = 1;
-        settings.token = hd.token;
-    }
-    params.stateless_reset_token_present = 1;
-    err = CV_ERR_INTERNAL;
-    if (ngtcp2_crypto_generate_stateless_reset_token(
-            params.stateless_reset_token, ctx->reset_secret,
-            sizeof(ctx->reset_secret), &scid) != 0 ||
-        !cid_add(conn, &scid) || !cid_add(conn, &hd.dcid))
+    err = server_new(conn, config, &hd, &first_dcid, now);
+    if (err != CV_OK)
         goto fail;
-    ctx->making = true;
-    rv = ngtcp2_conn_server_new(&conn->lib, &hd.scid, &scid, &path, hd.version,
-                                &callbacks, &settings, &params, ctx->mem, conn);
-    ctx->making = false;
-    if (rv != 0) {
-        conn->lib = NULL; /* it was set, and freed */
-        err = lib_err(rv);
-        goto fail;
-    }
     rv = read_packets(conn, data, len, len, now);
     if (rv == NGTCP2_ERR_NOMEM) {
         err = CV_ERR_NOMEM;
