@@ -1,6 +1,8 @@
 /* transport/quic_impl.h - what the files of QUIC share, and nobody else.
  *
- *     quic.c         connections, packets, timers
+ *     quic.c         packets in and out, timers, questions
+ *     quic_new.c     how connections are made, and freed
+ *     quic_lib.c     what ngtcp2 asks for while it reads and writes
  *     quic_packet.c  what needs no connection: routing, retry, reset
  *     quic_end.c     how connections end, and which error that is
  *     quic_tls.c     keys, TLS sessions, tokens: everything of GnuTLS
@@ -209,8 +211,29 @@ void cv_quic_set_state(struct cv_conn *conn, enum cv_quic_state to);
 void cv_quic_wake(struct cv_conn *conn);
 /* ngtcp2's time: never negative, UINT64_MAX for never. */
 ngtcp2_tstamp cv_quic_ts(cv_time now);
+/* What the callbacks wrote down for ngtcp2 itself. */
+void cv_quic_settle(struct cv_conn *conn);
+/* Found when it is asked for: packets come many at a time.  But what was due
+ * has been done: never ask to be called in a circle. */
+void cv_quic_set_deadline(struct cv_conn *conn, cv_time now, bool acted);
+
+/* quic_new.c */
+void cv_quic_destroy(struct cv_conn *conn);
+
+/* quic_lib.c */
+extern const ngtcp2_callbacks cv_quic_callbacks;
+/* What ngtcp2 sees, for ever and at both ends. */
+ngtcp2_path cv_quic_path(void);
 void cv_quic_make_cid(struct cv_quic_ctx *ctx, ngtcp2_cid *cid, size_t len);
 struct cv_quic_cid cv_quic_cid_from(const uint8_t *data, size_t len);
+/* False when there are more than ngtcp2 ever makes. */
+bool cv_quic_cid_add(struct cv_conn *conn, const ngtcp2_cid *lib_cid);
+/* The ids are made; from now on the owner is told of every change. */
+void cv_quic_cids_route(struct cv_conn *conn);
+/* Packets of `segment` bytes, until one of them ends it.  Returns 0 or an error
+ * of ngtcp2. */
+int cv_quic_read(struct cv_conn *conn, const uint8_t *data, size_t len,
+                 size_t segment, cv_time now);
 
 /* quic_packet.c */
 /* What a retry token is bound to; returns the length. */

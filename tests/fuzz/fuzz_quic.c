@@ -1,7 +1,7 @@
 /* Everything that a peer can send to a connection: bytes as datagrams, and
  * bytes as the plaintext of packets that its keys protect.
  *
- * quic.c is compiled here with a decryption that, when told to, puts the
+ * quic_lib.c is compiled here with a decryption that, when told to, puts the
  * fuzzer's bytes in place of what a packet said; so frames reach ngtcp2 and our
  * callbacks as from a peer that holds its key and means harm. */
 #include <ngtcp2/ngtcp2_crypto.h>
@@ -12,7 +12,7 @@ static int decrypt_and_replace(uint8_t *out, const ngtcp2_crypto_aead *aead,
                                const uint8_t *nonce, size_t nonce_len,
                                const uint8_t *aad, size_t aad_len);
 #define ngtcp2_crypto_decrypt_cb decrypt_and_replace
-#include "transport/quic.c"
+#include "transport/quic_lib.c"
 #undef ngtcp2_crypto_decrypt_cb
 
 #include "tests/unit/quic_world.h"

@@ -26,6 +26,7 @@ static void *counted_calloc(size_t n, size_t size)
 #define calloc counted_calloc
 #include "transport/quic.c"
 #include "transport/quic_end.c"
+#include "transport/quic_new.c"
 #include "transport/quic_stream.c"
 #undef malloc
 #undef calloc
