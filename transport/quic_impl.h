@@ -6,7 +6,10 @@
  *     quic_packet.c  what needs no connection: routing, retry, reset
  *     quic_end.c     how connections end, and which error that is
  *     quic_tls.c     keys, TLS sessions, tokens: everything of GnuTLS
- *     quic_stream.c  streams and datagrams, and telling the application
+ *     quic_stream.c  streams, and the calls of conn.h
+ *     quic_input.c   what came: written down, and told to the application
+ *     quic_write.c   what goes into a packet
+ *     quic_queue.c   queues of bytes and of datagrams
  *
  * ngtcp2 forbids calls from its own callbacks, and an application may close or
  * free anything from ours.  So the callbacks of ngtcp2 only write down what
@@ -24,6 +27,7 @@
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 #include <ngtcp2/ngtcp2_crypto_gnutls.h>
+#include <string.h>
 
 struct cv_quic_chunk;
 
@@ -252,17 +256,66 @@ void cv_quic_close_now(struct cv_conn *conn, cv_time now);
 void cv_quic_say_closed(struct cv_conn *conn);
 
 /* quic_stream.c */
-/* Tell the application and the owner what happened.  After it `freed` may be
- * set. */
-void cv_quic_tell(struct cv_conn *conn);
+/* It has something to tell. */
+void cv_quic_ready(struct cv_stream *s);
+struct cv_stream *cv_quic_ready_pop(struct cv_conn *conn);
+/* Into the ring of those who have something to send, as the last. */
+void cv_quic_sending_add(struct cv_stream *s);
+void cv_quic_sending_remove(struct cv_stream *s);
+struct cv_stream *cv_quic_stream_new(struct cv_conn *conn, int64_t id);
+/* It is in no list but the first. */
+void cv_quic_stream_free(struct cv_stream *s);
+/* `err` other than CV_OK: at once, without what was received. */
+void cv_quic_stream_end(struct cv_stream *s, int err);
 /* Every stream ends with CV_ERR_CLOSED; ngtcp2 is gone. */
 void cv_quic_streams_end(struct cv_conn *conn);
 /* Free what is left, tell nobody. */
 void cv_quic_streams_free(struct cv_conn *conn);
+
+static inline bool cv_quic_has_unsent(const struct cv_stream *s)
+{
+    return s->unsent || s->send == CV_QUIC_SEND_FINISH;
+}
+
+/* quic_write.c */
 /* Write one packet into out[CV_QUIC_PAYLOAD].  Returns its length, 0 when
  * nothing may be sent, or an error of ngtcp2 that ends the connection. */
 ngtcp2_ssize cv_quic_write_packet(struct cv_conn *conn, uint8_t *out,
                                   ngtcp2_tstamp ts);
+
+/* quic_queue.c */
+void cv_quic_queue_add(struct cv_quic_queue *q, struct cv_quic_chunk *c);
+struct cv_quic_chunk *cv_quic_queue_pop(struct cv_quic_queue *q);
+void cv_quic_queue_free(struct cv_quic_queue *q);
+/* Append in full or not at all; new pieces hold min..max bytes. */
+bool cv_quic_queue_append_pieces(struct cv_quic_queue *q, const uint8_t *data,
+                                 size_t len, size_t min, size_t max);
+
+static inline bool cv_quic_queue_append(struct cv_quic_queue *q,
+                                        const uint8_t *data, size_t len,
+                                        size_t min, size_t max)
+{
+    struct cv_quic_chunk *c = q->tail;
+
+    if (!c || c->cap - c->len < len)
+        return cv_quic_queue_append_pieces(q, data, len, min, max);
+    memcpy(c->data + c->len, data, len);
+    c->len += len;
+    q->len += len;
+    return true;
+}
+
+/* NULL: out of memory. */
+struct cv_quic_datagram *cv_quic_datagram_new(const uint8_t *data, size_t len);
+void cv_quic_datagrams_add(struct cv_quic_datagrams *q,
+                           struct cv_quic_datagram *d);
+struct cv_quic_datagram *cv_quic_datagrams_pop(struct cv_quic_datagrams *q);
+void cv_quic_datagrams_free(struct cv_quic_datagrams *q);
+
+/* quic_input.c */
+/* Tell the application and the owner what happened.  After it `freed` may be
+ * set. */
+void cv_quic_tell(struct cv_conn *conn);
 
 /* Callbacks of ngtcp2 about streams. */
 int cv_quic_on_stream_open(ngtcp2_conn *lib, int64_t id, void *user);

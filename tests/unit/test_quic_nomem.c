@@ -26,7 +26,9 @@ static void *counted_calloc(size_t n, size_t size)
 #define calloc counted_calloc
 #include "transport/quic.c"
 #include "transport/quic_end.c"
+#include "transport/quic_input.c"
 #include "transport/quic_new.c"
+#include "transport/quic_queue.c"
 #include "transport/quic_stream.c"
 #undef malloc
 #undef calloc
