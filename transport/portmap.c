@@ -1,7 +1,7 @@
 /* Timers, all in one deadline: while nobody serves, PCP's and NAT-PMP's
  * questions and the end of our patience; afterwards, of each lease, its next
  * request (first, repeated or renewing) and its end. */
-#include "transport/portmap.h"
+#include "transport/portmap_impl.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -9,8 +9,8 @@
 
 #define RENEW_MIN (4 * CV_SECOND) /* RFC 6887, 11.2.1 */
 
-static const enum cv_pcp_proto protos[CV_PORTMAP_PORTS] = {CV_PCP_UDP,
-                                                           CV_PCP_TCP};
+const enum cv_pcp_proto cv_portmap_protos[CV_PORTMAP_PORTS] = {CV_PCP_UDP,
+                                                               CV_PCP_TCP};
 
 const char *cv_portmap_way_name(enum cv_portmap_way way)
 {
@@ -41,8 +41,8 @@ static cv_time jitter(const struct cv_portmap *pm, cv_time base)
            (cv_time)(cv_random_u64(pm->rng) % (uint64_t)(2 * tenth + 1));
 }
 
-static bool is_refused(const struct cv_portmap *pm, enum cv_portmap_way way,
-                       cv_time now)
+bool cv_portmap_is_refused(const struct cv_portmap *pm, enum cv_portmap_way way,
+                           cv_time now)
 {
     return !(pm->ways & 1u << way) || now < pm->refused_until[way];
 }
@@ -64,7 +64,7 @@ void cv_portmap_init(struct cv_portmap *pm, const struct cv_rng *rng,
 
 /* ---- leases ---- */
 
-static void lease_forget(struct cv_portmap_lease *l, cv_time next)
+void cv_portmap_forget(struct cv_portmap_lease *l, cv_time next)
 {
     l->mapped = (struct cv_addr){0};
     l->expires = CV_NEVER;
@@ -83,14 +83,15 @@ static void race(struct cv_portmap *pm, cv_time now)
     pm->address_next = now + CV_PORTMAP_STAGGER;
     pm->address_tries = 0;
     for (unsigned i = 0; i < CV_PORTMAP_PORTS; i++)
-        lease_forget(&pm->lease[i], now);
+        cv_portmap_forget(&pm->lease[i], now);
     pm->refused_until[CV_PORTMAP_UPNP] = 0;
     set_state(pm, CV_PORTMAP_ASKING);
     if (pm->ways & 1u << CV_PORTMAP_UPNP)
         pm->events->upnp_find(pm->user);
 }
 
-static void choose(struct cv_portmap *pm, enum cv_portmap_way way, cv_time now)
+void cv_portmap_choose(struct cv_portmap *pm, enum cv_portmap_way way,
+                       cv_time now)
 {
     cv_debug(pm->log, "portmap: the gateway answers by %s",
              cv_portmap_way_name(way));
@@ -98,23 +99,21 @@ static void choose(struct cv_portmap *pm, enum cv_portmap_way way, cv_time now)
     pm->give_up = CV_NEVER;
     for (unsigned i = 0; i < CV_PORTMAP_PORTS; i++)
         if (pm->lease[i].mapped.family == CV_FAMILY_NONE)
-            lease_forget(&pm->lease[i], now);
+            cv_portmap_forget(&pm->lease[i], now);
     set_state(pm, CV_PORTMAP_SERVED);
 }
 
-/* Has every way said no? */
-static void give_up_if_refused(struct cv_portmap *pm, cv_time now)
+void cv_portmap_all_refused(struct cv_portmap *pm, cv_time now)
 {
     for (enum cv_portmap_way w = CV_PORTMAP_PCP; w < CV_PORTMAP_WAYS; w++)
-        if (!is_refused(pm, w, now))
+        if (!cv_portmap_is_refused(pm, w, now))
             return;
     pm->give_up = CV_NEVER;
     set_state(pm, CV_PORTMAP_REFUSED);
 }
 
-/* This way says no: the next that has answered, or might. */
-static void refuse(struct cv_portmap *pm, enum cv_portmap_way way,
-                   cv_time how_long, const char *why, cv_time now)
+void cv_portmap_refuse(struct cv_portmap *pm, enum cv_portmap_way way,
+                       cv_time how_long, const char *why, cv_time now)
 {
     bool had = pm->way == way;
 
@@ -134,15 +133,15 @@ static void refuse(struct cv_portmap *pm, enum cv_portmap_way way,
         pm->address_next = now;
         pm->address_tries = 0;
         for (unsigned i = 0; i < CV_PORTMAP_PORTS; i++)
-            lease_forget(&pm->lease[i], now);
+            cv_portmap_forget(&pm->lease[i], now);
     }
-    if (pm->upnp_ready && !is_refused(pm, CV_PORTMAP_UPNP, now)) {
-        choose(pm, CV_PORTMAP_UPNP, now);
+    if (pm->upnp_ready && !cv_portmap_is_refused(pm, CV_PORTMAP_UPNP, now)) {
+        cv_portmap_choose(pm, CV_PORTMAP_UPNP, now);
         return;
     }
     if (had)
         set_state(pm, CV_PORTMAP_ASKING);
-    give_up_if_refused(pm, now);
+    cv_portmap_all_refused(pm, now);
 }
 
 /* The time of renewal n: between 1/2 and 5/8 of the lease, then 3/4 and 13/16,
@@ -159,9 +158,9 @@ static cv_time renewal_time(const struct cv_portmap *pm,
     return at > now + RENEW_MIN ? at : now + RENEW_MIN;
 }
 
-/* The gateway gives `mapped` for so many seconds. */
-static void give(struct cv_portmap *pm, enum cv_portmap_port port,
-                 const struct cv_addr *mapped, uint32_t lifetime, cv_time now)
+void cv_portmap_give(struct cv_portmap *pm, enum cv_portmap_port port,
+                     const struct cv_addr *mapped, uint32_t lifetime,
+                     cv_time now)
 {
     struct cv_portmap_lease *l = &pm->lease[port];
     bool news = !cv_addr_equal(&l->mapped, mapped);
@@ -184,7 +183,7 @@ static void give(struct cv_portmap *pm, enum cv_portmap_port port,
         return;
     cv_debug(pm->log, "portmap: %s maps %s to us, protocol=%u, seconds=%u",
              cv_portmap_way_name(pm->way), cv_addr_log(pm->log, mapped, text),
-             (unsigned)protos[port], lifetime);
+             (unsigned)cv_portmap_protos[port], lifetime);
     pm->events->changed(pm->user);
 }
 
@@ -195,7 +194,7 @@ static struct cv_pcp_request request_of(const struct cv_portmap *pm,
                                         uint32_t lifetime)
 {
     const struct cv_portmap_lease *l = &pm->lease[port];
-    struct cv_pcp_request r = {.proto = protos[port],
+    struct cv_pcp_request r = {.proto = cv_portmap_protos[port],
                                .internal = l->internal,
                                .external = l->mapped,
                                .lifetime = lifetime};
@@ -206,8 +205,7 @@ static struct cv_pcp_request request_of(const struct cv_portmap *pm,
     return r;
 }
 
-/* Ask for a mapping by PCP or NAT-PMP; `lifetime` 0: give it back. */
-static void send_map(struct cv_portmap *pm, enum cv_portmap_way way,
+void cv_portmap_send(struct cv_portmap *pm, enum cv_portmap_way way,
                      enum cv_portmap_port port, uint32_t lifetime)
 {
     struct cv_pcp_request r = request_of(pm, port, lifetime);
@@ -271,18 +269,18 @@ static void ask(struct cv_portmap *pm, enum cv_portmap_port port, cv_time now)
 
     switch (way) {
     case CV_PORTMAP_PCP:
-        send_map(pm, way, port, CV_PORTMAP_LEASE);
+        cv_portmap_send(pm, way, port, CV_PORTMAP_LEASE);
         break;
     case CV_PORTMAP_NATPMP:
         if (l->tries >= CV_NATPMP_TRIES && port == CV_PORTMAP_UDP) {
-            refuse(pm, way, 0, "it fell silent", now);
+            cv_portmap_refuse(pm, way, 0, "it fell silent", now);
             return;
         }
         if (l->tries >= CV_NATPMP_TRIES) {
             l->next = CV_NEVER;
             return;
         }
-        send_map(pm, way, port, CV_PORTMAP_LEASE);
+        cv_portmap_send(pm, way, port, CV_PORTMAP_LEASE);
         break;
     case CV_PORTMAP_UPNP:
         l->next = CV_NEVER; /* cv_portmap_upnp_mapped() comes in any case */
@@ -305,7 +303,7 @@ static void give_back(struct cv_portmap *pm, enum cv_portmap_port port)
     switch (pm->way) {
     case CV_PORTMAP_PCP:
     case CV_PORTMAP_NATPMP:
-        send_map(pm, pm->way, port, 0);
+        cv_portmap_send(pm, pm->way, port, 0);
         return;
     case CV_PORTMAP_UPNP:
         pm->events->upnp_unmap(pm->user, port);
@@ -337,7 +335,7 @@ void cv_portmap_network(struct cv_portmap *pm, const struct cv_addr *gateway,
         pm->way = CV_PORTMAP_NO_WAY;
         pm->give_up = pm->address_next = CV_NEVER;
         for (unsigned i = 0; i < CV_PORTMAP_PORTS; i++)
-            lease_forget(&pm->lease[i], CV_NEVER);
+            cv_portmap_forget(&pm->lease[i], CV_NEVER);
         set_state(pm, CV_PORTMAP_OFF);
         return;
     }
@@ -354,7 +352,7 @@ void cv_portmap_want(struct cv_portmap *pm, enum cv_portmap_port port,
     give_back(pm, port);
     l->internal = internal;
     cv_random(pm->rng, l->nonce, sizeof l->nonce);
-    lease_forget(l, now);
+    cv_portmap_forget(l, now);
     pm->events->changed(pm->user);
 }
 
@@ -362,34 +360,14 @@ void cv_portmap_close(struct cv_portmap *pm)
 {
     for (enum cv_portmap_port p = 0; p < CV_PORTMAP_PORTS; p++) {
         give_back(pm, p);
-        lease_forget(&pm->lease[p], CV_NEVER);
+        cv_portmap_forget(&pm->lease[p], CV_NEVER);
         pm->lease[p].next = CV_NEVER;
     }
     pm->give_up = pm->address_next = CV_NEVER;
     pm->state = CV_PORTMAP_OFF;
 }
 
-/* The gateway's clock of this version says `epoch`.  False: it has started
- * anew since we last heard it (RFC 6887, 8.5). */
-static bool clock_holds(struct cv_portmap *pm, uint8_t version, uint32_t epoch,
-                        cv_time now)
-{
-    struct cv_portmap_clock *c = &pm->clock[version == 2];
-    int64_t client, server;
-    bool holds;
-
-    client = (now - c->client) / CV_SECOND;
-    server = (int64_t)epoch - (int64_t)c->server;
-    holds = !c->known || (server >= -1 && client + 2 >= server - server / 16 &&
-                          server + 2 >= client - client / 16);
-    c->known = true;
-    c->server = epoch;
-    c->client = now;
-    return holds;
-}
-
-/* It has lost our mappings: ask again within `spread`. */
-static void ask_again(struct cv_portmap *pm, cv_time spread, cv_time now)
+void cv_portmap_ask_again(struct cv_portmap *pm, cv_time spread, cv_time now)
 {
     memset(pm->refused_until, 0, sizeof pm->refused_until);
     if (pm->way == CV_PORTMAP_NO_WAY) {
@@ -412,215 +390,7 @@ static void ask_again(struct cv_portmap *pm, cv_time spread, cv_time now)
 void cv_portmap_refresh(struct cv_portmap *pm, cv_time now)
 {
     if (pm->state != CV_PORTMAP_OFF)
-        ask_again(pm, CV_MILLISECOND, now);
-}
-
-static bool is_address(const struct cv_addr *a)
-{
-    return a->family == CV_FAMILY_IPV4 && cv_addr_kind(a) != CV_ADDR_UNUSABLE;
-}
-
-static bool port_of(const struct cv_portmap *pm, const struct cv_pcp_answer *a,
-                    enum cv_portmap_port *out)
-{
-    for (enum cv_portmap_port p = 0; p < CV_PORTMAP_PORTS; p++)
-        if (protos[p] == (enum cv_pcp_proto)a->proto && a->internal != 0 &&
-            pm->lease[p].internal == a->internal) {
-            *out = p;
-            return true;
-        }
-    return false;
-}
-
-/* A no to one of the ports.  TCP is a bonus: UDP goes on without. */
-static void say_no(struct cv_portmap *pm, enum cv_portmap_port port,
-                   enum cv_portmap_way way, uint32_t seconds, const char *why,
-                   cv_time now)
-{
-    struct cv_portmap_lease *l = &pm->lease[port];
-
-    if (port == CV_PORTMAP_UDP) {
-        refuse(pm, way, (cv_time)seconds * CV_SECOND, why, now);
-        return;
-    }
-    cv_debug(pm->log, "portmap: no mapping for TCP, because %s", why);
-    lease_forget(l, now + CV_PORTMAP_REFUSED_MAX);
-}
-
-static void on_pcp_map(struct cv_portmap *pm, const struct cv_pcp_answer *a,
-                       cv_time now)
-{
-    enum cv_portmap_port port;
-
-    if (!port_of(pm, a, &port) ||
-        !cv_equal(a->nonce, pm->lease[port].nonce, CV_PCP_NONCE)) {
-        pm->junk++;
-        return;
-    }
-    if (pm->way != CV_PORTMAP_NO_WAY && pm->way != CV_PORTMAP_PCP) {
-        /* Late: another way serves. */
-        if (a->result == CV_PCP_SUCCESS && a->lifetime > 0)
-            send_map(pm, CV_PORTMAP_PCP, port, 0);
-        return;
-    }
-    if (a->result != CV_PCP_SUCCESS) {
-        say_no(pm, port, CV_PORTMAP_PCP, a->lifetime,
-               cv_pcp_result_text(a->version, a->result), now);
-        return;
-    }
-    if (a->lifetime == 0)
-        return; /* what we gave back */
-    if (!is_address(&a->external) || a->external.port == 0) {
-        say_no(pm, port, CV_PORTMAP_PCP, 0, "it gave no usable address", now);
-        return;
-    }
-    if (pm->way == CV_PORTMAP_NO_WAY)
-        choose(pm, CV_PORTMAP_PCP, now);
-    give(pm, port, &a->external, a->lifetime, now);
-}
-
-static void on_address(struct cv_portmap *pm, const struct cv_pcp_answer *a,
-                       cv_time now)
-{
-    if (a->result != CV_PCP_SUCCESS) {
-        if (pm->way == CV_PORTMAP_NO_WAY || pm->way == CV_PORTMAP_NATPMP)
-            refuse(pm, CV_PORTMAP_NATPMP, 0,
-                   cv_pcp_result_text(a->version, a->result), now);
-        return;
-    }
-    if (!is_address(&a->external)) {
-        pm->junk++;
-        return;
-    }
-    pm->address = a->external;
-    pm->address_next = CV_NEVER;
-    if (pm->way == CV_PORTMAP_NO_WAY &&
-        !is_refused(pm, CV_PORTMAP_NATPMP, now)) {
-        choose(pm, CV_PORTMAP_NATPMP, now);
-        return;
-    }
-    if (pm->way != CV_PORTMAP_NATPMP)
-        return;
-    for (unsigned i = 0; i < CV_PORTMAP_PORTS; i++) {
-        struct cv_addr *m = &pm->lease[i].mapped;
-
-        if (m->family == CV_FAMILY_NONE || cv_addr_same_ip(m, &pm->address))
-            continue;
-        memcpy(m->ip, pm->address.ip, sizeof m->ip);
-        pm->events->changed(pm->user);
-    }
-}
-
-static void on_natpmp_map(struct cv_portmap *pm, const struct cv_pcp_answer *a,
-                          cv_time now)
-{
-    struct cv_addr mapped = pm->address;
-    enum cv_portmap_port port;
-
-    if (pm->way != CV_PORTMAP_NATPMP || !port_of(pm, a, &port)) {
-        pm->junk++;
-        return;
-    }
-    if (a->result != CV_PCP_SUCCESS) {
-        say_no(pm, port, CV_PORTMAP_NATPMP, 0,
-               cv_pcp_result_text(a->version, a->result), now);
-        return;
-    }
-    if (a->lifetime == 0)
-        return;
-    if (a->external.port == 0) {
-        say_no(pm, port, CV_PORTMAP_NATPMP, 0, "it gave no usable port", now);
-        return;
-    }
-    mapped.port = a->external.port;
-    give(pm, port, &mapped, a->lifetime, now);
-}
-
-/* A body-less error: a version that it does not speak, or a request that it
- * did not understand. */
-static void on_other(struct cv_portmap *pm, const struct cv_pcp_answer *a,
-                     cv_time now)
-{
-    bool wrong_version = a->result == CV_PCP_UNSUPP_VERSION;
-    const char *why = cv_pcp_result_text(a->version, a->result);
-    /* Version 0 that does not know the version was asked by PCP. */
-    enum cv_portmap_way way =
-        a->version == 2 || wrong_version ? CV_PORTMAP_PCP : CV_PORTMAP_NATPMP;
-
-    if (a->result == CV_PCP_SUCCESS ||
-        (pm->way != CV_PORTMAP_NO_WAY && pm->way != way))
-        return;
-    if (way == CV_PORTMAP_PCP && pm->lease[CV_PORTMAP_UDP].rt == 0) {
-        pm->junk++; /* nothing was asked */
-        return;
-    }
-    refuse(pm, way, wrong_version ? CV_PORTMAP_REFUSED_MAX : 0, why, now);
-    if (wrong_version && a->version == 0 && pm->way == CV_PORTMAP_NO_WAY)
-        pm->address_next = now;
-}
-
-void cv_portmap_input(struct cv_portmap *pm, const struct cv_addr *from,
-                      struct cv_bytes data, cv_time now)
-{
-    struct cv_pcp_answer a;
-
-    if (pm->state == CV_PORTMAP_OFF || !cv_addr_equal(from, &pm->gateway) ||
-        cv_pcp_parse(&a, data) != CV_OK) {
-        pm->junk++;
-        return;
-    }
-    if (a.result == CV_PCP_SUCCESS &&
-        !clock_holds(pm, a.version, a.epoch, now)) {
-        cv_debug(pm->log, "portmap: the gateway has lost its state");
-        ask_again(pm, CV_PORTMAP_RECOVER, now);
-    }
-    if (a.result ==
-        (a.version == 2 ? CV_PCP_NETWORK_FAILED : CV_NATPMP_NETWORK_FAILED))
-        pm->no_address = true;
-    switch (a.kind) {
-    case CV_PCP_ANNOUNCE:
-        return; /* the clock was all that it has to say */
-    case CV_PCP_MAP:
-        on_pcp_map(pm, &a, now);
-        return;
-    case CV_PCP_NATPMP_ADDRESS:
-        on_address(pm, &a, now);
-        return;
-    case CV_PCP_NATPMP_MAP:
-        on_natpmp_map(pm, &a, now);
-        return;
-    case CV_PCP_OTHER:
-        on_other(pm, &a, now);
-        return;
-    }
-}
-
-void cv_portmap_upnp_found(struct cv_portmap *pm, bool found, cv_time now)
-{
-    if (pm->state == CV_PORTMAP_OFF)
-        return;
-    pm->upnp_ready = found;
-    if (!found) {
-        pm->refused_until[CV_PORTMAP_UPNP] = CV_NEVER; /* until a new race */
-        if (pm->way == CV_PORTMAP_NO_WAY)
-            give_up_if_refused(pm, now);
-        return;
-    }
-    if (pm->way == CV_PORTMAP_NO_WAY)
-        choose(pm, CV_PORTMAP_UPNP, now);
-}
-
-void cv_portmap_upnp_mapped(struct cv_portmap *pm, enum cv_portmap_port port,
-                            int err, const struct cv_addr *mapped,
-                            uint32_t lifetime, const char *why, cv_time now)
-{
-    if (pm->way != CV_PORTMAP_UPNP || pm->lease[port].internal == 0)
-        return;
-    if (err != CV_OK || !is_address(mapped) || mapped->port == 0)
-        say_no(pm, port, CV_PORTMAP_UPNP, 0,
-               err != CV_OK ? why : "it gave no usable address", now);
-    else
-        give(pm, port, mapped, lifetime, now);
+        cv_portmap_ask_again(pm, CV_MILLISECOND, now);
 }
 
 /* ---- time ---- */
@@ -632,7 +402,8 @@ static bool is_asked(const struct cv_portmap *pm, enum cv_portmap_port port,
     if (pm->lease[port].internal == 0)
         return false;
     return pm->way != CV_PORTMAP_NO_WAY ||
-           (port == CV_PORTMAP_UDP && !is_refused(pm, CV_PORTMAP_PCP, now));
+           (port == CV_PORTMAP_UDP &&
+            !cv_portmap_is_refused(pm, CV_PORTMAP_PCP, now));
 }
 
 /* `at`, or when the refusal of this way is over. */
@@ -676,17 +447,18 @@ void cv_portmap_step(struct cv_portmap *pm, cv_time now)
                 race(pm, now);
                 break;
             }
-            lease_forget(&pm->lease[p], now);
+            cv_portmap_forget(&pm->lease[p], now);
             pm->events->changed(pm->user);
         }
     if (pm->way == CV_PORTMAP_NO_WAY && pm->upnp_ready &&
-        !is_refused(pm, CV_PORTMAP_UPNP, now))
-        choose(pm, CV_PORTMAP_UPNP, now); /* it has thought it over */
+        !cv_portmap_is_refused(pm, CV_PORTMAP_UPNP, now))
+        cv_portmap_choose(pm, CV_PORTMAP_UPNP,
+                          now); /* it has thought it over */
     for (enum cv_portmap_port p = 0; p < CV_PORTMAP_PORTS; p++)
         if (now >= pm->lease[p].next && is_asked(pm, p, now))
             ask(pm, p, now);
     if (pm->way == CV_PORTMAP_NO_WAY && now >= pm->address_next &&
-        !is_refused(pm, CV_PORTMAP_NATPMP, now))
+        !cv_portmap_is_refused(pm, CV_PORTMAP_NATPMP, now))
         ask_address(pm, now);
     if (now >= pm->give_up) {
         pm->give_up = CV_NEVER;
