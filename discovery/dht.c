@@ -129,7 +129,7 @@ int cv_dht_open(struct cv_dht **out, const struct cv_dht_config *config)
         cv_dht_neighbours_join(d);
     }
     now = cv_loop_now(d->loop);
-    d->started = d->answered = d->runner_since = now;
+    d->started = d->runner_since = now;
     d->probe_at = now + PROBE_SEARCH;
     cv_random(&cv_rng_system, d->probe_loc.b, CV_LOC_LEN);
     if (cv_quicksend_new(&d->quick, d->loop, cv_dht_want_quick, d) != CV_OK)

@@ -85,15 +85,11 @@ void cv_dht_box_put(struct mailbox *box, struct call *call,
 {
     struct message *m;
 
-    if (kind == VALUE && box->n >= QUEUE_MAX) {
-        box->dropped++;
+    if (kind == VALUE && box->n >= QUEUE_MAX)
         return;
-    }
     m = malloc(sizeof(*m) + data.len);
-    if (m == NULL) {
-        box->dropped++;
+    if (m == NULL)
         return;
-    }
     *m =
         (struct message){.kind = kind, .call = call, .ok = ok, .len = data.len};
     if (data.len > 0)

@@ -31,8 +31,6 @@ void cv_dht_somebody_answered(struct dht *d)
 {
     const cv_time now = cv_loop_now(d->loop);
 
-    d->answered = now;
-    d->probe_failures = 0;
     d->swap_interval = SWAP_AFTER;
     if (d->state == CV_DHT_CONNECTED)
         return;
@@ -45,7 +43,6 @@ static void nobody_answered(struct dht *d)
 {
     const cv_time now = cv_loop_now(d->loop);
 
-    d->probe_failures++;
     switch (d->state) {
     case CV_DHT_CONNECTED:
         d->probe_at = now + PROBE_AGAIN;

@@ -87,7 +87,6 @@ struct mailbox {
     unsigned refs; /* the dht, a post on its way, a drain at work */
     struct cv_loop *loop;
     struct dht *dht; /* NULL once closed; the loop's */
-    uint64_t dropped;
 };
 
 /* What the caller asked for. */
@@ -167,13 +166,11 @@ struct dht {
     cv_time look_at;
 
     enum cv_dht_state state, told;
-    cv_time started;  /* or last connected: the search began */
-    cv_time answered; /* when something answered last */
+    cv_time started; /* or last connected: the search began */
     struct cv_loc probe_loc;
     struct call *probe;
     cv_time probe_since;
     cv_time probe_at;
-    unsigned probe_failures;
 };
 
 /* --- dht.c --- */

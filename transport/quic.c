@@ -1,6 +1,5 @@
 #include "transport/quic_impl.h"
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* What may leave at once after a pause, however slow the pace: RFC 9002, 7.7

@@ -1,6 +1,5 @@
 /* How connections are made, and freed. */
 #include "transport/quic_impl.h"
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,7 +1,6 @@
 #include "transport/quic_impl.h"
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* Sizes of pieces: a first small message costs 1 KiB, a large one few pieces.
  */
