@@ -51,6 +51,41 @@ static bool ignored(uint16_t type)
            type == CV_STUN_UNKNOWN_ATTRIBUTES;
 }
 
+/* Of a check (RFC 8445, and ours)?  False: of none. */
+static bool get_of_check(struct cv_stun *m, uint16_t type, struct cv_reader *r)
+{
+    switch (type) {
+    case CV_STUN_PRIORITY:
+        m->priority = cv_get_u32(r);
+        m->has_priority = r->err == CV_OK;
+        return true;
+    case CV_STUN_PATH_ID:
+        m->path_id = cv_get_u32(r);
+        m->has_path_id = r->err == CV_OK;
+        return true;
+    case CV_STUN_SEND_TIME:
+        m->send_time = cv_get_u64(r);
+        m->has_send_time = r->err == CV_OK;
+        return true;
+    case CV_STUN_NETWORK_COST:
+        cv_get_u16(r);
+        m->cost = cv_get_u16(r);
+        m->has_cost = r->err == CV_OK;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void note_unknown(struct cv_stun *m, uint16_t type)
+{
+    if (type >= 0x8000 || ignored(type))
+        return;
+    if (m->n_unknown < CV_STUN_UNKNOWN)
+        m->unknown[m->n_unknown] = type;
+    m->n_unknown++;
+}
+
 static void get_attribute(struct cv_stun *m, uint16_t type, struct cv_bytes v)
 {
     struct cv_reader r;
@@ -92,23 +127,6 @@ static void get_attribute(struct cv_stun *m, uint16_t type, struct cv_bytes v)
     case CV_STUN_PADDING:
         m->padding = v.len;
         break;
-    case CV_STUN_PRIORITY:
-        m->priority = cv_get_u32(&r);
-        m->has_priority = r.err == CV_OK;
-        break;
-    case CV_STUN_PATH_ID:
-        m->path_id = cv_get_u32(&r);
-        m->has_path_id = r.err == CV_OK;
-        break;
-    case CV_STUN_SEND_TIME:
-        m->send_time = cv_get_u64(&r);
-        m->has_send_time = r.err == CV_OK;
-        break;
-    case CV_STUN_NETWORK_COST:
-        cv_get_u16(&r);
-        m->cost = cv_get_u16(&r);
-        m->has_cost = r.err == CV_OK;
-        break;
     case CV_STUN_INTEGRITY_SHA256:
         if (v.len >= CV_STUN_MAC_SHORT && v.len <= CV_STUN_MAC_FULL &&
             v.len % 4 == 0)
@@ -117,16 +135,24 @@ static void get_attribute(struct cv_stun *m, uint16_t type, struct cv_bytes v)
             cv_reader_fail(&r);
         break;
     default:
-        if (type < 0x8000 && !ignored(type)) {
-            if (m->n_unknown < CV_STUN_UNKNOWN)
-                m->unknown[m->n_unknown] = type;
-            m->n_unknown++;
-        }
+        if (!get_of_check(m, type, &r))
+            note_unknown(m, type);
         break;
     }
     /* Trailing bytes inside an attribute are tolerated, missing ones not. */
     if (r.err != CV_OK)
         m->type = 0;
+}
+
+/* Does the attribute's value fit the `before` bytes that precede it? */
+static bool is_fingerprint(struct cv_bytes v, const uint8_t *data,
+                           size_t before)
+{
+    struct cv_reader r;
+
+    cv_reader_init(&r, v.data, v.len);
+    return v.len == 4 &&
+           cv_get_u32(&r) == (cv_crc32(data, before) ^ FINGERPRINT_XOR);
 }
 
 int cv_stun_parse(struct cv_stun *out, const void *data, size_t len)
@@ -159,15 +185,9 @@ int cv_stun_parse(struct cv_stun *out, const void *data, size_t len)
         if (r.err != CV_OK)
             return CV_ERR_FORMAT;
         if (type == CV_STUN_FINGERPRINT) {
-            size_t before = (size_t)(start - m.raw.data);
-            struct cv_reader f;
-
             /* It must be the last one. */
-            if (n != 4 || cv_reader_left(&r) > 0)
-                return CV_ERR_FORMAT;
-            cv_reader_init(&f, v.data, v.len);
-            if (cv_get_u32(&f) !=
-                (cv_crc32(m.raw.data, before) ^ FINGERPRINT_XOR))
+            if (cv_reader_left(&r) > 0 ||
+                !is_fingerprint(v, m.raw.data, (size_t)(start - m.raw.data)))
                 return CV_ERR_FORMAT;
             m.fingerprint = true;
             break;
