@@ -203,17 +203,14 @@ static struct cv_attempt *admit(struct cv_inbox *in, const struct cv_office *o,
     return a;
 }
 
-int cv_inbox_take(struct cv_inbox *in, struct cv_office *o, unsigned slot,
-                  struct cv_bytes value, cv_time now, uint64_t now_s,
-                  struct cv_knock *k, struct cv_attempt **out, bool *is_update)
+/* Open what lay in a slot, if it is new there and the slot is not flooded. */
+static int open_value(struct cv_inbox *in, const struct cv_office *o,
+                      unsigned slot, struct cv_bytes value, cv_time now,
+                      struct cv_knock *k, struct cv_knock_raw *raw)
 {
-    const struct cv_loc *loc = &o->loc[slot % CV_INBOX_SLOTS];
+    const struct cv_loc *loc = &o->loc[slot];
     uint8_t digest[CV_DIGEST_LEN];
-    struct cv_knock_raw raw;
-    struct cv_attempt *a;
-    int err;
 
-    *out = NULL;
     cv_pointer_digest(digest, value);
     if (was_seen(in, digest))
         return CV_ERR_EXISTS;
@@ -222,17 +219,46 @@ int cv_inbox_take(struct cv_inbox *in, struct cv_office *o, unsigned slot,
         note_junk(in, now);
         return CV_ERR_FORMAT;
     }
-    if (!cv_bucket_take(&in->slots[slot % CV_INBOX_SLOTS], now)) {
+    if (!cv_bucket_take(&in->slots[slot], now)) {
         note_junk(in, now);
         return CV_ERR_LIMIT;
     }
     note_seen(in, digest);
-    err = cv_knock_open(k, &raw, loc, o->secret, o->box, value);
-    if (err != CV_OK) {
+    if (cv_knock_open(k, raw, loc, o->secret, o->box, value) != CV_OK) {
         note_junk(in, now);
-        err = CV_ERR_FORMAT;
-        goto out;
+        return CV_ERR_FORMAT;
     }
+    return CV_OK;
+}
+
+/* May a verified knock begin an attempt, or go on with one? */
+static int may_knock(struct cv_inbox *in, const struct cv_office *o,
+                     const struct cv_knock *k)
+{
+    const struct cv_attempt *a = cv_inbox_attempt(in, k->req_id), *other;
+
+    if (a != NULL && !cv_key_equal(&a->node, &k->node))
+        return CV_ERR_REPLAY; /* somebody else's attempt id */
+    /* A node has one attempt at a time: the one at the newer pointer. */
+    other = a == NULL ? attempt_of(in, &k->node) : NULL;
+    if (other != NULL && k->ptr_seq < other->ptr_seq)
+        return CV_ERR_NOTFOUND;
+    return o->n_requests < CV_OFFICE_REQUESTS ? CV_OK : CV_ERR_LIMIT;
+}
+
+int cv_inbox_take(struct cv_inbox *in, struct cv_office *o, unsigned slot,
+                  struct cv_bytes value, cv_time now, uint64_t now_s,
+                  struct cv_knock *k, struct cv_attempt **out, bool *is_update)
+{
+    struct cv_knock_raw raw = {0};
+    struct cv_attempt *a;
+    int err;
+
+    *out = NULL;
+    slot %= CV_INBOX_SLOTS;
+    err = open_value(in, o, slot, value, now, k, &raw);
+    if (err != CV_OK)
+        goto out;
     err = CV_ERR_NOTFOUND;
     if (!names(o, k->ptr_digest, now))
         goto out;
@@ -243,29 +269,17 @@ int cv_inbox_take(struct cv_inbox *in, struct cv_office *o, unsigned slot,
         err = CV_ERR_REPLAY;
         goto out;
     }
-    err = cv_knock_verify(k, &raw, loc, o->box, now_s);
+    err = cv_knock_verify(k, &raw, &o->loc[slot], o->box, now_s);
     if (err == CV_OK && cv_key_equal(&k->node, &in->node))
         err = CV_ERR_AUTH;
     if (err != CV_OK) {
         note_junk(in, now);
         goto out;
     }
-    a = cv_inbox_attempt(in, k->req_id);
-    if (a != NULL && !cv_key_equal(&a->node, &k->node)) {
-        err = CV_ERR_REPLAY; /* somebody else's attempt id */
+    err = may_knock(in, o, k);
+    if (err != CV_OK)
         goto out;
-    }
-    /* A node has one attempt at a time: the one at the newer pointer. */
-    err = CV_ERR_NOTFOUND;
-    if (a == NULL) {
-        const struct cv_attempt *other = attempt_of(in, &k->node);
-
-        if (other != NULL && k->ptr_seq < other->ptr_seq)
-            goto out;
-    }
     err = CV_ERR_LIMIT;
-    if (o->n_requests == CV_OFFICE_REQUESTS)
-        goto out;
     a = admit(in, o, k, &raw, now, is_update);
     if (a == NULL)
         goto out;
