@@ -240,6 +240,37 @@ int cv_net_birthday_parse(enum cv_net_birthday *out, const char *text)
     return CV_ERR_INVALID;
 }
 
+static int read_servers(struct cv_net *net, const struct cv_net_config *config)
+{
+    for (unsigned i = 0; i < config->n_stun && i < CV_NET_STUN_SERVERS; i++) {
+        struct cv_net_server *s = &net->server[net->n_servers];
+
+        if (cv_host_port_parse(config->stun[i], CV_STUN_PORT, s->host,
+                               &s->port) != CV_OK)
+            return CV_ERR_FORMAT;
+        net->n_servers++;
+    }
+    return CV_OK;
+}
+
+static int read_interfaces(struct cv_net *net)
+{
+    net->local.port = cv_udp_port(net->udp);
+    net->local.ipv4 = cv_udp_has(net->udp, CV_FAMILY_IPV4);
+    net->local.ipv6 = cv_udp_has(net->udp, CV_FAMILY_IPV6);
+    return cv_netif_read(&net->local);
+}
+
+static void ask_gateway(struct cv_net *net)
+{
+    if (cv_portmapper_new(&net->portmapper, net->loop, net->log, net->rng,
+                          CV_PORTMAP_ALL, on_mapping, net) != CV_OK)
+        return;
+    if (net->tcp)
+        cv_portmapper_want_tcp(net->portmapper, net->local.tcp_port);
+    cv_portmapper_network(net->portmapper, &net->local);
+}
+
 int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
                const struct cv_net_events *events, void *user)
 {
@@ -262,15 +293,9 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
     cv_routes_init(&net->routes, net->rng);
     cv_sockets_init(&net->sockets, net->loop, net->log, &cv_net_sockets_events,
                     net);
-    err = CV_ERR_FORMAT;
-    for (unsigned i = 0; i < config->n_stun && i < CV_NET_STUN_SERVERS; i++) {
-        struct cv_net_server *s = &net->server[net->n_servers];
-
-        if (cv_host_port_parse(config->stun[i], CV_STUN_PORT, s->host,
-                               &s->port) != CV_OK)
-            goto fail;
-        net->n_servers++;
-    }
+    err = read_servers(net, config);
+    if (err != CV_OK)
+        goto fail;
     err = cv_udp_new(&net->udp, net->loop, net->log, config->port,
                      &cv_net_udp_events, net);
     if (err != CV_OK)
@@ -284,10 +309,7 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
     /* Without netlink addresses are read once. */
     if (cv_netif_watch_new(&net->watch, net->loop, on_netif, net) != CV_OK)
         cv_warn(net->log, "net: changes of the network are not noticed");
-    net->local.port = cv_udp_port(net->udp);
-    net->local.ipv4 = cv_udp_has(net->udp, CV_FAMILY_IPV4);
-    net->local.ipv6 = cv_udp_has(net->udp, CV_FAMILY_IPV6);
-    err = cv_netif_read(&net->local);
+    err = read_interfaces(net);
     if (err != CV_OK)
         goto fail;
     cv_net_tcp_open(net);
@@ -302,13 +324,8 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
         goto fail;
     net->resolve_at = now;
     cv_timer_set(net->timer, now);
-    if (config->port_mapping &&
-        cv_portmapper_new(&net->portmapper, net->loop, net->log, net->rng,
-                          CV_PORTMAP_ALL, on_mapping, net) == CV_OK) {
-        if (net->tcp)
-            cv_portmapper_want_tcp(net->portmapper, net->local.tcp_port);
-        cv_portmapper_network(net->portmapper, &net->local);
-    }
+    if (config->port_mapping)
+        ask_gateway(net);
     *out = net;
     return CV_OK;
 fail:

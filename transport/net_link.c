@@ -494,6 +494,27 @@ static void make_room(struct cv_net *net, const struct cv_key *node)
         cv_net_drop(oldest);
 }
 
+/* In no list yet; NULL: out of memory. */
+static struct cv_net_link *
+link_new(struct cv_net *net, const struct cv_contact *contact, cv_time now)
+{
+    struct cv_net_link *l = calloc(1, sizeof *l);
+
+    if (!l)
+        return NULL;
+    l->attempt = calloc(1, sizeof *l->attempt);
+    if (!l->attempt) {
+        free(l);
+        return NULL;
+    }
+    l->net = net;
+    l->contact = *contact;
+    l->begun = now;
+    l->connect_at = l->handshake_by = l->reopen_at = l->look_at = CV_NEVER;
+    l->hand_at = CV_NEVER;
+    return l;
+}
+
 int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
 {
     struct cv_net_link *l = cv_net_find_link(net, contact->attempt), *old;
@@ -526,20 +547,10 @@ int cv_net_connect(struct cv_net *net, const struct cv_contact *contact)
     if (old)
         cv_attempt_candidates(old->attempt, &contact->peer, now);
 
-    l = calloc(1, sizeof *l);
+    l = link_new(net, contact, now);
     if (!l)
         return CV_ERR_NOMEM;
-    l->attempt = calloc(1, sizeof *l->attempt);
-    if (!l->attempt) {
-        free(l);
-        return CV_ERR_NOMEM;
-    }
     make_room(net, &contact->node);
-    l->net = net;
-    l->contact = *contact;
-    l->begun = now;
-    l->connect_at = l->handshake_by = l->reopen_at = l->look_at = CV_NEVER;
-    l->hand_at = CV_NEVER;
     cv_debug(net->log, "net: attempt, peer=%s role=%s candidates=%u",
              cv_net_link_name(l, name), contact->knocked ? "joiner" : "sharer",
              contact->peer.n);
