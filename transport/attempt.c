@@ -64,16 +64,10 @@ static enum cv_attempt_plan plan_for(const struct cv_candidate *c)
     return CV_PLAN_PUNCH;
 }
 
-static bool maps_by_destination(uint16_t nat)
-{
-    return (nat & CV_NAT_MAPPING_MASK) == CV_NAT_MAPPING_SEQ ||
-           (nat & CV_NAT_MAPPING_MASK) == CV_NAT_MAPPING_RANDOM;
-}
-
 /* Do we take another port for every destination? */
 static bool is_hard(const struct cv_attempt *at)
 {
-    return maps_by_destination(at->local->nat);
+    return cv_plan_is_hard(at->local->nat);
 }
 
 static cv_time full_after(const struct cv_attempt *at)
@@ -300,14 +294,13 @@ void cv_attempt_init(struct cv_attempt *at, const struct cv_contact *contact,
                    contact->knocked);
     cv_pathset_init(&at->paths, &at->checks, local, log, on_send,
                     &pathset_events, at);
-    cv_tcpplan_init(
-        &at->tcp,
-        &(struct cv_tcpplan_config){
-            .joiner = at->joiner,
-            .blocked = is_udp_blocked(at, &contact->peer),
-            .by_destination = maps_by_destination(local->tcp_mapping),
-            .holds = at->holds},
-        log, events->tcp, user, now);
+    cv_tcpplan_init(&at->tcp,
+                    &(struct cv_tcpplan_config){
+                        .joiner = at->joiner,
+                        .blocked = is_udp_blocked(at, &contact->peer),
+                        .by_destination = cv_plan_is_hard(local->tcp_mapping),
+                        .holds = at->holds},
+                    log, events->tcp, user, now);
     add_candidates(at, &contact->peer, now);
     hurry_tcp(at, &contact->peer, now);
 }
@@ -502,6 +495,44 @@ static bool wants_more(const struct cv_attempt *at,
            now < at->reached_at + CV_ATTEMPT_AFTER;
 }
 
+static cv_time targets_deadline(const struct cv_attempt *at)
+{
+    cv_time due = CV_NEVER;
+
+    for (unsigned i = 0; i < at->n; i++) {
+        const struct cv_attempt_target *t = &at->target[i];
+        cv_time next = t->next > at->paced_until ? t->next : at->paced_until;
+
+        if (t->next != CV_NEVER && wants_more(at, t, next))
+            due = cv_time_min(due, next);
+    }
+    return due;
+}
+
+/* The one that has waited longest goes first. */
+static void targets_step(struct cv_attempt *at, cv_time now)
+{
+    while (now >= at->paced_until) {
+        struct cv_attempt_target *first = NULL;
+
+        for (unsigned i = 0; i < at->n; i++) {
+            struct cv_attempt_target *t = &at->target[i];
+
+            if (t->next > now)
+                continue;
+            if (!wants_more(at, t, now))
+                t->next = CV_NEVER;
+            else if (!first || t->next < first->next)
+                first = t;
+        }
+        if (!first)
+            return;
+        send_check(at, first, now);
+        first->next = next_check(at, first, now);
+        at->paced_until = now + CV_ATTEMPT_PACE;
+    }
+}
+
 /* After something came of the path set's own: was it the first path? */
 static void note_reached(struct cv_attempt *at, cv_time now)
 {
@@ -593,7 +624,7 @@ void cv_attempt_network_changed(struct cv_attempt *at, cv_time now)
 static bool is_hopeless(const struct cv_attempt *at)
 {
     return !at->heard && cv_plan_for(at->local->nat, at->peer_nat).hopeless &&
-           (at->tcp.n == 0 || maps_by_destination(at->local->tcp_mapping));
+           (at->tcp.n == 0 || cv_plan_is_hard(at->local->tcp_mapping));
 }
 
 /* Two NATs that nothing joins are not waited for so long. */
@@ -726,14 +757,7 @@ cv_time cv_attempt_deadline(const struct cv_attempt *at)
     due = cv_time_min(due, at->again_at);
     due = cv_time_min(due, cv_attempt_hard_deadline(at));
     due = cv_time_min(due, cv_tcpplan_deadline(&at->tcp));
-    for (unsigned i = 0; i < at->n; i++) {
-        const struct cv_attempt_target *t = &at->target[i];
-        cv_time next = t->next > at->paced_until ? t->next : at->paced_until;
-
-        if (t->next != CV_NEVER && wants_more(at, t, next))
-            due = cv_time_min(due, next);
-    }
-    return due;
+    return cv_time_min(due, targets_deadline(at));
 }
 
 void cv_attempt_step(struct cv_attempt *at, cv_time now)
@@ -750,26 +774,7 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
         look_again(at, now);
     cv_attempt_hard_step(at, now);
     cv_tcpplan_step(&at->tcp, now);
-    /* The one that has waited longest goes first. */
-    while (now >= at->paced_until) {
-        struct cv_attempt_target *first = NULL;
-
-        for (unsigned i = 0; i < at->n; i++) {
-            struct cv_attempt_target *t = &at->target[i];
-
-            if (t->next > now)
-                continue;
-            if (!wants_more(at, t, now))
-                t->next = CV_NEVER;
-            else if (!first || t->next < first->next)
-                first = t;
-        }
-        if (!first)
-            break;
-        send_check(at, first, now);
-        first->next = next_check(at, first, now);
-        at->paced_until = now + CV_ATTEMPT_PACE;
-    }
+    targets_step(at, now);
     if (now >= doubt_at(at))
         say_doubt(at);
     if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at) &&

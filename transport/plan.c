@@ -1,7 +1,7 @@
 #include "transport/plan.h"
 #include <stddef.h>
 
-static bool is_hard(uint16_t nat)
+bool cv_plan_is_hard(uint16_t nat)
 {
     uint16_t mapping = nat & CV_NAT_MAPPING_MASK;
 
@@ -15,7 +15,7 @@ static bool counts(uint16_t nat)
 
 struct cv_plan cv_plan_for(uint16_t own, uint16_t peer)
 {
-    bool we = is_hard(own), they = is_hard(peer);
+    bool we = cv_plan_is_hard(own), they = cv_plan_is_hard(peer);
     uint16_t hard = we ? own : peer;
     struct cv_plan plan = {.hard = we, .hopeless = we && they};
 

@@ -21,6 +21,8 @@ struct cv_plan {
     bool hopeless; /* both are: nothing is sure to do */
 };
 
+/* Of CV_NAT_*: does it take another port for every destination? */
+bool cv_plan_is_hard(uint16_t nat);
 /* From the CV_NAT_* of both ends. */
 struct cv_plan cv_plan_for(uint16_t own, uint16_t peer);
 
