@@ -2,7 +2,6 @@
  * once there is a path, the next look for sockets that have none, and what is
  * done when it falls silent. */
 #include "transport/attempt_impl.h"
-#include <string.h>
 
 void cv_attempt_hard_news(struct cv_attempt *at,
                           const struct cv_candidates *peer)

@@ -1,6 +1,7 @@
 /* transport/attempt_impl.h - what the files of transport/attempt.h share.
  *
- *   attempt.c         its life; the plans dial and punch
+ *   attempt.c         its life
+ *   attempt_target.c  the plans dial and punch: whom we check, and when
  *   attempt_hard.c    the plans for a NAT that maps by destination
  *   attempt_reason.c  why there is no path, in words */
 #ifndef CV_TRANSPORT_ATTEMPT_IMPL_H
@@ -13,6 +14,22 @@
 /* May so many bytes more be sent to addresses that may be anybody's?  True
  * counts them. */
 bool cv_attempt_spend(struct cv_attempt *at, size_t len);
+
+/* --- attempt_target.c --- */
+
+/* Do we take another port for every destination? */
+bool cv_attempt_is_hard(const struct cv_attempt *at);
+/* So long after an answer checks of the joiner's go with full TTL. */
+cv_time cv_attempt_answer_wait(const struct cv_attempt *at);
+/* The peer's record: check what it names.  Is any of it new? */
+bool cv_attempt_add(struct cv_attempt *at, const struct cv_candidates *peer,
+                    cv_time now);
+/* The other end is known to be checking: full TTL from `when` on. */
+void cv_attempt_go_full(struct cv_attempt *at, cv_time when);
+/* The other end has just begun: what is left of the budget is for now. */
+void cv_attempt_spend_rest(struct cv_attempt *at, cv_time now);
+cv_time cv_attempt_targets_deadline(const struct cv_attempt *at);
+void cv_attempt_targets_step(struct cv_attempt *at, cv_time now);
 
 /* --- attempt_hard.c --- */
 
