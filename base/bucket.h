@@ -17,7 +17,9 @@ static inline void cv_bucket_init(struct cv_bucket *b, unsigned rate,
     *b = (struct cv_bucket){.rate = rate, .burst = burst, .tokens = burst};
 }
 
-static inline bool cv_bucket_take(struct cv_bucket *b, cv_time now)
+/* n tokens at once, or none. */
+static inline bool cv_bucket_take_many(struct cv_bucket *b, unsigned n,
+                                       cv_time now)
 {
     const cv_time each = CV_SECOND / b->rate;
 
@@ -32,9 +34,20 @@ static inline bool cv_bucket_take(struct cv_bucket *b, cv_time now)
             b->filled += due * each;
         }
     }
-    if (b->tokens == 0)
+    if (b->tokens < n)
         return false;
-    b->tokens--;
+    b->tokens -= n;
     return true;
+}
+
+static inline bool cv_bucket_take(struct cv_bucket *b, cv_time now)
+{
+    return cv_bucket_take_many(b, 1, now);
+}
+
+/* Tokens that were taken and not needed. */
+static inline void cv_bucket_give_back(struct cv_bucket *b, unsigned n)
+{
+    b->tokens = n < b->burst - b->tokens ? b->tokens + n : b->burst;
 }
 #endif

@@ -151,6 +151,9 @@ struct cv_attempt_events {
     cv_socket_close_fn share;
     /* Begin a birthday now?  True counts as one.  NULL: never. */
     bool (*may_burst)(void *user, bool *gentle);
+    /* It has ended, or makes room for another one, and so many of its
+     * CV_BIRTHDAY_GUESSES were not needed.  May be NULL. */
+    void (*spared)(void *user, unsigned guesses);
     /* How to connect by TCP, with the same `user`; NULL: not at all. */
     const struct cv_tcpplan_ops *tcp;
 };
@@ -199,6 +202,7 @@ struct cv_attempt {
     struct cv_addr lost_end; /* where the path led that has fallen silent */
     unsigned rescues;        /* birthdays because of that */
     unsigned hits;           /* of the one that runs */
+    unsigned leave;          /* guesses that it may still make */
     bool moved;            /* there was news of the peer since it fell silent */
     struct cv_hold hold;   /* by hand, of the joiner */
     cv_time hold_at;       /* it is asked for then; CV_NEVER */

@@ -34,6 +34,24 @@ static bool is_neighbour(const struct cv_attempt *at)
     return cv_addr_same_ip(&at->peer_outside, &at->local->reflexive);
 }
 
+/* No more of it; what it did not need is for others. */
+static void end_birthday(struct cv_attempt *at)
+{
+    at->birthday.on = false;
+    if (at->leave > 0 && at->events->spared)
+        at->events->spared(at->user, at->leave);
+    at->leave = 0;
+}
+
+static bool may_burst(struct cv_attempt *at, bool *gentle)
+{
+    end_birthday(at);
+    if (!at->events->may_burst(at->user, gentle))
+        return false;
+    at->leave = CV_BIRTHDAY_GUESSES;
+    return true;
+}
+
 /* By hand, until the peer is heard of: the half of a birthday that we keep. */
 static bool wants_hold(const struct cv_attempt *at, struct cv_addr *to)
 {
@@ -59,7 +77,7 @@ static void start_hold(struct cv_attempt *at, const struct cv_addr *to,
     bool counts = !hard && at->peer_last.family != CV_FAMILY_NONE;
     char text[CV_ADDR_TEXT];
 
-    if (!at->events->may_burst(at->user, &gentle)) {
+    if (!may_burst(at, &gentle)) {
         cv_debug(at->log, "attempt: no leave to hold ports yet");
         at->hold_at = now + CV_HOLD_EVERY;
         return;
@@ -149,7 +167,7 @@ static void start_birthday(struct cv_attempt *at, bool hard, cv_time now)
     bool gentle = false;
     char text[CV_ADDR_TEXT];
 
-    if (!at->events->may_burst(at->user, &gentle)) {
+    if (!may_burst(at, &gentle)) {
         cv_debug(at->log, "attempt: no leave for a birthday");
         at->birthday_refused = true;
         return;
@@ -246,7 +264,7 @@ void cv_attempt_hard_hit(struct cv_attempt *at, const struct cv_path_addr *from)
         from->carrier != CV_CARRIER_UDP || (p && p->heard > 0))
         return;
     if (++at->hits == CV_HARD_HITS)
-        at->birthday.on = false;
+        end_birthday(at);
 }
 
 /* What was guessed from an older port was in vain. */
@@ -410,7 +428,8 @@ void cv_attempt_hard_silent(struct cv_attempt *at, bool silent, cv_time now)
 
     at->rescue_at = CV_NEVER;
     if (!silent && at->phase == CV_ATTEMPT_REACHED) {
-        at->predict.on = at->birthday.on = false;
+        at->predict.on = false;
+        end_birthday(at);
         if (at->n_sockets > 0)
             at->prune_at = cv_time_min(at->prune_at, now + CV_ATTEMPT_PRUNE);
     }
@@ -433,7 +452,7 @@ static void rescue(struct cv_attempt *at, cv_time now)
     at->rescue_at = CV_NEVER;
     if (at->rescues >= CV_HARD_RESCUES)
         return;
-    if (!at->events->may_burst(at->user, &gentle)) {
+    if (!may_burst(at, &gentle)) {
         at->rescue_at = now + CV_HARD_WAIT;
         return;
     }
@@ -465,8 +484,10 @@ void cv_attempt_hard_step(struct cv_attempt *at, cv_time now)
     while (cv_predict_shot(&at->predict, now, &shot))
         if (within_budget(at, &shot.to))
             fire(at, &shot, 0, now);
-    while (cv_birthday_shot(&at->birthday, now, &shot))
+    while (cv_birthday_shot(&at->birthday, now, &shot)) {
         fire(at, &shot, CV_PREDICT_SOCKETS, now);
+        at->leave -= at->leave > 0;
+    }
 }
 
 /* ---- their sockets ------------------------------------------------------ */
@@ -491,7 +512,8 @@ static void prune(struct cv_attempt *at, cv_time now)
 
 void cv_attempt_hard_reached(struct cv_attempt *at, cv_time now)
 {
-    at->predict.on = at->birthday.on = at->hold.on = false;
+    at->predict.on = at->hold.on = false;
+    end_birthday(at);
     prune(at, now);
 }
 
@@ -555,5 +577,6 @@ void cv_attempt_hard_share(struct cv_attempt *at,
 
 void cv_attempt_hard_end(struct cv_attempt *at)
 {
+    end_birthday(at);
     close_unused(at, true);
 }

@@ -290,6 +290,10 @@ int cv_net_new(struct cv_net **out, const struct cv_net_config *config,
     net->birthday = config->birthday;
     net->events = events;
     net->user = user;
+    cv_bucket_init(&net->rescues,
+                   CV_NET_RESCUES * CV_BIRTHDAY_GUESSES /
+                       (CV_NET_RESCUE_TIME / CV_SECOND),
+                   CV_NET_RESCUES * CV_BIRTHDAY_GUESSES);
     cv_routes_init(&net->routes, net->rng);
     cv_sockets_init(&net->sockets, net->loop, net->log, &cv_net_sockets_events,
                     net);

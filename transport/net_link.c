@@ -284,12 +284,9 @@ static bool on_may_burst(void *user, bool *gentle)
     if (net->birthday == CV_NET_BIRTHDAY_OFF)
         return false;
     if (cv_net_connected(net, &l->contact)) {
-        cv_time *oldest = &net->rescue_after[net->rescues % CV_NET_RESCUES];
-
-        if (now < *oldest)
+        if (!cv_bucket_take_many(&net->rescues, CV_BIRTHDAY_GUESSES, now))
             return false;
-        *oldest = now + CV_NET_RESCUE_TIME;
-        net->rescues++;
+        l->rescues = true;
     } else if (now >= net->burst_after) {
         net->burst_after = now + CV_NET_BURST_PAUSE;
     } else {
@@ -297,6 +294,15 @@ static bool on_may_burst(void *user, bool *gentle)
     }
     *gentle = l->net->birthday == CV_NET_BIRTHDAY_GENTLE;
     return true;
+}
+
+static void on_spared(void *user, unsigned guesses)
+{
+    struct cv_net_link *l = user;
+
+    if (l->rescues)
+        cv_bucket_give_back(&l->net->rescues, guesses);
+    l->rescues = false;
 }
 
 static void on_rests(void *user)
@@ -316,6 +322,7 @@ static const struct cv_attempt_events attempt_events = {
     .close = on_close,
     .share = on_share,
     .may_burst = on_may_burst,
+    .spared = on_spared,
     .tcp = &cv_net_tcpplan_ops,
 };
 

@@ -24,7 +24,7 @@
 #include "transport/udp.h"
 
 #define CV_NET_BURST_PAUSE (60 * CV_SECOND) /* between birthdays */
-#define CV_NET_RESCUES     6 /* birthdays of living connections… */
+#define CV_NET_RESCUES     6 /* whole birthdays of living connections… */
 #define CV_NET_RESCUE_TIME (30 * CV_SECOND) /* …in so long */
 #define CV_NET_KNOCKERS    64 /* node keys whose attempts are counted */
 #define CV_NET_CHANNELS    2  /* of one link, each at another gate */
@@ -67,6 +67,7 @@ struct cv_net_link {
     cv_time hand_at; /* they are asked for again, CV_NEVER */
     bool confirmed;
     bool handed;       /* the owner has the connection */
+    bool rescues;      /* its birthday is one of a living connection */
     bool silent;       /* no path of it works just now */
     cv_time silent_at; /* since when */
     cv_time look_at;   /* silent: where are we now? CV_NEVER: it is not */
@@ -110,8 +111,7 @@ struct cv_net {
     cv_time burst_after; /* the next birthday */
     cv_time give_back_after;
     /* Connections that have lost their path have birthdays of their own. */
-    cv_time rescue_after[CV_NET_RESCUES];
-    unsigned rescues;
+    struct cv_bucket rescues; /* guesses of those of living connections */
     struct cv_gates *gates;
     uint8_t rooms[CV_NET_ROOMS][CV_ROOM_KEY];
     unsigned n_rooms;

@@ -64,6 +64,7 @@ struct sim_host {
     bool untrusting; /* the contact is nobody we know */
     bool no_burst;   /* there is no leave for birthdays */
     unsigned bursts;
+    unsigned spared; /* guesses of them that were not needed */
     uint64_t bytes;
     unsigned to_port[SIM_VICTIMS]; /* packets to port 4000 and following */
     enum cv_path_kind kind;        /* of the selected path */
@@ -240,6 +241,14 @@ static inline bool sim_may_burst(void *user, bool *gentle)
     return !h->no_burst;
 }
 
+static inline void sim_spared(void *user, unsigned guesses)
+{
+    struct sim_host *h = user;
+
+    h->spared += guesses;
+    REQUIRE(h->spared <= h->bursts * CV_BIRTHDAY_GUESSES);
+}
+
 static inline int sim_send(void *user, const struct cv_path_addr *to,
                            unsigned ttl, const uint8_t *data, size_t len,
                            size_t segment)
@@ -354,6 +363,7 @@ static const struct cv_attempt_events sim_events = {
     .open = sim_open,
     .close = sim_close,
     .may_burst = sim_may_burst,
+    .spared = sim_spared,
     .silent = sim_silent,
 };
 
