@@ -11,7 +11,6 @@
 #include <stddef.h>
 
 #define CV_BOOTSTRAP_DEFAULT "bootstrap.jami.net:4222"
-#define CV_BOOTSTRAP_ENV     "COVIM_BOOTSTRAP"
 #define CV_BOOTSTRAP_MAX     16u
 #define CV_BOOTSTRAP_TEXT    264 /* "[", 255 bytes of a name, "]:65535", NUL */
 #define CV_BOOTSTRAP_FILE    65536u /* bytes read of a file at most */

@@ -81,7 +81,4 @@ void cv_dht_network_changed(struct cv_dht *dht);
 /* A NAT has given us another port or address: where we listen we are told
  * nothing until this. */
 void cv_dht_mapping_changed(struct cv_dht *dht);
-/* Our addresses as other nodes report them (ports are 0). */
-unsigned cv_dht_public_addresses(const struct cv_dht *dht, struct cv_addr *out,
-                                 unsigned max);
 #endif

@@ -158,29 +158,6 @@ void cv_dht_runner_end(dht_runner *r, unsigned grace_ms)
     }
 }
 
-unsigned cv_dht_public_addresses(const struct cv_dht *dht, struct cv_addr *out,
-                                 unsigned max)
-{
-    const struct dht *d = (const struct dht *)dht;
-    struct sockaddr **list;
-    unsigned n = 0;
-
-    if (d->runner == NULL)
-        return 0;
-    list = dht_runner_get_public_address(d->runner);
-    if (list == NULL)
-        return 0;
-    for (unsigned i = 0; list[i] != NULL; i++) {
-        if (n < max && cv_addr_from_sockaddr(&out[n], list[i]) == CV_OK) {
-            out[n].port = 0;
-            n++;
-        }
-        free(list[i]);
-    }
-    free(list);
-    return n;
-}
-
 /* --- calls ---------------------------------------------------------------- */
 
 static dht_infohash hash_of(const struct cv_loc *loc)

@@ -4,7 +4,6 @@
 
 #define AUTH_PARTS    6
 #define WELCOME_PARTS 7
-#define VOUCH_PARTS   4
 
 /* ---- the link ----------------------------------------------------------- */
 

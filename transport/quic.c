@@ -408,18 +408,6 @@ bool cv_quic_is_closing(const struct cv_conn *conn)
     return conn->end_known || conn->close_wanted;
 }
 
-void *cv_quic_user(const struct cv_conn *conn)
-{
-    return conn->owner_user;
-}
-
-void cv_quic_set_owner(struct cv_conn *conn, const struct cv_quic_owner *owner,
-                       void *user)
-{
-    conn->owner = owner;
-    conn->owner_user = user;
-}
-
 void cv_conn_set_events(struct cv_conn *conn,
                         const struct cv_conn_events *events, void *user)
 {

@@ -183,12 +183,6 @@ void cv_quic_set_path(struct cv_conn *conn, const struct cv_path_info *path);
 bool cv_quic_is_confirmed(const struct cv_conn *conn);
 /* It has ended, or is about to. */
 bool cv_quic_is_closing(const struct cv_conn *conn);
-/* `user` of the configuration. */
-void *cv_quic_user(const struct cv_conn *conn);
-/* Replace it (an attempt becomes a connection); `owner` is kept. */
-void cv_quic_set_owner(struct cv_conn *conn, const struct cv_quic_owner *owner,
-                       void *user);
-
 /* At once and silently: no `closed`, no `dead`, nothing is sent.  To tell the
  * peer, cv_conn_close() and cv_quic_flush() first.  May be called in any
  * callback.  NULL is fine. */

@@ -48,7 +48,7 @@ static bool ignored(uint16_t type)
     return type == CV_STUN_MESSAGE_INTEGRITY || type == CV_STUN_REALM ||
            type == CV_STUN_NONCE || type == CV_STUN_PASSWORD_ALGORITHM ||
            type == CV_STUN_USERHASH || type == CV_STUN_USE_CANDIDATE ||
-           type == CV_STUN_UNKNOWN_ATTRIBUTES;
+           type == CV_STUN_UNKNOWN_ATTRIBUTES || type == CV_STUN_PADDING;
 }
 
 /* Of a check (RFC 8445, and ours)?  False: of none. */
@@ -123,9 +123,6 @@ static void get_attribute(struct cv_stun *m, uint16_t type, struct cv_bytes v)
         break;
     case CV_STUN_RESPONSE_PORT:
         m->response_port = cv_get_u16(&r);
-        break;
-    case CV_STUN_PADDING:
-        m->padding = v.len;
         break;
     case CV_STUN_INTEGRITY_SHA256:
         if (v.len >= CV_STUN_MAC_SHORT && v.len <= CV_STUN_MAC_FULL &&

@@ -79,7 +79,6 @@ struct cv_stun {
     uint16_t error;         /* 300..699 in an error response, else 0 */
     uint32_t change;        /* CV_STUN_CHANGE_* */
     uint16_t response_port; /* RESPONSE-PORT, or 0 */
-    size_t padding;         /* bytes of PADDING */
     bool has_priority, has_path_id, has_send_time, has_cost;
     uint32_t priority;
     uint32_t path_id;

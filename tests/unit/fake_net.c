@@ -954,15 +954,6 @@ uint16_t cv_dht_port(const struct cv_dht *dht)
     return 4001;
 }
 
-unsigned cv_dht_public_addresses(const struct cv_dht *dht, struct cv_addr *out,
-                                 unsigned max)
-{
-    (void)dht;
-    (void)out;
-    (void)max;
-    return 0;
-}
-
 void fake_reset(void)
 {
     struct value *next;
