@@ -16,22 +16,6 @@ static bool is_over(const struct cv_book_entry *e, uint64_t now_s)
     return (uint64_t)e->p.not_after + CV_CLOCK_SLACK_S <= now_s;
 }
 
-static bool was_seen(const struct cv_book *book,
-                     const uint8_t digest[CV_DIGEST_LEN])
-{
-    for (unsigned i = 0; i < CV_BOOK_SEEN; i++) {
-        if (memcmp(book->seen[i], digest, CV_DIGEST_LEN) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void note_seen(struct cv_book *book, const uint8_t digest[CV_DIGEST_LEN])
-{
-    memcpy(book->seen[book->seen_at], digest, CV_DIGEST_LEN);
-    book->seen_at = (book->seen_at + 1) % CV_BOOK_SEEN;
-}
-
 static struct cv_book_entry *find(struct cv_book *book,
                                   const struct cv_key *node)
 {
@@ -79,17 +63,17 @@ int cv_book_take(struct cv_book *book, const struct cv_place *place,
     int err;
 
     cv_pointer_digest(digest, value);
-    if (was_seen(book, digest))
+    if (cv_digest_is_in(&book->seen[0][0], CV_BOOK_SEEN, digest))
         return CV_ERR_EXISTS;
     if (cv_pointer_open(&p, &raw, place, value) != CV_OK) {
-        note_seen(book, digest);
+        cv_digest_note(&book->seen[0][0], CV_BOOK_SEEN, &book->seen_at, digest);
         return CV_ERR_FORMAT;
     }
     if (cv_key_equal(&p.node, &book->own))
         return CV_ERR_EXISTS;
     e = find(book, &p.node);
     if (e != NULL && p.seq <= e->p.seq) {
-        note_seen(book, digest);
+        cv_digest_note(&book->seen[0][0], CV_BOOK_SEEN, &book->seen_at, digest);
         return CV_ERR_REPLAY;
     }
     if (!cv_bucket_take(&book->checks, now))
@@ -103,7 +87,7 @@ int cv_book_take(struct cv_book *book, const struct cv_place *place,
         if (e == NULL)
             return CV_ERR_LIMIT;
     }
-    note_seen(book, digest);
+    cv_digest_note(&book->seen[0][0], CV_BOOK_SEEN, &book->seen_at, digest);
     if (err != CV_OK)
         return CV_ERR_AUTH;
     e->used = true;

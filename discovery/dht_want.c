@@ -2,6 +2,7 @@
 #include "discovery/dht_struct.h"
 
 #include "base/crypto.h"
+#include "discovery/location.h"
 #include "discovery/quicksend.h"
 
 #include <stdlib.h>
@@ -178,7 +179,7 @@ static bool only_ours(const struct dht *d, const struct cv_loc *loc,
 {
     for (const struct want *w = d->wants; w != NULL; w = w->next) {
         if (w->kind == PUT && !w->confirmed && w->len == value.len &&
-            memcmp(w->loc.b, loc->b, CV_LOC_LEN) == 0 &&
+            cv_loc_equal(&w->loc, loc) &&
             memcmp(w->data, value.data, value.len) == 0)
             return true;
     }

@@ -89,22 +89,6 @@ static bool was_asked(const struct cv_office *o,
     return false;
 }
 
-static bool was_seen(const struct cv_inbox *in,
-                     const uint8_t digest[CV_DIGEST_LEN])
-{
-    for (unsigned i = 0; i < CV_INBOX_SEEN; i++) {
-        if (memcmp(in->seen[i], digest, CV_DIGEST_LEN) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void note_seen(struct cv_inbox *in, const uint8_t digest[CV_DIGEST_LEN])
-{
-    memcpy(in->seen[in->seen_at], digest, CV_DIGEST_LEN);
-    in->seen_at = (in->seen_at + 1) % CV_INBOX_SEEN;
-}
-
 static void note_junk(struct cv_inbox *in, cv_time now)
 {
     if (now - in->junk_since > CV_INBOX_FLOOD_TIME) {
@@ -212,10 +196,10 @@ static int open_value(struct cv_inbox *in, const struct cv_office *o,
     uint8_t digest[CV_DIGEST_LEN];
 
     cv_pointer_digest(digest, value);
-    if (was_seen(in, digest))
+    if (cv_digest_is_in(&in->seen[0][0], CV_INBOX_SEEN, digest))
         return CV_ERR_EXISTS;
     if (!cv_knock_plausible(value, loc, 0)) {
-        note_seen(in, digest);
+        cv_digest_note(&in->seen[0][0], CV_INBOX_SEEN, &in->seen_at, digest);
         note_junk(in, now);
         return CV_ERR_FORMAT;
     }
@@ -223,7 +207,7 @@ static int open_value(struct cv_inbox *in, const struct cv_office *o,
         note_junk(in, now);
         return CV_ERR_LIMIT;
     }
-    note_seen(in, digest);
+    cv_digest_note(&in->seen[0][0], CV_INBOX_SEEN, &in->seen_at, digest);
     if (cv_knock_open(k, raw, loc, o->secret, o->box, value) != CV_OK) {
         note_junk(in, now);
         return CV_ERR_FORMAT;

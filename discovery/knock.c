@@ -256,12 +256,7 @@ int cv_knock_parse(struct cv_knock *out, struct cv_knock_raw *raw)
     if (flags & FLAG_STRICT)
         out->candidates.nat |= CV_NAT_STRICT;
     cv_get_gates(&r, &out->gates, CV_KNOCK_GATES);
-    if (r.err != CV_OK)
-        return CV_ERR_FORMAT;
-    raw->signed_len = raw->len - cv_reader_left(&r);
-    cv_get_bytes(&r, CV_SIG_LEN);
-    cv_get_padding(&r);
-    return cv_reader_end(&r);
+    return cv_get_signed_end(&r, raw->len, &raw->signed_len);
 }
 
 int cv_knock_open(struct cv_knock *out, struct cv_knock_raw *raw,
@@ -390,12 +385,7 @@ int cv_answer_parse(struct cv_answer *out, struct cv_answer_raw *raw)
     out->rtt_ms = cv_get_u16(&r);
     out->plan = cv_get_u8(&r);
     out->t0_ms = cv_get_u16(&r);
-    if (r.err != CV_OK)
-        return CV_ERR_FORMAT;
-    raw->signed_len = raw->len - cv_reader_left(&r);
-    cv_get_bytes(&r, CV_SIG_LEN);
-    cv_get_padding(&r);
-    return cv_reader_end(&r);
+    return cv_get_signed_end(&r, raw->len, &raw->signed_len);
 }
 
 int cv_answer_open(struct cv_answer *out, struct cv_answer_raw *raw,

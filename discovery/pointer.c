@@ -157,12 +157,7 @@ int cv_pointer_parse(struct cv_pointer *out, struct cv_pointer_raw *raw)
     out->candidates.nat = flags & CV_RECORD_NAT_MASK;
     out->flags = (uint16_t)(flags & ~CV_RECORD_NAT_MASK);
     cv_get_gates(&r, &out->gates, CV_GATE_REFS_MAX);
-    if (r.err != CV_OK)
-        return CV_ERR_FORMAT;
-    raw->signed_len = raw->len - cv_reader_left(&r);
-    cv_get_bytes(&r, CV_SIG_LEN);
-    cv_get_padding(&r);
-    return cv_reader_end(&r);
+    return cv_get_signed_end(&r, raw->len, &raw->signed_len);
 }
 
 static bool is_size(size_t len)
@@ -226,4 +221,21 @@ void cv_pointer_digest(uint8_t out[CV_DIGEST_LEN], struct cv_bytes value)
 
     cv_sha256(hash, &value, 1);
     memcpy(out, hash, CV_DIGEST_LEN);
+}
+
+bool cv_digest_is_in(const uint8_t *ring, unsigned n,
+                     const uint8_t digest[CV_DIGEST_LEN])
+{
+    for (unsigned i = 0; i < n; i++)
+        if (memcmp(ring + (size_t)i * CV_DIGEST_LEN, digest, CV_DIGEST_LEN) ==
+            0)
+            return true;
+    return false;
+}
+
+void cv_digest_note(uint8_t *ring, unsigned n, unsigned *at,
+                    const uint8_t digest[CV_DIGEST_LEN])
+{
+    memcpy(ring + (size_t)*at * CV_DIGEST_LEN, digest, CV_DIGEST_LEN);
+    *at = (*at + 1) % n;
 }

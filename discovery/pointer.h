@@ -71,4 +71,10 @@ CV_MUST_USE int cv_pointer_verify(const struct cv_pointer *p,
 
 /* What a knock names a pointer by: of the sealed bytes. */
 void cv_pointer_digest(uint8_t out[CV_DIGEST_LEN], struct cv_bytes value);
+/* Of the last `n` digests, one behind the other: is this one of them?  And note
+ * one, in place of the oldest, which is number *at. */
+bool cv_digest_is_in(const uint8_t *ring, unsigned n,
+                     const uint8_t digest[CV_DIGEST_LEN]);
+void cv_digest_note(uint8_t *ring, unsigned n, unsigned *at,
+                    const uint8_t digest[CV_DIGEST_LEN]);
 #endif

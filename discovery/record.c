@@ -152,3 +152,13 @@ void cv_get_padding(struct cv_reader *r)
         }
     }
 }
+
+int cv_get_signed_end(struct cv_reader *r, size_t len, size_t *signed_len)
+{
+    if (r->err != CV_OK)
+        return CV_ERR_FORMAT;
+    *signed_len = len - cv_reader_left(r);
+    cv_get_bytes(r, CV_SIG_LEN);
+    cv_get_padding(r);
+    return cv_reader_end(r);
+}

@@ -40,4 +40,8 @@ void cv_get_gates(struct cv_reader *r, struct cv_gate_refs *out, unsigned max);
 
 /* All that is left is zero?  Fails the reader if not. */
 void cv_get_padding(struct cv_reader *r);
+/* What ends a signed record of `len` bytes: a signature and zeros.  Says how
+ * many bytes are signed.  CV_ERR_FORMAT: it does not end so. */
+CV_MUST_USE int cv_get_signed_end(struct cv_reader *r, size_t len,
+                                  size_t *signed_len);
 #endif
