@@ -8,6 +8,9 @@ covim_test(unit/quic_handshake
 covim_test(unit/quic_stream
            SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_quic_stream.c
            LINK covim_quic_world TIMEOUT 300)
+covim_test(unit/quic_conn
+           SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_quic_conn.c
+           LINK covim_quic_world TIMEOUT 300)
 covim_test(unit/quic_nomem
            SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_quic_nomem.c
            LINK covim_quic_world)
