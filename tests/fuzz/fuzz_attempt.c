@@ -89,133 +89,180 @@ static bool may_burst(void *user, bool *gentle)
 static const struct cv_attempt_events events = {
     .open = on_open, .close = on_close, .may_burst = may_burst};
 
-static uint8_t take(const uint8_t **data, size_t *size)
-{
-    uint8_t v = 0;
+/* What the fuzzer has not read yet. */
+struct input {
+    const uint8_t *data;
+    size_t size;
+};
 
-    if (*size > 0) {
-        v = **data;
-        (*data)++;
-        (*size)--;
-    }
-    return v;
+static uint8_t take(struct input *in)
+{
+    if (in->size == 0)
+        return 0;
+    in->size--;
+    return *in->data++;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void begin(struct input *in, struct cv_checks *peer,
+                  struct cv_local *local, const struct cv_rng *rng, cv_time now)
 {
-    struct cv_rng_seeded seed;
-    struct cv_rng rng = cv_rng_from_seed(&seed, 1);
     struct cv_contact contact = {.attempt = {1, 2, 3, 4, 5, 6, 7, 8},
                                  .shared = {9}};
-    struct cv_local local = {.n = 1, .port = 9999, .ipv4 = true};
-    struct cv_checks *peer = calloc(1, sizeof *peer);
-    uint8_t head = take(&data, &size), nats = take(&data, &size);
-    cv_time now = CV_SECOND;
+    uint8_t head = take(in), nats = take(in);
 
-    at = calloc(1, sizeof *at);
-    if (!at || !peer)
-        abort();
     memset(seen, 0, sizeof seen);
     authentic = false;
     opened = bursts = 0;
     total = 0;
     memset(closed, 0, sizeof closed);
-    local.nat = nats & CV_NAT_MAPPING_MASK;
+    local->nat = nats & CV_NAT_MAPPING_MASK;
     contact.peer.nat = nats >> 2 & CV_NAT_MAPPING_MASK;
     contact.trusted = nats & 0x10;
     leave = nats & 0x20;
-    local.net[0].addr = cv_addr_ipv4(0x0a000001, 0);
-    local.net[0].bits = 24;
+    local->net[0].addr = cv_addr_ipv4(0x0a000001, 0);
+    local->net[0].bits = 24;
     contact.knocked = head & 0x80;
     contact.peer.n = head & 7;
     for (unsigned i = 0; i < contact.peer.n; i++)
         contact.peer.c[i] = (struct cv_candidate){.type = (uint8_t)(1 + i % 3),
                                                   .addr = address(i)};
-    cv_checks_init(peer, &rng, contact.attempt, contact.shared,
+    cv_checks_init(peer, rng, contact.attempt, contact.shared,
                    !contact.knocked);
-    cv_attempt_init(at, &contact, &local, &rng, NULL, on_send, &events, NULL,
+    cv_attempt_init(at, &contact, local, rng, NULL, on_send, &events, NULL,
                     now);
-    while (size > 0 && at->phase != CV_ATTEMPT_LOST) {
-        uint8_t kind = take(&data, &size), arg = take(&data, &size);
-        struct cv_path_addr from = {.remote = address(arg % ADDRS)};
-        unsigned who = arg % ADDRS;
-        uint8_t buf[CV_CHECK_MAX];
-        struct cv_writer w;
-        struct cv_stun m;
-        size_t n;
+}
 
-        switch (kind % 8) {
-        case 0: /* anything */
-            n = arg < size ? arg : size;
-            if (cv_stun_parse(&m, data, n) == CV_OK)
-                (void)cv_attempt_input(at, &from, &m, now);
-            data += n;
-            size -= n;
-            break;
-        case 1: /* a good request */
-            cv_writer_init(&w, buf, sizeof buf);
-            check(cv_checks_request(peer, now, &from, arg, &w) == CV_OK);
-            check(cv_stun_parse(&m, buf, w.len) == CV_OK);
-            seen[who].in += w.len;
-            authentic = true;
-            (void)cv_attempt_input(at, &from, &m, now);
-            break;
-        case 2: { /* a good answer to one of its open checks */
-            struct cv_check_sent *s =
-                &at->checks.sent[take(&data, &size) % CV_CHECK_OPEN];
-            if (!s->open || closed[s->to.socket])
-                break;
-            from = s->to;
-            who = from.remote.port - 2000u;
-            if (who >= ADDRS)
-                who = ADDRS; /* a guess that hit */
-            cv_writer_init(&w, buf, sizeof buf);
-            cv_stun_begin(&w, CV_STUN_SUCCESS, s->txid);
-            cv_stun_put_xor_addr(&w, &from.remote);
-            cv_stun_put_integrity(
-                &w, s->old_key ? at->checks.old.ours : at->checks.now.ours,
-                CV_CHECK_KEY, CV_STUN_MAC_SHORT);
-            check(cv_stun_parse(&m, buf, w.len) == CV_OK);
-            seen[who].proved = authentic = true;
-            (void)cv_attempt_input(at, &from, &m, now);
-            break;
-        }
-        case 3: /* a packet of the connection */
-            seen[who].in += 1200;
-            if (at->phase == CV_ATTEMPT_REACHED)
-                cv_pathset_packet(&at->paths, &from, 1200, now);
-            break;
-        case 4: { /* we send */
-            static const uint8_t train[3600];
+/* Anything that calls itself STUN. */
+static void bring_junk(struct input *in, const struct cv_path_addr *from,
+                       size_t len, cv_time now)
+{
+    size_t n = len < in->size ? len : in->size;
+    struct cv_stun m;
 
-            (void)cv_pathset_send(&at->paths, now, train,
-                                  sizeof train / (1 + arg % 3), 1200);
-            cv_pathset_in_flight(&at->paths, arg & 0x80, now);
-            break;
-        }
-        case 5:
-            if (arg & 1)
-                cv_attempt_handed(at, now);
-            else
-                cv_attempt_network_changed(at, now);
-            break;
-        case 6:
-            if (arg & 1) {
-                uint8_t exported[64] = {arg};
+    if (cv_stun_parse(&m, in->data, n) == CV_OK)
+        (void)cv_attempt_input(at, from, &m, now);
+    in->data += n;
+    in->size -= n;
+}
 
-                cv_attempt_rekey(at, exported, now);
-            } else {
-                struct cv_candidates c = {.n = 1, .nat = arg >> 4 & 3};
+static void bring_request(struct cv_checks *peer,
+                          const struct cv_path_addr *from, uint8_t arg,
+                          cv_time now)
+{
+    uint8_t buf[CV_CHECK_MAX];
+    struct cv_writer w;
+    struct cv_stun m;
 
-                c.c[0] = (struct cv_candidate){.type = CV_CANDIDATE_SRFLX,
-                                               .addr = address(arg % 8)};
-                cv_attempt_candidates(at, &c, now);
-            }
-            break;
-        case 7:
-            now += (cv_time)arg * arg * CV_MILLISECOND;
-            break;
-        }
+    cv_writer_init(&w, buf, sizeof buf);
+    check(cv_checks_request(peer, now, from, arg, &w) == CV_OK);
+    check(cv_stun_parse(&m, buf, w.len) == CV_OK);
+    seen[arg % ADDRS].in += w.len;
+    authentic = true;
+    (void)cv_attempt_input(at, from, &m, now);
+}
+
+/* A good answer to one of its open checks. */
+static void bring_answer(const struct cv_check_sent *s, cv_time now)
+{
+    struct cv_path_addr from = s->to;
+    unsigned who = from.remote.port - 2000u;
+    uint8_t buf[CV_CHECK_MAX];
+    struct cv_writer w;
+    struct cv_stun m;
+
+    if (!s->open || closed[from.socket])
+        return;
+    if (who >= ADDRS)
+        who = ADDRS; /* a guess that hit */
+    cv_writer_init(&w, buf, sizeof buf);
+    cv_stun_begin(&w, CV_STUN_SUCCESS, s->txid);
+    cv_stun_put_xor_addr(&w, &from.remote);
+    cv_stun_put_integrity(
+        &w, s->old_key ? at->checks.old.ours : at->checks.now.ours,
+        CV_CHECK_KEY, CV_STUN_MAC_SHORT);
+    check(cv_stun_parse(&m, buf, w.len) == CV_OK);
+    seen[who].proved = authentic = true;
+    (void)cv_attempt_input(at, &from, &m, now);
+}
+
+/* The connection sends a train. */
+static void send_train(uint8_t arg, cv_time now)
+{
+    static const uint8_t train[3600];
+
+    (void)cv_pathset_send(&at->paths, now, train, sizeof train / (1 + arg % 3),
+                          1200);
+    cv_pathset_in_flight(&at->paths, arg & 0x80, now);
+}
+
+static void tell_news(uint8_t arg, cv_time now)
+{
+    struct cv_candidates c = {.n = 1, .nat = arg >> 4 & 3};
+    uint8_t exported[64] = {arg};
+
+    c.c[0] = (struct cv_candidate){.type = CV_CANDIDATE_SRFLX,
+                                   .addr = address(arg % 8)};
+    if (arg & 1)
+        cv_attempt_rekey(at, exported, now);
+    else
+        cv_attempt_candidates(at, &c, now);
+}
+
+/* One operation; returns the time after it. */
+static cv_time operate(struct input *in, struct cv_checks *peer, cv_time now)
+{
+    uint8_t kind = take(in), arg = take(in);
+    struct cv_path_addr from = {.remote = address(arg % ADDRS)};
+
+    switch (kind % 8) {
+    case 0:
+        bring_junk(in, &from, arg, now);
+        break;
+    case 1:
+        bring_request(peer, &from, arg, now);
+        break;
+    case 2:
+        bring_answer(&at->checks.sent[take(in) % CV_CHECK_OPEN], now);
+        break;
+    case 3: /* a packet of the connection */
+        seen[arg % ADDRS].in += 1200;
+        if (at->phase == CV_ATTEMPT_REACHED)
+            cv_pathset_packet(&at->paths, &from, 1200, now);
+        break;
+    case 4:
+        send_train(arg, now);
+        break;
+    case 5:
+        if (arg & 1)
+            cv_attempt_handed(at, now);
+        else
+            cv_attempt_network_changed(at, now);
+        break;
+    case 6:
+        tell_news(arg, now);
+        break;
+    case 7:
+        now += (cv_time)arg * arg * CV_MILLISECOND;
+        break;
+    }
+    return now;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct input in = {data, size};
+    struct cv_rng_seeded seed;
+    struct cv_rng rng = cv_rng_from_seed(&seed, 1);
+    struct cv_local local = {.n = 1, .port = 9999, .ipv4 = true};
+    struct cv_checks *peer = calloc(1, sizeof *peer);
+    cv_time now = CV_SECOND;
+
+    at = calloc(1, sizeof *at);
+    if (!at || !peer)
+        abort();
+    begin(&in, peer, &local, &rng, now);
+    while (in.size > 0 && at->phase != CV_ATTEMPT_LOST) {
+        now = operate(&in, peer, now);
         if (cv_attempt_deadline(at) <= now)
             cv_attempt_step(at, now);
         check(at->phase == CV_ATTEMPT_LOST || cv_attempt_deadline(at) > now);
