@@ -1,5 +1,5 @@
-foreach(name bootstrap pointer knock book vectors rendezvous rendezvous_token
-        token neighbours dht discovery_live quickput)
+foreach(name bootstrap pointer knock book vectors rendezvous rendezvous_junk
+        rendezvous_token token neighbours dht discovery_live quickput)
     covim_test(unit/${name} SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_${name}.c
                LINK covim_discovery)
 endforeach()
