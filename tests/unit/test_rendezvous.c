@@ -1,8 +1,6 @@
 /* Meeting places over a DHT on a virtual clock (discovery_kit.h). */
 #include "tests/unit/rendezvous_kit.h"
 
-#include "discovery/inbox.h"
-
 /* A shelf of one pointer at each place, which the DHT knows nothing of. */
 static struct {
     uint8_t loc[20];
