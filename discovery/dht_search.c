@@ -27,6 +27,11 @@ static void set_state(struct dht *d, enum cv_dht_state to)
     d->state = to;
 }
 
+void cv_dht_nobody_to_ask(struct dht *d)
+{
+    set_state(d, CV_DHT_DISCONNECTED);
+}
+
 void cv_dht_somebody_answered(struct dht *d)
 {
     const cv_time now = cv_loop_now(d->loop);

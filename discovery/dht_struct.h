@@ -204,6 +204,8 @@ void cv_dht_wants_free(struct dht *d);
 
 /* Some node is there. */
 void cv_dht_somebody_answered(struct dht *d);
+/* There is no runner, so nobody can answer. */
+void cv_dht_nobody_to_ask(struct dht *d);
 /* A call of the search has ended. */
 void cv_dht_probe_done(struct dht *d, const struct call *c, bool ok);
 void cv_dht_ping_done(struct dht *d, const struct call *c, bool ok);

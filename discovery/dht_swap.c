@@ -166,7 +166,10 @@ void cv_dht_swap_end(struct dht *d)
     pthread_join(s->thread, NULL);
     cv_dht_calls_sweep(d, 0, true);
     d->runner = s->fresh;
-    if (d->port != s->port) {
+    if (d->runner == NULL) {
+        cv_warn(d->log, "dht: no new node can be started, trying again");
+        cv_dht_nobody_to_ask(d);
+    } else if (d->port != s->port) {
         d->port = s->port;
         cv_dht_neighbours_join(d);
     }
@@ -188,5 +191,7 @@ void cv_dht_swap_step(struct dht *d, cv_time now)
 
 cv_time cv_dht_swap_deadline(const struct dht *d)
 {
+    if (d->runner == NULL && d->swap == NULL)
+        return d->runner_since + d->swap_interval;
     return d->runner_since + (d->moved ? SWAP_MOVED : CV_HOUR);
 }

@@ -4,6 +4,7 @@
 
 #include "base/crypto.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 struct got {
@@ -207,6 +208,32 @@ TEST(a_new_runner_takes_over_with_everything_that_was_asked_for)
     cv_loop_free(loop);
 }
 
+/* No descriptor is left when the network changes. */
+TEST(a_runner_that_cannot_begin_is_said_and_tried_again)
+{
+    struct cv_dht *a, *b;
+    struct rlimit limit, none;
+    bool said;
+
+    CHECK_EQ(cv_loop_new(&loop), CV_OK);
+    a = node(NULL);
+    b = node(a);
+    CHECK(live_wait_state(loop, b, CV_DHT_CONNECTED, 10 * CV_SECOND));
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 3;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    cv_dht_network_changed(b);
+    said = live_wait_state(loop, b, CV_DHT_DISCONNECTED, 20 * CV_SECOND);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    CHECK(said);
+    cv_dht_network_changed(b);
+    CHECK(live_wait_state(loop, b, CV_DHT_CONNECTED, 20 * CV_SECOND));
+    cv_dht_close(b, 100);
+    cv_dht_close(a, 100);
+    cv_loop_free(loop);
+}
+
 TEST(a_get_is_bounded_and_large_values_are_not_passed_on)
 {
     struct cv_dht *a, *b;
@@ -363,6 +390,7 @@ RUN_TESTS(T(three_nodes_put_get_and_listen),
           T(a_lone_node_does_not_take_its_own_copy_for_the_network),
           T(without_anybody_it_says_so_and_closes_quickly),
           T(a_new_runner_takes_over_with_everything_that_was_asked_for),
+          T(a_runner_that_cannot_begin_is_said_and_tried_again),
           T(a_get_is_bounded_and_large_values_are_not_passed_on),
           T(bad_bootstrap_nodes_and_taken_ports_are_refused),
           T(the_node_cache_is_of_one_process_at_a_time),
