@@ -233,6 +233,7 @@ int cv_rendezvous_answer(struct cv_rendezvous *rv, const uint8_t attempt[8],
     struct cv_attempt *a = cv_inbox_attempt(&rv->inbox, attempt);
     struct cv_answer answer = {.verdict = (uint8_t)verdict};
     struct cv_reply reply;
+    char who[9];
     int err;
 
     if (a == NULL)
@@ -248,6 +249,8 @@ int cv_rendezvous_answer(struct cv_rendezvous *rv, const uint8_t attempt[8],
     a->counter++; /* never sealed with twice, whatever happened */
     if (err != CV_OK)
         return err;
+    cv_debug(rv->config.log, "rendezvous: answered, node=%s verdict=%u no=%u",
+             cv_key_short(&a->node, who), (unsigned)verdict, a->counter);
     answer_put(rv, a);
     return CV_OK;
 }

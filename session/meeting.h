@@ -67,8 +67,7 @@ struct cv_neighbour {
     bool called_out, called_in; /* attempts that live */
     bool by_hand;               /* `out`: the knock is a token */
     bool added;                 /* `in`: the same, of the guest */
-    enum cv_verdict verdict;    /* `in`: what it was answered… */
-    bool in_proved;             /* …and a path has worked since */
+    enum cv_verdict verdict;    /* `in`: what it was answered */
     uint8_t out[8], in[8];      /* their ids */
     cv_time give_up;
     unsigned tries;

@@ -117,7 +117,6 @@ static enum cv_verdict meet(struct cv_neighbour *n,
         cv_meeting_ask_early(n);
     }
     n->verdict = verdict;
-    n->in_proved = false;
     return verdict;
 }
 

@@ -192,7 +192,6 @@ bool cv_meeting_attempt(struct cv_meeting *m, const uint8_t attempt[8],
     case CV_ATTEMPT_PUNCHING:
         break; /* ours begin at once: an answer says more */
     case CV_ATTEMPT_DIRECT:
-        n->in_proved |= !out;
         if (out && n->reach < CV_REACH_PROVED) {
             cv_neighbour_set_reach(n, CV_REACH_PROVED);
             cv_meeting_changed(m);
@@ -229,8 +228,8 @@ void cv_meeting_candidates(struct cv_meeting *m)
     m->publish_due = true;
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
         /* Who is on the way to us hears of it, too: what it was told may be
-         * wrong since. */
-        if (n->called_in && !n->in_proved)
+         * wrong since, and a path that it has proved be lost again. */
+        if (n->called_in)
             (void)cv_rendezvous_answer(m->rv, n->in, n->verdict, &own);
         if (n->recall_at != CV_NEVER)
             n->recall_at = cv_meeting_now(m); /* it must hear of this */

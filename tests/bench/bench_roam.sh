@@ -37,7 +37,7 @@ Metrics of each case: resume_ms (median), resume_max_ms: from the event (of a
 move: from when the new network is there) to the next echo; back_share: of
 those after which one came within 15 s.  Of storm: ok (all bytes were right),
 seconds, the longest gap between two reports, how many lasted over 1, 2 and
-10 s, and the longest time from the last event in a gap to its end; of swaps
+10 s, and the longest time in one without a further event; of swaps
 also the changes, as the dialling side saw them.  Of deaths: delay_ms (median), delay_max_ms, what
 the worst echo of each cut (of each return: upgrades) took longer than usual;
 400 ms are the most.  Of warm: gate_bytes_an_hour, with all headers.  Dead paths are asked every 200 ms there, instead of after

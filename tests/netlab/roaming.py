@@ -1,8 +1,9 @@
 """What the lines of "covim echo" say about a connection whose network changed.
 
 roaming.py resumes CASE DIR   time from each event to the next echo
-roaming.py storm DIR [MS]     a transfer with many events; more than MS between
-                              the last one in a gap and its end are a failure
+roaming.py storm DIR [MS]     a transfer with many events; more than MS from one
+                              to the next, or to the end of the gap that they
+                              fall into, are a failure
 roaming.py swaps DIR N        the same, between gate and direct path; fewer than
                               N changes are a failure
 roaming.py deaths DIR [MS]    echoes while the direct path dies and comes back:
@@ -70,18 +71,19 @@ def closed(marks):
 
 
 def transfer(case, events, marks, limit=float("inf")):
-    """True: every byte came back, and no gap lasted longer than `limit`
-    seconds after the last event in it."""
+    """True: every byte came back, and of no gap more than `limit` seconds
+    passed after an event without another one."""
     result = [m for _, m in marks if m["event"] == "result"]
     ok = bool(result) and result[0]["ok"] and not closed(marks)
     beats = [at for at, m in marks if m["event"] == "progress"
              and m.get("new", 0) > 0]
     gaps = list(zip(beats, beats[1:]))
-    # Events fall into the gaps of others; from the last of them on, nothing
-    # changes any more.
-    still = [b - max(at for at, _ in events if a - STALL < at < b)
-             for a, b in gaps
-             if any(a - STALL < at < b for at, _ in events)]
+    # Events fall into the gaps of others: how long did nothing change, and
+    # nothing come?
+    still = []
+    for a, b in gaps:
+        points = [at for at, _ in events if a - STALL < at < b] + [b]
+        still += [y - x for x, y in zip(points, points[1:])]
     show(case, "ok", int(ok))
     show(case, "events", len(events))
     show(case, "seconds", round(beats[-1] - beats[0], 1) if beats else 0)
