@@ -18,7 +18,7 @@ every byte that comes back is compared with what was sent.
     move       each side in turn moves to another LAN: new address, other NAT
     both       both move at once, and find each other through the DHT
     storm      a transfer, while a NAT forgets its mappings or a host moves,
-               by turns at random (see --bytes, --events)
+               by turns at random (see --mib, --events)
     swaps      a transfer, while the direct path drops all packets and passes
                them again, by turns: a gate carries it meanwhile
     deaths     the same while an echo goes out every 50 ms
@@ -37,12 +37,13 @@ Metrics of each case: resume_ms (median), resume_max_ms: from the event (of a
 move: from when the new network is there) to the next echo; back_share: of
 those after which one came within 15 s.  Of storm: ok (all bytes were right),
 seconds, the longest gap between two reports, how many lasted over 1, 2 and
-10 s, and the longest time in one without a further event; of swaps
-also the changes, as the dialling side saw them.  Of deaths: delay_ms (median), delay_max_ms, what
-the worst echo of each cut (of each return: upgrades) took longer than usual;
-400 ms are the most.  Of warm: gate_bytes_an_hour, with all headers.  Dead paths are asked every 200 ms there, instead of after
-5 to 300 s, and the gate takes more than a client may send.  Needs root, nft,
-conntrack, dhtnode, /dev/net/tun.
+10 s, and resume_max_ms, the longest time in one without a further event; of
+swaps also the changes, as the dialling side saw them.  Of deaths: delay_ms
+(median), delay_max_ms, what the worst echo of each cut (of each return:
+upgrades) took longer than usual; 400 ms are the most.  Of warm:
+gate_bytes_an_hour, with all headers.  Dead paths are asked every 200 ms there,
+instead of after 5 to 300 s, and the gate takes more than a client may send.
+Needs root, nft, conntrack, dhtnode, /dev/net/tun.
 TEXT
 }
 

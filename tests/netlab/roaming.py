@@ -87,8 +87,8 @@ def transfer(case, events, marks, limit=float("inf")):
     show(case, "ok", int(ok))
     show(case, "events", len(events))
     show(case, "seconds", round(beats[-1] - beats[0], 1) if beats else 0)
-    for limit in 1, 2, 10:
-        show(case, f"gaps_over_{limit}_s", sum(b - a > limit for a, b in gaps))
+    for long in 1, 2, 10:
+        show(case, f"gaps_over_{long}_s", sum(b - a > long for a, b in gaps))
     show(case, "longest_gap_ms",
          round(1000 * max((b - a for a, b in gaps), default=0)))
     show(case, "resume_max_ms", round(1000 * max(still, default=0)))
