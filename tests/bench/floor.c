@@ -1,11 +1,12 @@
 #include "tests/bench/floor.h"
 
+#include "crdt/pen.h"
 #include "crdt/utf8.h"
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NONE   UINT32_MAX
+#define NONE   CV_NONE
 #define ITEMS  32 /* of a leaf */
 #define NODES  16 /* of an inner node */
 #define SPARE  4  /* items or leaves that one edit may add */
@@ -13,14 +14,7 @@
 #define TYPED  16 /* bytes of a keystroke at most */
 #define HEADER 64 /* of a struct or an update: more than its numbers take */
 
-/* The long way of something that mostly goes a short one. */
-#define APART __attribute__((noinline))
-#define HERE  __attribute__((always_inline))
-
-#define KIND_DELETED 1u
-#define KIND_STRING  4u
-#define INFO_ORIGIN  0x80u
-#define INFO_RIGHT   0x40u
+#define HERE __attribute__((always_inline))
 
 struct item {
     uint32_t clock, len; /* units */
@@ -395,7 +389,7 @@ static uint32_t next_live(struct floor *f, uint32_t *leaf, uint32_t *pos)
 }
 
 /* What keystrokes added, for the item and the tree. */
-static APART void settle_now(struct floor *f)
+static CV_APART void settle_now(struct floor *f)
 {
     uint32_t n = f->hot.typed;
     struct leaf *l = &f->leaves[f->hot.leaf];
@@ -519,8 +513,8 @@ static void find_gap(struct floor *f, uint32_t at, uint32_t *leaf,
     }
 }
 
-static APART void insert(struct floor *f, size_t at, const void *text,
-                         size_t len)
+static CV_APART void insert(struct floor *f, size_t at, const void *text,
+                            size_t len)
 {
     struct item y = {.bytes = (uint32_t)len, .origin = NONE, .right = NONE};
     uint32_t leaf, pos, rest, item;
@@ -708,18 +702,10 @@ void floor_delete(struct floor *f, size_t at, size_t len)
 
 /* ---- the bytes for the peers ---- */
 
-HERE static inline uint8_t *put(uint8_t *p, uint32_t v)
-{
-    for (; v >= 0x80; v >>= 7)
-        *p++ = (uint8_t)(v | 0x80);
-    *p++ = (uint8_t)v;
-    return p;
-}
-
 static uint8_t *put_id(uint8_t *p, uint32_t clock)
 {
     *p++ = 1;
-    return put(p, clock);
+    return cv_pen_uint(p, clock);
 }
 
 /* Info byte, origins, and the parent where there are none. */
@@ -729,8 +715,8 @@ HERE static inline uint8_t *put_origins(uint8_t *p, const struct item *x,
     static const uint8_t parent[] = "\1\7content";
     uint32_t origin = clock > x->clock ? clock - 1 : x->origin;
 
-    *p++ = (uint8_t)(kind | (origin != NONE ? INFO_ORIGIN : 0) |
-                     (x->right != NONE ? INFO_RIGHT : 0));
+    *p++ = (uint8_t)(kind | (origin != NONE ? CV_INFO_ORIGIN : 0) |
+                     (x->right != NONE ? CV_INFO_RIGHT : 0));
     if (origin != NONE)
         p = put_id(p, origin);
     if (x->right != NONE)
@@ -786,9 +772,9 @@ static uint8_t *put_run(uint8_t *p, const struct floor *f, uint32_t *item,
         end = b;
     }
     if (p != NULL && x->bytes == 0) {
-        p = put(put_origins(p, x, *clock, KIND_DELETED), len);
+        p = cv_pen_uint(put_origins(p, x, *clock, CV_KIND_DELETED), len);
     } else if (p != NULL) {
-        p = put(put_origins(p, x, *clock, KIND_STRING), bytes);
+        p = cv_pen_uint(put_origins(p, x, *clock, CV_KIND_STRING), bytes);
         p = put_text(p, f, x, skip);
         while (a != end) {
             a = f->items[a].succ;
@@ -819,7 +805,7 @@ static uint8_t *put_structs(uint8_t *p, struct floor *f)
     for (item = first; item != NONE; n++)
         put_run(NULL, f, &item, &clock);
     *p++ = 1;
-    p = put_id(put(p, n), f->before);
+    p = put_id(cv_pen_uint(p, n), f->before);
     clock = f->before;
     for (item = first; item != NONE;)
         p = put_run(p, f, &item, &clock);
@@ -843,8 +829,8 @@ HERE static inline uint8_t *put_typed(uint8_t *p, const struct floor *f)
     *p++ = 1;
     *p++ = 1;
     p = put_id(p, f->before);
-    p = put_origins(p, x, f->before, KIND_STRING);
-    p = put(p, len);
+    p = put_origins(p, x, f->before, CV_KIND_STRING);
+    p = cv_pen_uint(p, len);
     if (len == 1)
         *p = *text;
     else
@@ -880,11 +866,11 @@ static uint8_t *put_deleted(uint8_t *p, struct floor *f)
     *p++ = 1;
     p = put_id(p, kept + 1);
     for (uint32_t i = 0; i <= kept; i++)
-        p = put(put(p, d[i].clock), d[i].len);
+        p = cv_pen_uint(cv_pen_uint(p, d[i].clock), d[i].len);
     return p;
 }
 
-static APART size_t commit(struct floor *f, const uint8_t **update)
+static CV_APART size_t commit(struct floor *f, const uint8_t **update)
 {
     uint32_t fresh = f->touched ? f->next - f->before : 0;
     /* Four bytes a unit at most, and a struct for each at worst. */
