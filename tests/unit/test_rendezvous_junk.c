@@ -468,8 +468,6 @@ TEST(bad_answers_are_dropped_and_counted)
     kit_world_fini(w);
 }
 
-/* A callback frees its meeting place. */
-
 RUN_TESTS(T(bad_pointers_are_dropped_and_counted),
           T(bad_knocks_are_dropped_and_counted), T(old_pointers_stop_counting),
           T(a_flooded_slot_does_not_close_the_others), T(a_flooded_inbox_moves),
