@@ -1,6 +1,7 @@
 #include "crdt/tree.h"
 
 #include "crdt/chain.h"
+#include "crdt/hot.h"
 #include "crdt/utf8.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -383,8 +384,7 @@ static void cool(struct cv_doc *doc, uint32_t leaf)
         return;
     hot->pos = 0;
     hot->at = hot->start;
-    hot->typing = false;
-    hot->room = hot->back = hot->gap = 0;
+    cv_hot_stop(doc);
 }
 
 uint32_t cv_tree_split(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
