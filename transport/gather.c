@@ -24,7 +24,7 @@ void cv_gather_init(struct cv_gather *g, const struct cv_rng *rng,
     cv_bucket_init(&g->again, CV_SECOND / CV_GATHER_AGAIN, CV_GATHER_AGAINS);
     g->again_at = CV_NEVER;
     for (unsigned i = 0; i < CV_GATHER_SOURCES; i++)
-        cv_gather_source_at(g, i)->next = CV_NEVER;
+        g->all[i].next = CV_NEVER;
 }
 
 /* So often a mapping is used that nothing else keeps. */
@@ -170,7 +170,7 @@ static void rebound(struct cv_gather *g, const struct cv_gather_source *news,
     g->counted = (struct cv_addr){0};
     g->rebound = true;
     for (unsigned i = 0; i < CV_GATHER_SOURCES; i++) {
-        struct cv_gather_source *src = cv_gather_source_at(g, i);
+        struct cv_gather_source *src = &g->all[i];
 
         if (src == news || src->addr.family != news->addr.family ||
             news->sent - src->sent < CV_GATHER_SETTLE ||
@@ -185,8 +185,7 @@ static void rebound(struct cv_gather *g, const struct cv_gather_source *news,
 static void all_spoke(struct cv_gather *g, cv_time now)
 {
     for (unsigned i = 0; i < CV_GATHER_SOURCES; i++)
-        if (cv_gather_source_at(g, i)->open ||
-            cv_gather_source_at(g, i)->next <= now)
+        if (g->all[i].open || g->all[i].next <= now)
             return;
     if (g->told && g->tell_at != CV_NEVER)
         g->tell_at = now;
@@ -196,7 +195,7 @@ static struct cv_gather_source *find_open(struct cv_gather *g,
                                           const struct cv_stun *m)
 {
     for (unsigned i = 0; i < CV_GATHER_SOURCES; i++) {
-        struct cv_gather_source *src = cv_gather_source_at(g, i);
+        struct cv_gather_source *src = &g->all[i];
 
         if (src->open && memcmp(src->txid, m->txid, sizeof m->txid) == 0)
             return src;
@@ -207,7 +206,7 @@ static struct cv_gather_source *find_open(struct cv_gather *g,
 bool cv_gather_is_server(const struct cv_gather *g, const struct cv_addr *a)
 {
     for (unsigned i = 0; i < CV_GATHER_SERVERS * CV_GATHER_ADDRS; i++)
-        if (cv_addr_equal(&cv_gather_source_of(g, i)->addr, a))
+        if (cv_addr_equal(&g->all[i].addr, a))
             return true;
     return false;
 }
@@ -315,7 +314,7 @@ cv_time cv_gather_deadline(const struct cv_gather *g)
 
     at = cv_time_min(at, cv_gather_tests_deadline(g));
     for (unsigned i = 0; i < CV_GATHER_SOURCES; i++)
-        at = cv_time_min(at, cv_gather_source_of(g, i)->next);
+        at = cv_time_min(at, g->all[i].next);
     for (unsigned i = 0; i < CV_GATHER_PEERS; i++)
         if (g->peer[i].mapped.family != CV_FAMILY_NONE)
             at = cv_time_min(at, g->peer[i].at + CV_GATHER_PEER_LIFE);
@@ -348,7 +347,7 @@ void cv_gather_step(struct cv_gather *g, cv_time now)
     if (g->again_at <= now)
         cv_gather_refresh(g, now);
     for (unsigned i = 0; i < CV_GATHER_SOURCES; i++)
-        step_source(g, cv_gather_source_at(g, i), now);
+        step_source(g, &g->all[i], now);
     cv_gather_tests_step(g, now);
     for (unsigned i = 0; i < CV_GATHER_PEERS; i++)
         if (g->peer[i].mapped.family != CV_FAMILY_NONE &&

@@ -38,6 +38,8 @@
 #define CV_GATHER_SERVERS 8
 #define CV_GATHER_ADDRS   2 /* of a server: one IPv4, one IPv6 */
 #define CV_GATHER_OTHERS  2 /* further addresses of one of the servers */
+#define CV_GATHER_SOURCES                                                      \
+    (CV_GATHER_SERVERS * CV_GATHER_ADDRS + CV_GATHER_OTHERS)
 #define CV_GATHER_PEERS   8 /* last peers that told us how they see us */
 #define CV_GATHER_TRIES   3 /* 250, 500, 1000 ms */
 #define CV_GATHER_RTO     (250 * CV_MILLISECOND)
@@ -88,8 +90,13 @@ struct cv_gather {
     void *user;
     struct cv_local local;
     unsigned n_servers; /* configured, resolved or not */
-    struct cv_gather_source source[CV_GATHER_SERVERS][CV_GATHER_ADDRS];
-    struct cv_gather_source other[CV_GATHER_OTHERS]; /* asked once */
+    union {             /* by server, or all in a row */
+        struct {
+            struct cv_gather_source source[CV_GATHER_SERVERS][CV_GATHER_ADDRS];
+            struct cv_gather_source other[CV_GATHER_OTHERS]; /* asked once */
+        };
+        struct cv_gather_source all[CV_GATHER_SOURCES];
+    };
     struct cv_gather_peer peer[CV_GATHER_PEERS];
     struct cv_addr mapped, mapped_tcp; /* by the gateway; family NONE: none */
     struct cv_tcpmap_verdict tcp[2];   /* IPv4, IPv6 */

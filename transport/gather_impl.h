@@ -7,30 +7,6 @@
 #define CV_TRANSPORT_GATHER_IMPL_H
 #include "transport/gather.h"
 
-#define CV_GATHER_SOURCES                                                      \
-    (CV_GATHER_SERVERS * CV_GATHER_ADDRS + CV_GATHER_OTHERS)
-
-/* All that may be asked: the servers', then the further ones. */
-static inline struct cv_gather_source *cv_gather_source_at(struct cv_gather *g,
-                                                           unsigned i)
-{
-    const unsigned servers = CV_GATHER_SERVERS * CV_GATHER_ADDRS;
-
-    if (i < servers)
-        return &g->source[i / CV_GATHER_ADDRS][i % CV_GATHER_ADDRS];
-    return &g->other[i - servers];
-}
-
-static inline const struct cv_gather_source *
-cv_gather_source_of(const struct cv_gather *g, unsigned i)
-{
-    const unsigned servers = CV_GATHER_SERVERS * CV_GATHER_ADDRS;
-
-    if (i < servers)
-        return &g->source[i / CV_GATHER_ADDRS][i % CV_GATHER_ADDRS];
-    return &g->other[i - servers];
-}
-
 /* Is it a further address of a server, asked once? */
 static inline bool cv_gather_is_other(const struct cv_gather *g,
                                       const struct cv_gather_source *src)

@@ -35,7 +35,7 @@ collect_seen(const struct cv_gather *g, enum cv_family family,
     unsigned n = 0;
 
     for (unsigned i = 0; i < CV_GATHER_SOURCES; i++) {
-        const struct cv_gather_source *src = cv_gather_source_of(g, i);
+        const struct cv_gather_source *src = &g->all[i];
 
         if (src->mapped.family == family &&
             (!cv_gather_is_other(g, src) ||

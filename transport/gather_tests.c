@@ -133,8 +133,8 @@ static cv_time kind_due(const struct cv_gather *g)
 static const struct cv_addr *any_server(const struct cv_gather *g)
 {
     for (unsigned i = 0; i < CV_GATHER_SOURCES; i++)
-        if (cv_gather_source_of(g, i)->mapped.family == CV_FAMILY_IPV4)
-            return &cv_gather_source_of(g, i)->addr;
+        if (g->all[i].mapped.family == CV_FAMILY_IPV4)
+            return &g->all[i].addr;
     return NULL;
 }
 
