@@ -236,7 +236,8 @@ void cv_chain_append(struct cv_doc *doc, uint32_t item)
     struct cv_item *x = &doc->items[item];
     struct cv_client *c = &doc->clients[x->client];
 
-    x->marked = 0;
+    if (x->marked)
+        x->marked = 0;
     x->succ = CV_NONE;
     if (c->last != CV_NONE)
         doc->items[c->last].succ = item;

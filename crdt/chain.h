@@ -36,7 +36,8 @@ static inline void cv_chain_divide(struct cv_doc *doc, uint32_t item,
     struct cv_item *x = &doc->items[item], *y = &doc->items[right];
     struct cv_client *c = &doc->clients[x->client];
 
-    y->marked = 0;
+    if (y->marked)
+        y->marked = 0;
     y->succ = x->succ;
     x->succ = right;
     if (c->last == item)

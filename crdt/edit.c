@@ -285,7 +285,10 @@ static inline bool insert_here(struct cv_doc *doc, const struct insertion *in,
     y->rclient = z->client;
     y->rclock = z->clock;
     y->off = cv_store_log_append(doc, self, in->text.data, len);
-    newlines = (uint32_t)cv_utf8_newlines_padded(c->log + y->off, len);
+    /* The letter just written to the log is not read from there. */
+    newlines = len == 1
+                   ? in->text.data[0] == '\n'
+                   : (uint32_t)cv_utf8_newlines_padded(c->log + y->off, len);
     cv_item_set_newlines(y, newlines);
     l->item[gap.pos] = item;
     l->vis[gap.pos] = 0;
@@ -448,6 +451,7 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
     uint32_t k = (d->from > 0 ? 1u : 0u) + (behind > 0 ? 1u : 0u), newlines;
     uint32_t off = x->off + d->bfrom, pos = p->pos + 1, client = x->client;
     uint32_t clock = x->clock + d->from, leaf = p->leaf, first;
+    uint32_t rest = CV_NONE, tomb = p->item;
 
     if (k == 0 || doc->txn.deleted.n == doc->txn.deleted.cap ||
         cv_store_reserve(doc) != CV_OK)
@@ -458,28 +462,30 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
     l = &doc->leaves[leaf];
     x = y = &doc->items[p->item];
     newlines = cv_item_part_newlines(doc, x, off, d->bytes);
-    cv_item_add_newlines(x, -(int32_t)newlines);
     cv_tree_open(l, pos + 1, k);
     if (behind > 0) {
-        uint32_t item = cv_store_item_new(doc);
-
-        z = &doc->items[item];
+        rest = cv_store_item_new(doc);
+        z = &doc->items[rest];
         cv_item_copy(z, x);
+    }
+    if (d->from > 0) {
+        tomb = cv_store_item_new(doc);
+        y = &doc->items[tomb];
+        cv_item_copy(y, x);
+    }
+    cv_item_add_newlines(d->from > 0 ? x : z, -(int32_t)newlines);
+    if (behind > 0) {
         z->clock += d->from + d->n;
         z->len = behind;
         z->off += d->bfrom + d->bytes;
         z->bytes -= d->bfrom + d->bytes;
         z->oclient = client;
         z->oclock = z->clock - 1;
-        cv_chain_divide(doc, p->item, item);
-        l->item[pos + k] = item;
+        cv_chain_divide(doc, p->item, rest);
+        l->item[pos + k] = rest;
         l->vis[pos + k] = (uint16_t)z->bytes;
     }
     if (d->from > 0) {
-        uint32_t item = cv_store_item_new(doc);
-
-        y = &doc->items[item];
-        cv_item_copy(y, x);
         y->clock = clock;
         y->oclient = client;
         y->oclock = clock - 1;
@@ -487,9 +493,9 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
         x->bytes = d->bfrom;
         if (behind > 0)
             cv_item_share_newlines(doc, x, z, x->lines);
-        cv_chain_divide(doc, p->item, item);
+        cv_chain_divide(doc, p->item, tomb);
         l->vis[pos] = (uint16_t)d->bfrom;
-        l->item[++pos] = item;
+        l->item[++pos] = tomb;
     }
     y->kind = CV_KIND_DELETED;
     y->len = d->n;

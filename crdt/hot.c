@@ -16,6 +16,7 @@ static void settle_typed(struct cv_doc *doc)
     if (n > before)
         cv_txn_touch(doc, doc->self);
     c->next += n - before;
+    doc->stamp.from -= n;
     c->log_len += n;
     doc->log_total += n;
     x->bytes += n;

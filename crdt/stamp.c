@@ -39,7 +39,7 @@ static void cut_stamp(struct cv_doc *doc, uint32_t clock)
     s->len = (uint8_t)(p - s->bytes);
     s->clock_low = s->bytes[s->clock_at];
     s->origin_low = s->bytes[s->origin_at];
-    s->clock = clock;
+    s->from = hot->begun;
     s->left = room_of(clock);
     if (room_of(clock - 1) < s->left)
         s->left = room_of(clock - 1);

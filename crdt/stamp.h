@@ -18,7 +18,7 @@ static inline bool cv_stamp_put(struct cv_doc *doc, struct cv_writer *out)
     const struct cv_hot *hot = &doc->hot;
     const struct cv_stamp *s = &doc->stamp;
     uint32_t len = hot->typed - hot->begun;
-    uint32_t d = doc->clients[doc->self].next + hot->begun - s->clock;
+    uint32_t d = hot->begun - s->from;
     uint8_t *p;
 
     if (d >= s->left || len - 1 >= CV_KEYSTROKE || out->err != CV_OK ||

@@ -305,7 +305,7 @@ int cv_store_log_grow(struct cv_doc *doc, uint32_t client, size_t len)
 static int compact_client(struct cv_doc *doc, struct cv_client *c)
 {
     uint32_t live = c->log_len - c->log_lost, len = 0;
-    uint8_t *log = NULL;
+    uint8_t *log = NULL; /* stays so if nothing is left */
 
     if (live > 0 && (log = malloc((size_t)live + CV_LOG_SLACK)) == NULL)
         return CV_ERR_NOMEM;
@@ -313,11 +313,14 @@ static int compact_client(struct cv_doc *doc, struct cv_client *c)
         struct cv_item *x = &doc->items[i];
         uint32_t stored = cv_item_stored(x);
 
-        if (stored == 0)
-            continue;
-        assert(stored <= live - len);
-        memcpy(log + len, c->log + x->off, stored);
-        x->off = len;
+        assert(stored <= live - len && x->off <= c->log_cap);
+        /* Short text, and none, as one block: no length to foresee. */
+        if (stored > CV_LOG_SLACK)
+            memcpy(log + len, c->log + x->off, stored);
+        else if (log != NULL)
+            memcpy(log + len, c->log + x->off, CV_LOG_SLACK);
+        /* What has no text may not point behind a log that is shorter now. */
+        x->off = stored > 0 ? len : 0;
         len += stored;
     }
     assert(len == live);

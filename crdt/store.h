@@ -204,7 +204,7 @@ struct cv_stamp {
     uint8_t len;
     uint8_t clock_at, origin_at;   /* where the two numbers are in them */
     uint8_t clock_low, origin_low; /* the first byte of each */
-    uint32_t clock;
+    uint32_t from; /* that clock is so far from the state of the client */
     uint32_t left; /* it holds for so many clocks from there; 0: none */
 };
 
@@ -356,14 +356,19 @@ static inline uint32_t cv_item_newlines(const struct cv_doc *doc,
         return x->lines;
     return cv_item_count_newlines(doc, x);
 }
+/* Mostly none have changed, and then nothing is written: a few bits are a store
+ * of one byte, and whoever reads all four next waits for it. */
 static inline void cv_item_set_newlines(struct cv_item *x, uint32_t n)
 {
-    x->lines = (n < CV_LINES_UNKNOWN ? n : CV_LINES_UNKNOWN) & CV_LINES_UNKNOWN;
+    if (n > CV_LINES_UNKNOWN)
+        n = CV_LINES_UNKNOWN;
+    if (x->lines != n)
+        x->lines = n & CV_LINES_UNKNOWN;
 }
 /* So many have come, or gone. */
 static inline void cv_item_add_newlines(struct cv_item *x, int32_t n)
 {
-    if (x->lines != CV_LINES_UNKNOWN)
+    if (n != 0 && x->lines != CV_LINES_UNKNOWN)
         cv_item_set_newlines(x, x->lines + (uint32_t)n);
 }
 /* Newlines in text at [off, off + bytes) of the log, all of the item x. */
@@ -412,15 +417,17 @@ static inline bool cv_list_is_key(const struct cv_list *l)
 }
 
 /* *to = *from, in pieces for which compilers use registers, not a string
- * instruction that takes longer to begin than to do this. */
+ * instruction that takes longer to begin than to do this.  No piece overlaps
+ * another, nor should any of *from have been written just before: a read waits
+ * for what was written in other pieces. */
 static inline void cv_item_copy(struct cv_item *to, const struct cv_item *from)
 {
-    enum { HALF = sizeof(*to) / 2 };
+    enum { MOST = 32 };
     uint8_t *a = (uint8_t *)to;
     const uint8_t *b = (const uint8_t *)from;
 
-    memcpy(a, b, HALF);
-    memcpy(a + HALF, b + HALF, sizeof(*to) - HALF);
+    memcpy(a, b, MOST);
+    memcpy(a + MOST, b + MOST, sizeof(*to) - MOST);
 }
 static inline uint32_t cv_item_end(const struct cv_item *x)
 {
@@ -428,11 +435,11 @@ static inline uint32_t cv_item_end(const struct cv_item *x)
 }
 static inline uint32_t cv_item_visible(const struct cv_item *x)
 {
-    return x->kind == CV_KIND_STRING ? x->bytes : 0;
+    return x->bytes & -(uint32_t)(x->kind == CV_KIND_STRING);
 }
 static inline uint32_t cv_item_units(const struct cv_item *x)
 {
-    return cv_kind_countable(x->kind) ? x->len : 0;
+    return x->len & -(uint32_t)cv_kind_countable(x->kind);
 }
 static inline bool cv_item_deleted(const struct cv_item *x)
 {

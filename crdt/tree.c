@@ -240,55 +240,74 @@ bool cv_place_next_live(const struct cv_doc *doc, struct cv_place *p)
 
 /* ---- inserting ---- */
 
-/* Move the sums of what `to` has got from the end of `from`. */
-static void move_sums(struct cv_doc *doc, uint32_t from, uint32_t to)
+/* `to` has got what is at the end of `from`: tell these items, and move their
+ * sums. */
+static void move_items(struct cv_doc *doc, uint32_t from, uint32_t to)
 {
     struct cv_leaf *l = &doc->leaves[from], *t = &doc->leaves[to];
+    uint32_t bytes = 0, units = 0, newlines = 0;
+    bool unknown = false;
 
     for (uint32_t i = 0; i < t->n; i++) {
-        const struct cv_item *x = &doc->items[t->item[i]];
+        struct cv_item *x = &doc->items[t->item[i]];
+        uint32_t lines = x->lines & -(uint32_t)(x->kind == CV_KIND_STRING);
 
-        t->sum[CV_BYTES] += cv_item_visible(x);
-        t->sum[CV_UNITS] += cv_item_units(x);
-        if (l->sum[CV_NEWLINES] > 0)
-            t->sum[CV_NEWLINES] += cv_item_newlines(doc, x);
+        x->leaf = to;
+        bytes += cv_item_visible(x);
+        units += cv_item_units(x);
+        newlines += lines;
+        unknown |= lines == CV_LINES_UNKNOWN;
     }
+    if (unknown) {
+        newlines = 0;
+        for (uint32_t i = 0; i < t->n; i++)
+            newlines += cv_item_newlines(doc, &doc->items[t->item[i]]);
+    }
+    t->sum[CV_BYTES] = bytes;
+    t->sum[CV_UNITS] = units;
+    t->sum[CV_NEWLINES] = newlines;
     for (uint32_t k = 0; k < CV_WEIGHTS; k++)
         l->sum[k] -= t->sum[k];
 }
 
-/* Tell the children of a node from the i-th on where they are. */
-static void adopt(struct cv_doc *doc, uint32_t node, uint32_t i)
+/* Tell the i-th child of a node where it is. */
+static inline void adopt_one(struct cv_doc *doc, uint32_t node, uint32_t i)
 {
     const struct cv_inner *in = &doc->inners[node];
+    uint32_t child = in->child[i];
 
-    for (; i < in->n; i++) {
-        uint32_t child = in->child[i];
-
-        if (in->level == 1) {
-            doc->leaves[child].parent = node;
-            doc->leaves[child].slot = i;
-        } else {
-            doc->inners[child].parent = node;
-            doc->inners[child].slot = i;
-        }
+    if (in->level == 1) {
+        doc->leaves[child].parent = node;
+        doc->leaves[child].slot = i;
+    } else {
+        doc->inners[child].parent = node;
+        doc->inners[child].slot = i;
     }
+}
+
+/* The same for the children from the i-th on. */
+static void adopt(struct cv_doc *doc, uint32_t node, uint32_t i)
+{
+    for (; i < doc->inners[node].n; i++)
+        adopt_one(doc, node, i);
 }
 
 static void put_child(struct cv_doc *doc, uint32_t node, uint32_t i,
                       uint32_t child, const uint32_t sum[CV_WEIGHTS])
 {
     struct cv_inner *in = &doc->inners[node];
-    uint32_t behind = in->n - i;
 
-    memmove(&in->child[i + 1], &in->child[i], behind * sizeof(uint32_t));
-    in->child[i] = child;
-    for (uint32_t k = 0; k < CV_WEIGHTS; k++) {
-        memmove(&in->w[k][i + 1], &in->w[k][i], behind * sizeof(uint32_t));
-        in->w[k][i] = sum[k];
+    /* So little that calls to move it took longer. */
+    for (uint32_t j = in->n++; j > i; j--) {
+        in->child[j] = in->child[j - 1];
+        for (uint32_t k = 0; k < CV_WEIGHTS; k++)
+            in->w[k][j] = in->w[k][j - 1];
+        adopt_one(doc, node, j);
     }
-    in->n++;
-    adopt(doc, node, i);
+    in->child[i] = child;
+    for (uint32_t k = 0; k < CV_WEIGHTS; k++)
+        in->w[k][i] = sum[k];
+    adopt_one(doc, node, i);
 }
 
 static void drop_child(struct cv_doc *doc, uint32_t node, uint32_t i)
@@ -397,17 +416,20 @@ uint32_t cv_tree_split(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
     t->list = l->list;
     t->parent = l->parent;
     t->n = l->n - keep;
-    memcpy(t->item, l->item + keep, t->n * sizeof(uint32_t));
-    memcpy(t->vis, l->vis + keep, t->n * sizeof(*t->vis));
+    if (t->n == CV_LEAF_ITEMS / 2) { /* mostly */
+        memcpy(t->item, l->item + keep, sizeof(t->item) / 2);
+        memcpy(t->vis, l->vis + keep, sizeof(t->vis) / 2);
+    } else {
+        memcpy(t->item, l->item + keep, t->n * sizeof(*t->item));
+        memcpy(t->vis, l->vis + keep, t->n * sizeof(*t->vis));
+    }
     l->n = keep;
-    for (uint32_t i = 0; i < t->n; i++)
-        doc->items[t->item[i]].leaf = twin;
     t->prev = leaf;
     t->next = l->next;
     if (l->next != CV_NONE)
         doc->leaves[l->next].prev = twin;
     l->next = twin;
-    move_sums(doc, leaf, twin);
+    move_items(doc, leaf, twin);
     link_right(doc, l->list, 1, leaf, l->sum, twin, t->sum);
     cool(doc, leaf);
     if (*pos <= keep)

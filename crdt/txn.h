@@ -90,6 +90,6 @@ void cv_txn_key(struct cv_doc *doc, uint32_t list);
 /* Has anything changed? */
 static inline bool cv_txn_news(const struct cv_doc *doc)
 {
-    return doc->txn.touched.n > 0 || doc->txn.deleted.n > 0;
+    return (doc->txn.touched.n | doc->txn.deleted.n) > 0;
 }
 #endif

@@ -588,6 +588,33 @@ TEST(a_long_history_backwards_is_not_quadratic)
     cv_doc_free(to);
 }
 
+TEST(text_stays_when_logs_are_rewritten)
+{
+    struct cv_doc *doc = new_doc(1);
+
+    for (int i = 0; i < 200; i++) {
+        insert_at(doc, 0, "0123456789abcdef+", NULL);
+        insert_at(doc, 0, "ab", NULL);
+    }
+    delete_at(doc, (size_t)19 * 100, (size_t)19 * 98, NULL);
+    CHECK_EQ(cv_doc_compact(doc), CV_OK);
+    delete_at(doc, 0, (size_t)19 * 100, NULL);
+    CHECK_EQ(cv_doc_compact(doc), CV_OK);
+    CHECK(text_is(doc, "ab0123456789abcdef+ab0123456789abcdef+"));
+    delete_at(doc, 1, 36, NULL);
+    CHECK_EQ(cv_doc_compact(doc), CV_OK);
+    CHECK(text_is(doc, "a+"));
+    delete_at(doc, 0, 2, NULL);
+    CHECK_EQ(cv_doc_compact(doc), CV_OK);
+    CHECK(text_is(doc, ""));
+    insert_at(doc, 0, "xyz", NULL);
+    insert_at(doc, 0, "w", NULL);
+    delete_at(doc, 1, 1, NULL);
+    CHECK_EQ(cv_doc_compact(doc), CV_OK);
+    CHECK(text_is(doc, "wyz"));
+    cv_doc_free(doc);
+}
+
 /* ---- news ---- */
 
 TEST(news_hold_what_is_new_and_nothing_else)
@@ -846,6 +873,7 @@ RUN_TESTS(T(edits_need_a_transaction_and_character_borders),
           T(claimed_lengths_cost_no_memory), T(limits_refuse_whole_updates),
           T(repeated_pending_updates_do_not_pile_up),
           T(a_long_history_backwards_is_not_quadratic),
+          T(text_stays_when_logs_are_rewritten),
           T(news_hold_what_is_new_and_nothing_else),
           T(covered_by_tells_who_lacks_structs),
           T(an_update_tells_whose_units_it_brings),
