@@ -3,8 +3,10 @@
 
 #include "crdt/chain.h"
 #include "crdt/encode.h"
+#include "crdt/gap.h"
 #include "crdt/hot.h"
 #include "crdt/integrate.h"
+#include "crdt/piece.h"
 #include "crdt/run.h"
 #include "crdt/stamp.h"
 #include "crdt/txn.h"
@@ -55,15 +57,6 @@ static bool on_border(const struct cv_doc *doc, const struct cv_place *p,
     at -= p->start;
     return at == x->bytes || x->bytes == x->len ||
            cv_utf8_border(cv_item_content(doc, x), at);
-}
-
-/* UTF-16 units of the first `bytes` bytes of an item. */
-static uint32_t units_before(const struct cv_doc *doc, const struct cv_item *x,
-                             size_t bytes)
-{
-    if (x->bytes == x->len)
-        return (uint32_t)bytes;
-    return (uint32_t)cv_utf8_units(cv_item_content(doc, x), bytes);
 }
 
 /* ---- inserting ---- */
@@ -122,8 +115,8 @@ static int open_gap(struct cv_doc *doc, uint32_t at, uint32_t *left,
         p = cv_hot_find(doc, at, true);
         x = &doc->items[p.item];
         if (at - p.start < x->bytes) {
-            int err =
-                cv_run_split(doc, p.item, units_before(doc, x, at - p.start));
+            int err = cv_run_split(doc, p.item,
+                                   cv_item_units_before(doc, x, at - p.start));
 
             *left = p.item;
             *right = cv_tree_next(doc, p.item);
@@ -178,21 +171,13 @@ static int insert_long(struct cv_doc *doc, const struct insertion *in)
     return CV_OK;
 }
 
-/* Where a new item goes in a leaf, behind the item `left`. */
-struct gap {
-    uint32_t leaf, pos;
-    uint32_t left;
-    uint32_t rest;  /* bytes of it that go behind the new one */
-    uint32_t right; /* what follows if nothing is cut */
-};
-
 /* Find the gap that open_gap() would open, if that is simple: in the middle of
  * the text.  `p` holds what ends at `at`.  Nothing is changed. */
 static bool find_gap(struct cv_doc *doc, uint32_t at, struct cv_place p,
-                     struct gap *gap)
+                     struct cv_gap *gap)
 {
-    *gap = (struct gap){p.leaf, p.pos + 1, p.item,
-                        doc->items[p.item].bytes - (at - p.start), CV_NONE};
+    *gap = (struct cv_gap){p.leaf, p.pos + 1, p.item,
+                           doc->items[p.item].bytes - (at - p.start), CV_NONE};
     if (gap->rest > 0)
         return true;
     if (!cv_place_next_live(doc, &p))
@@ -209,91 +194,23 @@ static bool find_gap(struct cv_doc *doc, uint32_t at, struct cv_place p,
 }
 
 /* The gap where something was deleted just now. */
-static inline struct gap hot_gap(const struct cv_doc *doc)
+static inline struct cv_gap hot_gap(const struct cv_doc *doc)
 {
     const struct cv_hot *hot = &doc->hot;
     const struct cv_leaf *l = &doc->leaves[hot->leaf];
 
-    return (struct gap){hot->leaf, hot->gap, l->item[hot->gap - 1], 0,
-                        l->item[hot->gap]};
-}
-
-/* Cut the rest off the item before a gap, which was opened for two items, and
- * put it behind.  The rest. */
-static inline struct cv_item *cut_rest(struct cv_doc *doc,
-                                       const struct gap *gap)
-{
-    struct cv_leaf *l = &doc->leaves[gap->leaf];
-    uint32_t rest = cv_store_item_new(doc);
-    struct cv_item *x = &doc->items[gap->left], *z = &doc->items[rest];
-
-    cv_item_copy(z, x);
-    x->bytes -= gap->rest;
-    x->len = units_before(doc, z, x->bytes);
-    z->bytes = gap->rest;
-    z->len -= x->len;
-    z->clock += x->len;
-    z->off += x->bytes;
-    z->oclient = x->client;
-    z->oclock = z->clock - 1;
-    cv_item_share_newlines(doc, x, z, x->lines);
-    cv_chain_divide(doc, gap->left, rest);
-    l->vis[gap->pos - 1] = (uint16_t)x->bytes;
-    l->item[gap->pos + 1] = rest;
-    l->vis[gap->pos + 1] = (uint16_t)gap->rest;
-    return z;
+    return (struct cv_gap){hot->leaf, hot->gap, l->item[hot->gap - 1], 0,
+                           l->item[hot->gap]};
 }
 
 /* Insert one short piece into a gap in a leaf, and whatever is cut off.  False:
  * nothing was changed, it has to go the long way. */
 static inline bool insert_here(struct cv_doc *doc, const struct insertion *in,
-                               struct gap gap)
+                               struct cv_gap gap)
 {
-    uint32_t self = doc->self, len = (uint32_t)in->text.len, item, k, newlines;
-    struct cv_item *x, *y, *z;
-    struct cv_leaf *l;
-    struct cv_client *c;
-
-    if (in->text.len > CV_RUN_BYTES)
+    if (in->text.len > CV_RUN_BYTES ||
+        !cv_gap_fill(doc, &gap, doc->self, in->text, in->units))
         return false;
-    k = gap.rest > 0 ? 2 : 1;
-    if (cv_store_reserve(doc) != CV_OK ||
-        cv_store_log_reserve(doc, self, len) != CV_OK ||
-        cv_txn_room(doc) != CV_OK)
-        return false;
-    if (doc->leaves[gap.leaf].n + k > CV_LEAF_ITEMS)
-        gap.leaf = cv_tree_split(doc, gap.leaf, &gap.pos);
-    l = &doc->leaves[gap.leaf];
-    x = &doc->items[gap.left];
-    item = cv_store_item_new(doc);
-    y = &doc->items[item];
-    c = &doc->clients[self];
-    *y = (struct cv_item){.client = self & CV_CLIENT_MASK,
-                          .kind = CV_KIND_STRING,
-                          .clock = c->next,
-                          .len = in->units,
-                          .bytes = len,
-                          .leaf = gap.leaf};
-    cv_chain_append(doc, item);
-    cv_tree_open(l, gap.pos, k);
-    y->oclient = x->client;
-    if (gap.rest > 0)
-        z = cut_rest(doc, &gap);
-    else
-        z = &doc->items[gap.right];
-    y->oclock = cv_item_end(x) - 1;
-    y->rclient = z->client;
-    y->rclock = z->clock;
-    y->off = cv_store_log_append(doc, self, in->text.data, len);
-    /* The letter just written to the log is not read from there. */
-    newlines = len == 1
-                   ? in->text.data[0] == '\n'
-                   : (uint32_t)cv_utf8_newlines_padded(c->log + y->off, len);
-    cv_item_set_newlines(y, newlines);
-    l->item[gap.pos] = item;
-    l->vis[gap.pos] = 0;
-    cv_txn_touch(doc, self);
-    c->next += in->units;
     if (gap.leaf != doc->hot.leaf) {
         /* Nothing before the gap is visible there. */
         doc->hot.leaf = gap.leaf;
@@ -301,8 +218,6 @@ static inline bool insert_here(struct cv_doc *doc, const struct insertion *in,
     }
     doc->hot.pos = gap.pos;
     doc->hot.at = in->at;
-    cv_tree_resize_at(doc, gap.leaf, gap.pos, (int32_t)len, (int32_t)in->units,
-                      (int32_t)newlines);
     cv_hot_type(doc);
     return true;
 }
@@ -312,7 +227,7 @@ static CV_APART int insert(struct cv_doc *doc, size_t at, const void *text,
 {
     struct insertion in = {(uint32_t)at, {text, len}, 0};
     struct cv_place p;
-    struct gap gap;
+    struct cv_gap gap;
     size_t units;
     int err;
 
@@ -377,155 +292,17 @@ static int delete_embeds(struct cv_doc *doc, uint32_t item)
     return CV_OK;
 }
 
-/* A piece of an item of text, in units and in bytes. */
-struct piece {
-    uint32_t from, n;
-    uint32_t bfrom, bytes;
-};
-
-static inline struct piece piece_of(const struct cv_doc *doc,
-                                    const struct cv_item *x, uint32_t bfrom,
-                                    uint32_t bytes)
-{
-    uint32_t from = units_before(doc, x, bfrom);
-
-    return (struct piece){from, units_before(doc, x, bfrom + bytes) - from,
-                          bfrom, bytes};
-}
-
-/* Where the end or the start of an item goes and a tombstone of the same run
- * is beside it, move the border between the two: backspacing makes no new
- * items.  False if it is not so, or they are in different leaves. */
-static inline bool move_border(struct cv_doc *doc, const struct cv_place *p,
-                               const struct piece *d)
-{
-    const struct cv_leaf *l = &doc->leaves[p->leaf];
-    struct cv_item *x = &doc->items[p->item], *y;
-    uint32_t clock = x->clock + d->from, off = x->off + d->bfrom, newlines;
-
-    if (d->n == x->len || doc->txn.deleted.n == doc->txn.deleted.cap)
-        return false;
-    if (d->from > 0 && d->from + d->n == x->len && p->pos + 1 < l->n) {
-        y = &doc->items[l->item[p->pos + 1]];
-        if (y->kind != CV_KIND_DELETED || y->client != x->client ||
-            y->clock != clock + d->n || y->oclient != x->client ||
-            y->oclock != y->clock - 1 || y->rclient != x->rclient ||
-            y->rclock != x->rclock)
-            return false;
-        y->clock -= d->n;
-        y->oclock -= d->n;
-    } else if (d->from == 0 && p->pos > 0) {
-        y = &doc->items[l->item[p->pos - 1]];
-        if (y->kind != CV_KIND_DELETED || y->client != x->client ||
-            cv_item_end(y) != x->clock || x->oclient != x->client ||
-            x->oclock != x->clock - 1 || y->rclient != x->rclient ||
-            y->rclock != x->rclock)
-            return false;
-        x->clock += d->n;
-        x->oclock = x->clock - 1;
-        x->off += d->bytes;
-    } else {
-        return false;
-    }
-    newlines = cv_item_part_newlines(doc, x, off, d->bytes);
-    y->len += d->n;
-    x->len -= d->n;
-    x->bytes -= d->bytes;
-    cv_item_add_newlines(x, -(int32_t)newlines);
-    cv_store_log_lose(doc, x->client, off, d->bytes);
-    cv_txn_deleted(doc, x->client, clock, d->n);
-    cv_tree_resize_at(doc, p->leaf, p->pos, -(int32_t)d->bytes, -(int32_t)d->n,
-                      -(int32_t)newlines);
-    if (p->leaf == doc->hot.leaf)
-        cv_hot_back(doc, p->pos, p->start, d->from == 0);
-    return true;
-}
-
-/* Make a tombstone of a piece of an item.  False: it has to go the long way. */
-static bool carve(struct cv_doc *doc, const struct cv_place *p,
-                  const struct piece *d)
-{
-    struct cv_leaf *l;
-    struct cv_item *x = &doc->items[p->item], *y = x, *z = x;
-    uint32_t behind = x->len - d->from - d->n;
-    uint32_t k = (d->from > 0 ? 1u : 0u) + (behind > 0 ? 1u : 0u), newlines;
-    uint32_t off = x->off + d->bfrom, pos = p->pos + 1, client = x->client;
-    uint32_t clock = x->clock + d->from, leaf = p->leaf, first;
-    uint32_t rest = CV_NONE, tomb = p->item;
-
-    if (k == 0 || doc->txn.deleted.n == doc->txn.deleted.cap ||
-        cv_store_reserve(doc) != CV_OK)
-        return false;
-    if (doc->leaves[leaf].n + k > CV_LEAF_ITEMS)
-        leaf = cv_tree_split(doc, leaf, &pos);
-    first = --pos;
-    l = &doc->leaves[leaf];
-    x = y = &doc->items[p->item];
-    newlines = cv_item_part_newlines(doc, x, off, d->bytes);
-    cv_tree_open(l, pos + 1, k);
-    if (behind > 0) {
-        rest = cv_store_item_new(doc);
-        z = &doc->items[rest];
-        cv_item_copy(z, x);
-    }
-    if (d->from > 0) {
-        tomb = cv_store_item_new(doc);
-        y = &doc->items[tomb];
-        cv_item_copy(y, x);
-    }
-    cv_item_add_newlines(d->from > 0 ? x : z, -(int32_t)newlines);
-    if (behind > 0) {
-        z->clock += d->from + d->n;
-        z->len = behind;
-        z->off += d->bfrom + d->bytes;
-        z->bytes -= d->bfrom + d->bytes;
-        z->oclient = client;
-        z->oclock = z->clock - 1;
-        cv_chain_divide(doc, p->item, rest);
-        l->item[pos + k] = rest;
-        l->vis[pos + k] = (uint16_t)z->bytes;
-    }
-    if (d->from > 0) {
-        y->clock = clock;
-        y->oclient = client;
-        y->oclock = clock - 1;
-        x->len = d->from;
-        x->bytes = d->bfrom;
-        if (behind > 0)
-            cv_item_share_newlines(doc, x, z, x->lines);
-        cv_chain_divide(doc, p->item, tomb);
-        l->vis[pos] = (uint16_t)d->bfrom;
-        l->item[++pos] = tomb;
-    }
-    y->kind = CV_KIND_DELETED;
-    y->len = d->n;
-    y->off = y->bytes = 0;
-    l->vis[pos] = (uint16_t)d->bytes;
-    cv_store_log_lose(doc, client, off, d->bytes);
-    cv_txn_deleted(doc, client, clock, d->n);
-    cv_tree_resize_at(doc, leaf, pos, -(int32_t)d->bytes, -(int32_t)d->n,
-                      -(int32_t)newlines);
-    if (leaf != doc->hot.leaf)
-        return true;
-    /* It is likely to go on, forwards if there is text behind. */
-    if (behind > 0)
-        cv_hot_back(doc, pos + 1, p->start + d->bfrom, true);
-    else
-        cv_hot_back(doc, first, p->start, false);
-    return true;
-}
-
 /* Delete a piece: cut it out, delete what is then an item. */
 static int delete_piece(struct cv_doc *doc, const struct cv_place *p,
-                        const struct piece *d)
+                        const struct cv_piece *d)
 {
     const struct cv_item *x = &doc->items[p->item];
     uint32_t client = x->client, clock = x->clock + d->from;
     int err;
 
-    if (move_border(doc, p, d) || carve(doc, p, d))
+    if (cv_piece_delete(doc, p, d))
         return CV_OK;
-    x = &doc->items[p->item]; /* carve() may have moved it */
+    x = &doc->items[p->item]; /* it may have moved */
     if (d->from + d->n < x->len) {
         err = cv_run_split(doc, p->item, d->from + d->n);
         if (err != CV_OK)
@@ -644,12 +421,12 @@ static int delete_part(struct cv_doc *doc, struct cv_place *p, uint32_t from,
 {
     const struct cv_item *x = &doc->items[p->item];
     uint32_t n = x->bytes - from;
-    struct piece d;
+    struct cv_piece d;
     int err;
 
     if (n > *left)
         n = *left;
-    d = piece_of(doc, x, from, n);
+    d = cv_piece_of(doc, x, from, n);
     *left -= n;
     if (*left > 0) {
         err = delete_embeds(doc, p->item);
@@ -666,7 +443,7 @@ static inline int erase_part(struct cv_doc *doc, const struct cv_place *p,
                              uint32_t from, uint32_t len)
 {
     const struct cv_item *x = &doc->items[p->item];
-    struct piece d;
+    struct cv_piece d;
     int err;
 
     if (!on_border(doc, p, p->start + from) ||
@@ -675,7 +452,7 @@ static inline int erase_part(struct cv_doc *doc, const struct cv_place *p,
     err = cv_txn_room(doc);
     if (err != CV_OK)
         return err;
-    d = piece_of(doc, x, from, len);
+    d = cv_piece_of(doc, x, from, len);
     return delete_piece(doc, p, &d);
 }
 

@@ -1,0 +1,83 @@
+#include "crdt/gap.h"
+
+#include "crdt/chain.h"
+#include "crdt/tree.h"
+#include "crdt/txn.h"
+
+/* Cut the rest off the item before a gap, which was opened for two items, and
+ * put it behind.  The rest. */
+static inline uint32_t cut_rest(struct cv_doc *doc, const struct cv_gap *gap)
+{
+    struct cv_leaf *l = &doc->leaves[gap->leaf];
+    uint32_t rest = cv_store_item_new(doc);
+    struct cv_item *x = &doc->items[gap->left], *z = &doc->items[rest];
+
+    cv_item_copy(z, x);
+    x->bytes -= gap->rest;
+    x->len = cv_item_units_before(doc, z, x->bytes);
+    z->bytes = gap->rest;
+    z->len -= x->len;
+    z->clock += x->len;
+    z->off += x->bytes;
+    z->oclient = x->client;
+    z->oclock = z->clock - 1;
+    cv_item_share_newlines(doc, x, z, x->lines);
+    cv_chain_divide(doc, gap->left, rest);
+    l->vis[gap->pos - 1] = (uint16_t)x->bytes;
+    l->item[gap->pos + 1] = rest;
+    l->vis[gap->pos + 1] = (uint16_t)gap->rest;
+    return rest;
+}
+
+bool cv_gap_fill(struct cv_doc *doc, struct cv_gap *gap, uint32_t client,
+                 struct cv_bytes text, uint32_t units)
+{
+    uint32_t len = (uint32_t)text.len, k = gap->rest > 0 ? 2 : 1;
+    uint32_t item, right = gap->right, newlines;
+    const struct cv_item *x;
+    struct cv_item *y;
+    struct cv_client *c;
+    struct cv_leaf *l;
+
+    if (cv_store_reserve(doc) != CV_OK ||
+        cv_store_log_reserve(doc, client, len) != CV_OK ||
+        cv_txn_room(doc) != CV_OK)
+        return false;
+    if (doc->leaves[gap->leaf].n + k > CV_LEAF_ITEMS)
+        gap->leaf = cv_tree_split(doc, gap->leaf, &gap->pos);
+    l = &doc->leaves[gap->leaf];
+    item = cv_store_item_new(doc);
+    y = &doc->items[item];
+    c = &doc->clients[client];
+    *y = (struct cv_item){.client = client & CV_CLIENT_MASK,
+                          .kind = CV_KIND_STRING,
+                          .clock = c->next,
+                          .len = units,
+                          .rclient = CV_NONE,
+                          .bytes = len,
+                          .leaf = gap->leaf};
+    cv_tree_open(l, gap->pos, k);
+    if (gap->rest > 0)
+        right = cut_rest(doc, gap);
+    cv_chain_append(doc, item);
+    x = &doc->items[gap->left];
+    y->oclient = x->client;
+    y->oclock = cv_item_end(x) - 1;
+    if (right != CV_NONE) {
+        y->rclient = doc->items[right].client;
+        y->rclock = doc->items[right].clock;
+    }
+    y->off = cv_store_log_append(doc, client, text.data, len);
+    /* A letter just written to the log is not read from there. */
+    newlines = len == 1
+                   ? text.data[0] == '\n'
+                   : (uint32_t)cv_utf8_newlines_padded(c->log + y->off, len);
+    cv_item_set_newlines(y, newlines);
+    l->item[gap->pos] = item;
+    l->vis[gap->pos] = 0;
+    cv_txn_touch(doc, client);
+    c->next += units;
+    cv_tree_resize_at(doc, gap->leaf, gap->pos, (int32_t)len, (int32_t)units,
+                      (int32_t)newlines);
+    return true;
+}
