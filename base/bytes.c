@@ -188,12 +188,6 @@ void cv_writer_fini(struct cv_writer *w)
     *w = (struct cv_writer){0};
 }
 
-void cv_writer_reset(struct cv_writer *w)
-{
-    w->len = 0;
-    w->err = CV_OK;
-}
-
 uint8_t *cv_writer_take(struct cv_writer *w, size_t *len)
 {
     uint8_t *data = w->data;

@@ -77,7 +77,11 @@ void cv_writer_init_heap(struct cv_writer *w, size_t max);
 /* Release heap storage and clear; harmless on fixed storage. */
 void cv_writer_fini(struct cv_writer *w);
 /* Forget the content and the error, keep the storage. */
-void cv_writer_reset(struct cv_writer *w);
+static inline void cv_writer_reset(struct cv_writer *w)
+{
+    w->len = 0;
+    w->err = CV_OK;
+}
 /* Hand over the heap storage (caller frees with free()); NULL when empty or
  * failed.  The writer is as new. */
 uint8_t *cv_writer_take(struct cv_writer *w, size_t *len);

@@ -33,20 +33,16 @@
 
 struct patch {
     uint32_t at, deleted; /* bytes */
-    uint32_t len;
-    const char *text;
-};
-
-struct txn {
-    size_t first, patches; /* of the trace's */
+    uint32_t len;         /* of the text that comes next */
 };
 
 struct trace {
     const char *name;
     json_t *json, *txns;
-    struct txn *txn;
     size_t n;
-    /* In one piece each, so that reading them costs next to nothing. */
+    /* In one piece each and small, so that reading them costs next to nothing:
+     * how many patches each transaction has, the patches, their text. */
+    uint32_t *patches;
     struct patch *patch;
     char *text;
     const char *end;
@@ -151,6 +147,18 @@ static bool load_trace(struct trace *t, const char *folder, const char *name)
     return true;
 }
 
+static inline int apply_patch(struct cv_doc *doc, const struct patch *p,
+                              const char *text)
+{
+    int err = CV_OK;
+
+    if (p->deleted > 0)
+        err = cv_doc_delete(doc, p->at, p->deleted);
+    if (p->len > 0 && err == CV_OK)
+        err = cv_doc_insert(doc, p->at, text, p->len);
+    return err;
+}
+
 static size_t to_bytes(const struct cv_doc *doc, json_int_t units)
 {
     size_t at;
@@ -159,21 +167,19 @@ static size_t to_bytes(const struct cv_doc *doc, json_int_t units)
     return at;
 }
 
-/* One patch in the units of the trace; what it is in bytes. */
-static struct patch do_patch(struct cv_doc *doc, const json_t *patch)
+/* One patch in the units of the trace; what it is in bytes, and *text. */
+static struct patch do_patch(struct cv_doc *doc, const json_t *patch,
+                             const char **text)
 {
     json_int_t at = json_integer_value(json_array_get(patch, 0));
     json_int_t deleted = json_integer_value(json_array_get(patch, 1));
-    const json_t *text = json_array_get(patch, 2);
+    const json_t *inserted = json_array_get(patch, 2);
     size_t from = to_bytes(doc, at), to = to_bytes(doc, at + deleted);
     struct patch p = {(uint32_t)from, (uint32_t)(to - from),
-                      (uint32_t)json_string_length(text),
-                      json_string_value(text)};
+                      (uint32_t)json_string_length(inserted)};
 
-    if (p.deleted > 0)
-        must(cv_doc_delete(doc, p.at, p.deleted), "delete:");
-    if (p.len > 0)
-        must(cv_doc_insert(doc, p.at, p.text, p.len), "insert:");
+    *text = json_string_value(inserted);
+    must(apply_patch(doc, &p, *text), "edit:");
     return p;
 }
 
@@ -192,6 +198,7 @@ static void prepare(struct trace *t)
     struct cv_doc *doc = new_doc(1);
     size_t patches = 0, bytes = 0, n = 0;
     json_t *txn, *patch;
+    const char *inserted;
     size_t i, k;
     char *text;
 
@@ -203,23 +210,19 @@ static void prepare(struct trace *t)
             bytes += json_string_length(json_array_get(patch, 2));
         }
     }
-    t->txn = checked(calloc(t->n, sizeof(*t->txn)));
+    t->patches = checked(calloc(t->n, sizeof(*t->patches)));
     t->patch = checked(calloc(patches, sizeof(*t->patch)));
     text = t->text = checked(malloc(bytes + 1));
     json_array_foreach(t->txns, i, txn)
     {
-        t->txn[i].first = n;
         must(cv_doc_begin(doc), "begin:");
         json_array_foreach(json_object_get(txn, "patches"), k, patch)
         {
-            struct patch *p = &t->patch[n++];
-
-            *p = do_patch(doc, patch);
-            memcpy(text, p->text, p->len);
-            p->text = text;
-            text += p->len;
+            t->patch[n] = do_patch(doc, patch, &inserted);
+            memcpy(text, inserted, t->patch[n].len);
+            text += t->patch[n++].len;
         }
-        t->txn[i].patches = k;
+        t->patches[i] = (uint32_t)k;
         must(cv_doc_commit(doc, NULL), "commit:");
     }
     check_text(doc, t);
@@ -228,7 +231,7 @@ static void prepare(struct trace *t)
 
 static void free_trace(struct trace *t)
 {
-    free(t->txn);
+    free(t->patches);
     free(t->patch);
     free(t->text);
     json_decref(t->json);
@@ -236,25 +239,41 @@ static void free_trace(struct trace *t)
 
 /* ---- measuring ---- */
 
+/* Where a replay is. */
+struct step {
+    const uint32_t *n;
+    const struct patch *patch;
+    const char *text;
+};
+
+static struct step first_step(const struct trace *t)
+{
+    return (struct step){t->patches, t->patch, t->text};
+}
+
+/* The next transaction. */
+static inline int step(struct cv_doc *doc, struct step *at,
+                       struct cv_writer *update)
+{
+    int err = cv_doc_begin(doc);
+
+    for (uint32_t k = *at->n++; k > 0; k--, at->text += at->patch++->len) {
+        if (err == CV_OK)
+            err = apply_patch(doc, at->patch, at->text);
+    }
+    return err == CV_OK ? cv_doc_commit(doc, update) : err;
+}
+
 static struct cv_doc *replay(const struct trace *t, struct cv_writer *out,
                              size_t *sent)
 {
     struct cv_doc *doc = new_doc(1);
+    const uint32_t *end = t->patches + t->n;
 
-    for (const struct txn *x = t->txn; x < t->txn + t->n; x++) {
-        const struct patch *p = t->patch + x->first, *end = p + x->patches;
-        int err = cv_doc_begin(doc);
-
-        for (; p < end && err == CV_OK; p++) {
-            if (p->deleted > 0)
-                err = cv_doc_delete(doc, p->at, p->deleted);
-            if (p->len > 0 && err == CV_OK)
-                err = cv_doc_insert(doc, p->at, p->text, p->len);
-        }
-        must(err, "edit:");
+    for (struct step at = first_step(t); at.n < end;) {
         if (out != NULL)
             cv_writer_reset(out);
-        must(cv_doc_commit(doc, out), "commit:");
+        must(step(doc, &at, out), "edit:");
         if (out != NULL)
             *sent += out->len;
     }
@@ -326,16 +345,16 @@ static double time_replay(const struct trace *t, struct cv_writer *out,
 
 /* ---- the floor ---- */
 
-static size_t floor_step(struct floor *f, const struct trace *t,
-                         const struct txn *x, const uint8_t **update)
+static inline size_t floor_step(struct floor *f, struct step *at,
+                                const uint8_t **update)
 {
-    const struct patch *p = t->patch + x->first, *end = p + x->patches;
+    for (uint32_t k = *at->n++; k > 0; k--, at->text += at->patch++->len) {
+        const struct patch *p = at->patch;
 
-    for (; p < end; p++) {
         if (p->deleted > 0)
             floor_delete(f, p->at, p->deleted);
         if (p->len > 0)
-            floor_insert(f, p->at, p->text, p->len);
+            floor_insert(f, p->at, at->text, p->len);
     }
     return floor_commit(f, update);
 }
@@ -343,23 +362,18 @@ static size_t floor_step(struct floor *f, const struct trace *t,
 /* Does the floor do what we do? */
 static void check_floor(struct floor *f, const struct trace *t)
 {
+    struct step at = first_step(t), ours = at;
+    const uint32_t *end = t->patches + t->n;
     struct cv_doc *doc = new_doc(1);
     struct cv_writer out = heap();
     const uint8_t *update = NULL;
     uint8_t *text;
     size_t len;
 
-    for (size_t i = 0; i < t->n; i++) {
-        const struct patch *p = t->patch + t->txn[i].first;
-
+    while (at.n < end) {
         cv_writer_reset(&out);
-        must(cv_doc_begin(doc), "begin:");
-        for (size_t k = 0; k < t->txn[i].patches; k++, p++) {
-            must(cv_doc_delete(doc, p->at, p->deleted), "delete:");
-            must(cv_doc_insert(doc, p->at, p->text, p->len), "insert:");
-        }
-        must(cv_doc_commit(doc, &out), "commit:");
-        len = floor_step(f, t, &t->txn[i], &update);
+        must(step(doc, &ours, &out), "edit:");
+        len = floor_step(f, &at, &update);
         if (len != out.len || (len > 0 && memcmp(update, out.data, len) != 0))
             die("the floor makes other updates of", t->name);
     }
@@ -378,14 +392,17 @@ static void bench_floor(struct trace *t, unsigned runs)
     const uint8_t *update = NULL;
     double best = 1e9;
 
+    const uint32_t *end;
+
     prepare(t);
+    end = t->patches + t->n;
     check_floor(f, t);
     for (unsigned i = 0; i < runs; i++) {
         double start = now_ms(), took;
 
         floor_reset(f);
-        for (const struct txn *x = t->txn; x < t->txn + t->n; x++)
-            floor_step(f, t, x, &update);
+        for (struct step at = first_step(t); at.n < end;)
+            floor_step(f, &at, &update);
         took = now_ms() - start;
         best = took < best ? took : best;
     }
@@ -450,6 +467,7 @@ static struct cv_bytes *make_updates(const struct trace *t)
         uint64_t *mine = past + i * wide;
         bool extra = false;
         struct cv_writer out = heap();
+        const char *text;
         size_t k;
 
         json_array_foreach(parents, k, value)
@@ -473,7 +491,7 @@ static struct cv_bytes *make_updates(const struct trace *t)
                 add_update(a, updates[k], k);
         }
         must(cv_doc_begin(a->doc), "begin:");
-        json_array_foreach(patches, k, value) do_patch(a->doc, value);
+        json_array_foreach(patches, k, value) do_patch(a->doc, value, &text);
         must(cv_doc_commit(a->doc, &out), "commit:");
         a->has[i / 64] |= UINT64_C(1) << (i % 64);
         updates[i].data = cv_writer_take(&out, &updates[i].len);
