@@ -228,6 +228,7 @@ static CV_APART int insert(struct cv_doc *doc, size_t at, const void *text,
     struct insertion in = {(uint32_t)at, {text, len}, 0};
     struct cv_place p;
     struct cv_gap gap;
+    bool known = false;
     size_t units;
     int err;
 
@@ -247,15 +248,15 @@ static CV_APART int insert(struct cv_doc *doc, size_t at, const void *text,
         return err;
     if (doc->hot.gap > 0 && at == doc->hot.end) {
         gap = hot_gap(doc);
-        if (insert_here(doc, &in, gap))
-            return CV_OK;
+        known = true;
     } else if (at > 0) {
         p = cv_hot_find(doc, in.at, true);
         if (!on_border(doc, &p, at))
             return CV_ERR_INVALID;
-        if (find_gap(doc, in.at, p, &gap) && insert_here(doc, &in, gap))
-            return CV_OK;
+        known = find_gap(doc, in.at, p, &gap);
     }
+    if (known && insert_here(doc, &in, gap))
+        return CV_OK;
     return insert_long(doc, &in);
 }
 

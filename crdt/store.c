@@ -12,15 +12,13 @@
 /* What one step may need: a split makes three items at most. */
 #define SPARE 4
 
-/* Vectors below the one size and above the other grow in larger steps. */
-#define SMALL_VEC 8192
-#define LARGE_VEC 262144
+/* Vectors below this size grow by half. */
+#define SMALL_VEC 8192 /* bytes */
 
-/* Little at a time: memory matters more than the copying, which is none for
- * large blocks (mremap). */
+/* A sixth at a time: what is held matters as much as the copying. */
 static size_t next_cap(size_t cap, size_t size)
 {
-    size_t part = cap * size < SMALL_VEC ? 2 : cap * size < LARGE_VEC ? 16 : 8;
+    size_t part = cap * size < SMALL_VEC ? 2 : 6;
 
     return cap + cap / part + (size < 64 ? 8 : 2);
 }
