@@ -346,6 +346,7 @@ int cv_doc_apply(struct cv_doc *doc, struct cv_bytes update,
 {
     struct cv_events events = {0};
     int err, told = CV_OK, written = CV_OK;
+    bool quick;
 
     if (applied != NULL)
         *applied = (struct cv_doc_applied){0};
@@ -356,7 +357,8 @@ int cv_doc_apply(struct cv_doc *doc, struct cv_bytes update,
     cv_hot_settle(doc);
     cv_hot_forget(doc);
     cv_txn_begin(doc, observer != NULL);
-    if (!cv_quick_apply(doc, update, &err)) {
+    quick = cv_quick_apply(doc, update, &err);
+    if (!quick) {
         err = cv_plan_make(doc, doc->plan, update);
         if (err != CV_OK) {
             cv_plan_reset(doc->plan);
@@ -373,7 +375,8 @@ int cv_doc_apply(struct cv_doc *doc, struct cv_bytes update,
         told = cv_events_collect(doc, &events);
     if (news != NULL)
         written = cv_encode_txn(doc, news);
-    cv_plan_reset(doc->plan);
+    if (!quick)
+        cv_plan_reset(doc->plan);
     cv_txn_end(doc);
     if (observer != NULL && told == CV_OK)
         cv_events_tell(doc, &events, observer);

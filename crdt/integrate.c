@@ -156,27 +156,6 @@ static int named_list(struct cv_doc *doc, const struct cv_struct *s,
     return CV_OK;
 }
 
-/* Does the right origin follow t->left?  Then that is t->right. */
-static bool is_followed(const struct cv_doc *doc, const struct cv_item *x,
-                        struct target *t)
-{
-    const struct cv_leaf *l = &doc->leaves[doc->items[t->left].leaf];
-    uint32_t next = CV_NONE;
-
-    t->pos = cv_tree_pos(doc, t->left);
-    if (t->pos + 1 < l->n)
-        next = l->item[t->pos + 1];
-    else if (l->next != CV_NONE)
-        next = doc->leaves[l->next].item[0];
-    if (next == CV_NONE || x->rclient == CV_NONE)
-        return next == CV_NONE && x->rclient == CV_NONE;
-    if (doc->items[next].client != x->rclient ||
-        doc->items[next].clock != x->rclock)
-        return false;
-    t->right = next;
-    return true;
-}
-
 static int find_target(struct cv_doc *doc, const struct cv_struct *s,
                        const struct cv_item *x, const uint8_t *base,
                        struct target *t)
@@ -190,7 +169,8 @@ static int find_target(struct cv_doc *doc, const struct cv_struct *s,
             return err;
         /* Mostly the right origin is simply what follows. */
         if (!is_gc(doc, t->left))
-            t->direct = is_followed(doc, x, t);
+            t->direct = cv_tree_followed(doc, t->left, x->rclient, x->rclock,
+                                         &t->pos, &t->right);
     }
     if (x->rclient != CV_NONE && !t->direct) {
         err = beginning_with(doc, x->rclient, x->rclock, &t->right);

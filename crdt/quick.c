@@ -1,16 +1,20 @@
 #include "crdt/quick.h"
 
+#include "crdt/chain.h"
+#include "crdt/gap.h"
+#include "crdt/integrate.h"
 #include "crdt/run.h"
+#include "crdt/stamp.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
 #include <endian.h>
 
-/* A keystroke is at most this long on the wire, and at least that. */
-#define QUICK_MAX 80
+/* An edit is at most this long on the wire, and at least that. */
+#define QUICK_MAX 1024
 #define QUICK_MIN 6
 
-/* The next number, in its shortest form; false at the end. */
+/* The next number that fits a clock; false at the end. */
 static inline bool get(const uint8_t **at, const uint8_t *end, uint32_t *v)
 {
     const uint8_t *p = *at;
@@ -31,148 +35,295 @@ static inline bool get(const uint8_t **at, const uint8_t *end, uint32_t *v)
 static inline bool skip_id(const uint8_t **at, const uint8_t *end,
                            const struct cv_client *c)
 {
-    uint64_t a, b;
+    const uint8_t *p = *at;
 
-    if (end - *at >= (ptrdiff_t)sizeof(a)) {
-        /* The bytes behind the id are shifted out. */
-        memcpy(&a, *at, sizeof(a));
-        memcpy(&b, c->id_wire, sizeof(b));
-        a = htole64(a ^ b) << (64 - 8 * c->id_len);
-        if (a != 0)
-            return false;
-    } else if (end - *at < c->id_len ||
-               memcmp(*at, c->id_wire, c->id_len) != 0) {
+    if (end - p < c->id_len)
         return false;
+    for (uint32_t i = 0; i < c->id_len; i++) {
+        if (p[i] != c->id_wire[i])
+            return false;
     }
     *at += c->id_len;
     return true;
 }
 
-/* The client whose id comes next: mostly that of the update before. */
-static uint32_t get_client(struct cv_doc *doc, const uint8_t **at,
-                           const uint8_t *end)
+/* The client whose id comes next, probably `likely`. */
+static inline uint32_t get_client(const struct cv_doc *doc, const uint8_t **at,
+                                  const uint8_t *end, uint32_t likely)
 {
     struct cv_reader r;
-    uint32_t client = doc->quick;
+    uint32_t client;
 
-    if (client < doc->clients_n && skip_id(at, end, &doc->clients[client]))
-        return client;
+    if (likely < doc->clients_n && skip_id(at, end, &doc->clients[likely]))
+        return likely;
     cv_reader_init(&r, *at, (size_t)(end - *at));
     client = cv_store_client(doc, cv_get_varuint(&r));
     if (r.err != CV_OK || client == CV_NONE ||
         !skip_id(at, end, &doc->clients[client]))
         return CV_NONE;
-    doc->quick = client;
     return client;
 }
 
-/* Is x followed by the item of its right origin, or by none without one?
- * *pos: the place of x in its leaf. */
-static bool ends_place(const struct cv_doc *doc, uint32_t item, uint32_t *pos)
+/* The id of a unit that is known comes next. */
+static inline bool get_unit(const struct cv_doc *doc, const uint8_t **at,
+                            const uint8_t *end, uint32_t likely,
+                            uint32_t *client, uint32_t *clock)
 {
-    const struct cv_item *x = &doc->items[item], *y;
-    const struct cv_leaf *l = &doc->leaves[x->leaf];
-    uint32_t next = CV_NONE;
-
-    *pos = cv_tree_pos(doc, item);
-    if (*pos + 1 < l->n)
-        next = l->item[*pos + 1];
-    else if (l->next != CV_NONE)
-        next = doc->leaves[l->next].item[0];
-    if (next == CV_NONE || x->rclient == CV_NONE)
-        return next == CV_NONE && x->rclient == CV_NONE;
-    y = &doc->items[next];
-    return y->client == x->rclient && y->clock == x->rclock;
+    *client = get_client(doc, at, end, likely);
+    return *client != CV_NONE && get(at, end, clock) &&
+           *clock < doc->clients[*client].next;
 }
 
-/* Is `x` text that ends its log and that text of `n` bytes may carry on? */
-static bool may_grow(const struct cv_doc *doc, const struct cv_item *x,
-                     uint32_t n)
+/* No deletes, or 1 client with 1 range, all of which is known; then the end. */
+static inline bool get_deleted(const struct cv_doc *doc, const uint8_t *at,
+                               const uint8_t *end, struct cv_deleted *d)
 {
-    const struct cv_client *c = &doc->clients[x->client];
-
-    return x->kind == CV_KIND_STRING && x->off + x->bytes == c->log_len &&
-           x->bytes + n <= CV_RUN_BYTES && n <= CV_DOC_CLOCK_MAX - c->next &&
-           doc->log_total + n <= doc->limits.log_bytes &&
-           !cv_list_is_key(&doc->lists[doc->leaves[x->leaf].list]);
+    d->len = 0;
+    if (at == end || *at > 1)
+        return false;
+    if (*at++ == 0)
+        return at == end;
+    d->client = get_client(doc, &at, end, doc->quick.client);
+    return d->client != CV_NONE && at < end && *at++ == 1 &&
+           get(&at, end, &d->clock) && get(&at, end, &d->len) && at == end &&
+           d->len > 0 && d->clock <= doc->clients[d->client].next &&
+           d->len <= doc->clients[d->client].next - d->clock;
 }
 
-/* 1 block of 1 struct: text whose origin is the unit before it. */
-static bool apply_typed(struct cv_doc *doc, const uint8_t *at,
-                        const uint8_t *end, int *err)
-{
-    uint32_t client = get_client(doc, &at, end), clock, v, item, n, pos;
-    int32_t newlines;
-    bool right;
-    uint8_t all = 0;
-    struct cv_client *c;
-    struct cv_item *x;
+/* Text, the next units of its client. */
+struct typed {
+    struct cv_bytes text;
+    uint32_t units;
+    uint32_t client, clock;
+    uint32_t oclient, oclock; /* CV_NONE: no origin */
+    uint32_t rclient, rclock;
+};
 
-    if (client == CV_NONE || client == doc->self)
+/* 1 struct of text with one or two origins, all of which is known. */
+static bool get_typed(struct cv_doc *doc, const uint8_t **at,
+                      const uint8_t *end, struct typed *t)
+{
+    const struct cv_client *c;
+    uint32_t n, likely;
+    uint8_t info, all = 0;
+    size_t units;
+
+    *t = (struct typed){.oclient = CV_NONE, .rclient = CV_NONE};
+    t->client = get_client(doc, at, end, doc->quick.client);
+    if (t->client == CV_NONE || t->client == doc->self)
         return false;
-    c = &doc->clients[client];
-    if (c->next == 0 || !get(&at, end, &clock) || clock != c->next || at == end)
+    doc->quick.client = t->client;
+    c = &doc->clients[t->client];
+    if (!get(at, end, &t->clock) || t->clock != c->next || *at == end)
         return false;
-    right = *at == (CV_KIND_STRING | CV_INFO_ORIGIN | CV_INFO_RIGHT);
-    if (!right && *at != (CV_KIND_STRING | CV_INFO_ORIGIN))
+    info = *(*at)++;
+    if ((info & ~(CV_INFO_ORIGIN | CV_INFO_RIGHT)) != CV_KIND_STRING ||
+        info == CV_KIND_STRING)
         return false;
-    at++;
-    if (!skip_id(&at, end, c) || !get(&at, end, &v) || v != clock - 1)
+    if ((info & CV_INFO_ORIGIN) &&
+        !get_unit(doc, at, end, t->client, &t->oclient, &t->oclock))
         return false;
-    item = c->last;
-    x = &doc->items[item];
-    if (right != (x->rclient != CV_NONE) ||
-        (right && (!skip_id(&at, end, &doc->clients[x->rclient]) ||
-                   !get(&at, end, &v) || v != x->rclock)))
+    likely = c->last != CV_NONE ? doc->items[c->last].rclient : t->client;
+    if ((info & CV_INFO_RIGHT) &&
+        !get_unit(doc, at, end, likely, &t->rclient, &t->rclock))
         return false;
-    /* The rest is the text, and no deletes. */
-    if (!get(&at, end, &n) || n == 0 || end - at != (ptrdiff_t)n + 1 ||
-        at[n] != 0)
+    if (!get(at, end, &n) || n == 0 || n > end - *at || n > CV_RUN_BYTES)
         return false;
+    t->text = (struct cv_bytes){*at, n};
     for (uint32_t i = 0; i < n; i++)
-        all |= at[i];
-    if (all >= 0x80 || !may_grow(doc, x, n) || !ends_place(doc, item, &pos))
+        all |= t->text.data[i];
+    units = n;
+    if (all >= 0x80 && !cv_utf8_measure(t->text.data, n, &units))
         return false;
-    *err = cv_store_log_reserve(doc, client, n);
-    if (*err == CV_OK)
-        *err = cv_txn_room(doc);
-    if (*err != CV_OK)
-        return true;
-    cv_txn_touch(doc, client);
-    cv_store_log_append(doc, client, at, n);
-    newlines = (int32_t)cv_utf8_newlines(at, n);
-    x->bytes += n;
-    x->len += n;
-    cv_item_add_newlines(x, newlines);
-    c->next += n;
-    cv_tree_resize_at(doc, x->leaf, pos, (int32_t)n, (int32_t)n, newlines);
-    return true;
+    t->units = (uint32_t)units;
+    *at += n;
+    return t->units <= CV_DOC_CLOCK_MAX - c->next &&
+           n <= doc->limits.log_bytes - doc->log_total;
 }
 
-/* No blocks; 1 client with 1 range, all of which is known. */
-static bool apply_deleted(struct cv_doc *doc, const uint8_t *at,
-                          const uint8_t *end, int *err)
+/* Text that carries on the item of its client that ends the log. */
+static bool carry_on(struct cv_doc *doc, const struct typed *t, uint32_t item,
+                     uint32_t pos)
 {
-    uint32_t client = get_client(doc, &at, end), clock, len;
+    struct cv_client *c = &doc->clients[t->client];
+    struct cv_item *x = &doc->items[item];
+    uint32_t n = (uint32_t)t->text.len;
+    int32_t newlines;
 
-    if (client == CV_NONE || at == end || *at++ != 1 ||
-        !get(&at, end, &clock) || !get(&at, end, &len) || at != end ||
-        len == 0 || clock > doc->clients[client].next ||
-        len > doc->clients[client].next - clock ||
-        doc->limits.items - doc->items_used < 2)
+    if (item != c->last || t->oclient != t->client ||
+        t->oclock != t->clock - 1 || x->kind != CV_KIND_STRING ||
+        x->rclient != t->rclient ||
+        (t->rclient != CV_NONE && x->rclock != t->rclock) ||
+        x->off + x->bytes != c->log_len || x->bytes + n > CV_RUN_BYTES ||
+        cv_store_log_reserve(doc, t->client, n) != CV_OK ||
+        cv_txn_room(doc) != CV_OK)
         return false;
-    *err = cv_run_delete_range(doc, client, clock, len);
+    cv_txn_touch(doc, t->client);
+    cv_store_log_append(doc, t->client, t->text.data, n);
+    newlines = (int32_t)cv_utf8_newlines(t->text.data, n);
+    x->bytes += n;
+    x->len += t->units;
+    cv_item_add_newlines(x, newlines);
+    c->next += t->units;
+    cv_tree_resize_at(doc, x->leaf, pos, (int32_t)n, (int32_t)t->units,
+                      newlines);
     return true;
 }
+
+/* What goes on with this item is known by its first bytes. */
+static void expect(struct cv_doc *doc, const struct cv_item *x)
+{
+    struct cv_quick *q = &doc->quick;
+    uint32_t next = doc->clients[x->client].next;
+
+    q->typist = x->client;
+    q->rclient = x->rclient;
+    q->rclock = x->rclock;
+    cv_stamp_cut(&q->stamp, doc, x, next, next);
+}
+
+/* Is the right origin what follows the origin?  Then nothing is in the way.
+ * False: nothing was changed, it has to go the long way. */
+static bool put_between(struct cv_doc *doc, const struct typed *t)
+{
+    const struct cv_item *x;
+    struct cv_gap gap = {.right = CV_NONE};
+    uint32_t pos, at;
+    bool inside = false;
+
+    if (t->oclient == CV_NONE)
+        return false;
+    gap.left = cv_chain_find(doc, t->oclient, t->oclock);
+    x = &doc->items[gap.left];
+    if (x->kind == CV_KIND_GC ||
+        cv_list_is_key(&doc->lists[cv_tree_list(doc, gap.left)]))
+        return false;
+    if (cv_item_end(x) == t->oclock + 1) {
+        if (!cv_tree_followed(doc, gap.left, t->rclient, t->rclock, &pos,
+                              &gap.right))
+            return false;
+        if (carry_on(doc, t, gap.left, pos)) {
+            expect(doc, x);
+            return true;
+        }
+    } else {
+        if (x->kind != CV_KIND_STRING || t->rclient != t->oclient ||
+            t->rclock != t->oclock + 1)
+            return false;
+        at = t->rclock - x->clock;
+        if (x->bytes != x->len)
+            at = (uint32_t)cv_utf8_offset(cv_item_content(doc, x), x->bytes, at,
+                                          &inside);
+        if (inside)
+            return false;
+        gap.rest = x->bytes - at;
+        pos = cv_tree_pos(doc, gap.left);
+    }
+    gap.leaf = x->leaf;
+    gap.pos = pos + 1;
+    if (!cv_gap_fill(doc, &gap, t->client, t->text, t->units))
+        return false;
+    expect(doc, &doc->items[doc->clients[t->client].last]);
+    return true;
+}
+
+static int apply_typed(struct cv_doc *doc, const struct typed *t)
+{
+    struct cv_struct s = {.client = t->client,
+                          .clock = t->clock,
+                          .len = t->units,
+                          .oclient = t->oclient,
+                          .oclock = t->oclock,
+                          .rclient = t->rclient,
+                          .rclock = t->rclock,
+                          .content_len = (uint32_t)t->text.len,
+                          .kind = CV_KIND_STRING,
+                          .parent = CV_PARENT_NONE};
+
+    if (put_between(doc, t))
+        return CV_OK;
+    return cv_integrate(doc, &s, t->text.data);
+}
+
+/* Does an update begin like the next keystroke that a stamp is for? */
+static bool is_stamped(struct cv_stamp *s, const uint8_t *at, uint32_t units)
+{
+    uint64_t diff = 0, a, b;
+    uint32_t i = 0;
+
+    s->bytes[s->clock_at] = (uint8_t)(s->clock_low + units);
+    s->bytes[s->origin_at] = (uint8_t)(s->origin_low + units);
+    for (; i + sizeof(a) <= s->len; i += (uint32_t)sizeof(a)) {
+        memcpy(&a, s->bytes + i, sizeof(a));
+        memcpy(&b, at + i, sizeof(b));
+        diff |= a ^ b;
+    }
+    for (; i < s->len; i++)
+        diff |= s->bytes[i] ^ at[i];
+    return diff == 0;
+}
+
+/* The run that was typed last is typed on: length, text, no deletes.  What the
+ * stamp says is compared with what there is now, so it is never too old. */
+static bool apply_stamped(struct cv_doc *doc, struct cv_bytes update)
+{
+    struct cv_quick *q = &doc->quick;
+    const struct cv_client *c = &doc->clients[q->typist];
+    const uint8_t *at;
+    uint32_t units = c->next - q->stamp.from, n, pos, right;
+    struct typed t = {.client = q->typist,
+                      .clock = c->next,
+                      .oclient = q->typist,
+                      .oclock = c->next - 1,
+                      .rclient = q->rclient,
+                      .rclock = q->rclock};
+    uint8_t all = 0;
+
+    if (units >= q->stamp.left || update.len < q->stamp.len + 3u)
+        return false;
+    at = update.data + q->stamp.len;
+    n = at[0];
+    if (n == 0 || n > CV_KEYSTROKE || update.len != q->stamp.len + n + 2u ||
+        at[n + 1] != 0 || !is_stamped(&q->stamp, update.data, units) ||
+        n > CV_DOC_CLOCK_MAX - c->next ||
+        n > doc->limits.log_bytes - doc->log_total)
+        return false;
+    for (uint32_t i = 1; i <= n; i++)
+        all |= at[i];
+    t.text = (struct cv_bytes){at + 1, n};
+    t.units = n;
+    return all < 0x80 && doc->items[c->last].kind == CV_KIND_STRING &&
+           !cv_list_is_key(&doc->lists[cv_tree_list(doc, c->last)]) &&
+           cv_tree_followed(doc, c->last, t.rclient, t.rclock, &pos, &right) &&
+           carry_on(doc, &t, c->last, pos);
+}
+
+/* An edit may make so many items: a cut on both sides of what it inserts, and
+ * of what it deletes. */
+#define QUICK_ITEMS 5
 
 bool cv_quick_apply(struct cv_doc *doc, struct cv_bytes update, int *err)
 {
     const uint8_t *at = update.data, *end = at + update.len;
+    struct cv_deleted gone;
+    struct typed typed;
+    bool types;
 
-    if (update.len < QUICK_MIN || update.len > QUICK_MAX ||
-        cv_doc_waiting(doc) || doc->unsettled || at[1] != 1)
+    if (update.len < QUICK_MIN || update.len > QUICK_MAX || at[0] > 1 ||
+        cv_doc_waiting(doc) || doc->unsettled)
         return false;
-    if (at[0] == 1)
-        return apply_typed(doc, at + 2, end, err);
-    return at[0] == 0 && apply_deleted(doc, at + 2, end, err);
+    if (apply_stamped(doc, update)) {
+        *err = CV_OK;
+        return true;
+    }
+    if (doc->items_used + QUICK_ITEMS > doc->limits.items)
+        return false;
+    types = *at++ == 1; /* blocks */
+    if ((types && (*at++ != 1 || !get_typed(doc, &at, end, &typed))) ||
+        !get_deleted(doc, at, end, &gone))
+        return false;
+    *err = types ? apply_typed(doc, &typed) : CV_OK;
+    if (*err == CV_OK && gone.len > 0)
+        *err = cv_run_delete_range(doc, gone.client, gone.clock, gone.len);
+    return true;
 }

@@ -1,9 +1,9 @@
-/* crdt/quick.h - the update of one keystroke, without a plan.  For crdt/ only.
+/* crdt/quick.h - the update of one edit, without a plan.  For crdt/ only.
  *
- * Most updates carry on the run that their client typed last, or delete one
- * range and do nothing else.  They are told by their bytes; whatever looks
- * different in the least goes the long way (crdt/plan.h), so that nothing is
- * judged here. */
+ * Most updates insert one short text, delete one range, or both, and all that
+ * they name is known.  They are told by their bytes; whatever looks different
+ * in the least goes the long way (crdt/plan.h), so that nothing is judged
+ * here. */
 #ifndef CV_CRDT_QUICK_H
 #define CV_CRDT_QUICK_H
 #include "crdt/store.h"

@@ -1,6 +1,7 @@
 #include "crdt/run.h"
 
 #include "crdt/chain.h"
+#include "crdt/piece.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
@@ -235,6 +236,32 @@ int cv_run_delete(struct cv_doc *doc, uint32_t item)
     return err;
 }
 
+/* Delete a part of an item of ASCII in place.  False: nothing was changed. */
+static bool delete_in_place(struct cv_doc *doc, uint32_t item, uint32_t from,
+                            uint32_t n)
+{
+    const struct cv_item *x = &doc->items[item];
+    struct cv_place p = {item, x->leaf, 0, 0};
+    struct cv_piece d = {from, n, from, n};
+    uint32_t client = x->client, clock = x->clock + from, list;
+    bool noted;
+
+    assert(doc->hot.leaf == CV_NONE);
+    if (x->kind != CV_KIND_STRING || x->bytes != x->len)
+        return false;
+    list = cv_tree_list(doc, item);
+    noted = doc->txn.notes_on && list == doc->text;
+    if (cv_list_is_key(&doc->lists[list]) || cv_txn_room(doc) != CV_OK ||
+        (noted && (x->fresh || clock + n > cv_txn_before(doc, client))))
+        return false;
+    p.pos = cv_tree_pos(doc, item);
+    if (!cv_piece_delete(doc, &p, &d))
+        return false;
+    if (noted)
+        cv_txn_note(doc, CV_NOTE_GONE, client, clock, n);
+    return true;
+}
+
 int cv_run_delete_range(struct cv_doc *doc, uint32_t client, uint32_t clock,
                         uint32_t len)
 {
@@ -251,6 +278,12 @@ int cv_run_delete_range(struct cv_doc *doc, uint32_t client, uint32_t clock,
         uint32_t stop = cv_item_end(x);
 
         if (cv_item_deleted(x)) {
+            clock = stop;
+            continue;
+        }
+        if ((x->clock < clock || stop > end) &&
+            delete_in_place(doc, item, clock - x->clock,
+                            (stop < end ? stop : end) - clock)) {
             clock = stop;
             continue;
         }

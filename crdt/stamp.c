@@ -13,13 +13,10 @@ static uint32_t room_of(uint32_t v)
  *   client, clock            its right origin
  *   length, text, 0 deletes  not in the stamp
  */
-static void cut_stamp(struct cv_doc *doc, uint32_t clock)
+void cv_stamp_cut(struct cv_stamp *s, const struct cv_doc *doc,
+                  const struct cv_item *x, uint32_t clock, uint32_t from)
 {
-    const struct cv_hot *hot = &doc->hot;
-    const struct cv_client *c = &doc->clients[doc->self];
-    const struct cv_item *x =
-        &doc->items[doc->leaves[hot->leaf].item[hot->pos]];
-    struct cv_stamp *s = &doc->stamp;
+    const struct cv_client *c = &doc->clients[x->client];
     bool right = x->rclient != CV_NONE;
     uint8_t *p = s->bytes;
 
@@ -39,18 +36,22 @@ static void cut_stamp(struct cv_doc *doc, uint32_t clock)
     s->len = (uint8_t)(p - s->bytes);
     s->clock_low = s->bytes[s->clock_at];
     s->origin_low = s->bytes[s->origin_at];
-    s->from = hot->begun;
+    s->from = from;
     s->left = room_of(clock);
     if (room_of(clock - 1) < s->left)
         s->left = room_of(clock - 1);
+}
+
+static const struct cv_item *hot_item(const struct cv_doc *doc)
+{
+    return &doc->items[doc->leaves[doc->hot.leaf].item[doc->hot.pos]];
 }
 
 /* Taken back at the place of the last edit. */
 static uint8_t *pen_gone(uint8_t *p, const struct cv_doc *doc, uint32_t len)
 {
     const struct cv_hot *hot = &doc->hot;
-    const struct cv_item *x =
-        &doc->items[doc->leaves[hot->leaf].item[hot->pos]];
+    const struct cv_item *x = hot_item(doc);
     uint32_t at =
         hot->forward ? x->clock + hot->begun : cv_item_end(x) - hot->gone;
 
@@ -70,6 +71,7 @@ CV_APART bool cv_stamp_long(struct cv_doc *doc, struct cv_writer *out)
         cv_pen_done(out, pen_gone(p, doc, len));
         return true;
     }
-    cut_stamp(doc, doc->clients[doc->self].next + hot->begun);
+    cv_stamp_cut(&doc->stamp, doc, hot_item(doc),
+                 doc->clients[doc->self].next + hot->begun, hot->begun);
     return cv_stamp_put(doc, out);
 }

@@ -1,4 +1,5 @@
-/* crdt/stamp.h - the update of a keystroke.  For crdt/ only.
+/* crdt/stamp.h - the update of a keystroke, ours to be sent and others' to be
+ * recognised.  For crdt/ only.
  *
  * While somebody types a run on, one update is like the other: only the clock
  * of the first unit, that of its origin, which is the unit before it, and the
@@ -9,6 +10,11 @@
 #define CV_CRDT_STAMP_H
 #include "crdt/hot.h"
 #include "crdt/pen.h"
+
+/* For text that goes on with an item from that clock on, where `from` is what
+ * the caller counts. */
+void cv_stamp_cut(struct cv_stamp *s, const struct cv_doc *doc,
+                  const struct cv_item *x, uint32_t clock, uint32_t from);
 
 /* Append the update of the open transaction, which is nothing but keystrokes
  * that are not settled yet (crdt/hot.h).  False: it is not so. */

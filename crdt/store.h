@@ -198,14 +198,23 @@ struct cv_hot {
     uint32_t typed, gone, newlines, begun;
 };
 
-/* What the updates of keystrokes of the hot run begin with (crdt/stamp.h). */
+/* What the updates of keystrokes begin with that go on with one run
+ * (crdt/stamp.h). */
 struct cv_stamp {
-    uint8_t bytes[48]; /* `len` of them count, as they were at `clock` */
+    uint8_t bytes[48]; /* `len` of them count */
     uint8_t len;
     uint8_t clock_at, origin_at;   /* where the two numbers are in them */
     uint8_t clock_low, origin_low; /* the first byte of each */
-    uint32_t from; /* that clock is so far from the state of the client */
-    uint32_t left; /* it holds for so many clocks from there; 0: none */
+    uint32_t from; /* what the caller counts units by, at that clock */
+    uint32_t left; /* it holds for so many units from there; 0: none */
+};
+
+/* The last edits that came from others (crdt/quick.h). */
+struct cv_quick {
+    uint32_t client; /* who was the last to edit */
+    uint32_t typist; /* whose run was typed last, and its right origin */
+    uint32_t rclient, rclock;
+    struct cv_stamp stamp; /* what begins like it goes on with the run */
 };
 
 /* Items with the same origins, by client id (crdt/siblings.h). */
@@ -245,7 +254,7 @@ struct cv_doc {
     size_t log_total;  /* bytes of logs and names, the lost ones not */
     bool log_wasteful; /* some log has lost much */
     uint32_t plan_serial;
-    uint32_t quick; /* client of the last quick update (crdt/quick.h) */
+    struct cv_quick quick;
     struct cv_hot hot;
     struct cv_stamp stamp;
     struct cv_txn txn;

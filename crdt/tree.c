@@ -61,18 +61,20 @@ static void inner_free(struct cv_doc *doc, uint32_t i)
     doc->inners_spare++;
 }
 
-static uint32_t index_of(const uint32_t *at, uint32_t value)
+/* Place of an item in its leaf.  All places are looked at, without a branch:
+ * where the search ends cannot be foreseen, and that costs more. */
+static inline uint32_t index_of(const struct cv_leaf *l, uint32_t item)
 {
-    uint32_t i = 0;
+    uint32_t at = 0, n = l->n;
 
-    while (at[i] != value)
-        i++;
-    return i;
+    for (uint32_t i = 0; i < CV_LEAF_ITEMS; i++)
+        at |= i & -(uint32_t)((l->item[i] == item) & (i < n));
+    return at;
 }
 
 uint32_t cv_tree_pos(const struct cv_doc *doc, uint32_t item)
 {
-    return index_of(doc->leaves[doc->items[item].leaf].item, item);
+    return index_of(&doc->leaves[doc->items[item].leaf], item);
 }
 
 /* ---- sums ---- */
@@ -144,7 +146,7 @@ uint32_t cv_tree_last(const struct cv_doc *doc, uint32_t list)
 uint32_t cv_tree_next(const struct cv_doc *doc, uint32_t item)
 {
     const struct cv_leaf *l = &doc->leaves[doc->items[item].leaf];
-    uint32_t i = index_of(l->item, item);
+    uint32_t i = index_of(l, item);
 
     if (i + 1 < l->n)
         return l->item[i + 1];
@@ -154,7 +156,7 @@ uint32_t cv_tree_next(const struct cv_doc *doc, uint32_t item)
 uint32_t cv_tree_prev(const struct cv_doc *doc, uint32_t item)
 {
     const struct cv_leaf *l = &doc->leaves[doc->items[item].leaf];
-    uint32_t i = index_of(l->item, item);
+    uint32_t i = index_of(l, item);
 
     if (i > 0)
         return l->item[i - 1];
@@ -162,6 +164,25 @@ uint32_t cv_tree_prev(const struct cv_doc *doc, uint32_t item)
         return CV_NONE;
     l = &doc->leaves[l->prev];
     return l->item[l->n - 1];
+}
+
+bool cv_tree_followed(const struct cv_doc *doc, uint32_t item, uint32_t client,
+                      uint32_t clock, uint32_t *pos, uint32_t *next)
+{
+    const struct cv_leaf *l = &doc->leaves[doc->items[item].leaf];
+    uint32_t found = CV_NONE;
+
+    *pos = index_of(l, item);
+    if (*pos + 1 < l->n)
+        found = l->item[*pos + 1];
+    else if (l->next != CV_NONE)
+        found = doc->leaves[l->next].item[0];
+    if (found == CV_NONE || client == CV_NONE)
+        return found == CV_NONE && client == CV_NONE;
+    if (doc->items[found].client != client || doc->items[found].clock != clock)
+        return false;
+    *next = found;
+    return true;
 }
 
 bool cv_place_next(const struct cv_doc *doc, struct cv_place *p)

@@ -30,6 +30,12 @@ uint32_t cv_tree_prev(const struct cv_doc *doc, uint32_t item);
 uint32_t cv_tree_first(const struct cv_doc *doc, uint32_t list);
 uint32_t cv_tree_last(const struct cv_doc *doc, uint32_t list);
 
+/* Does the item with that first unit follow an item, or with client CV_NONE
+ * nothing?  *pos: the place of the former.  *next: what follows, if it is so
+ * and not nothing. */
+bool cv_tree_followed(const struct cv_doc *doc, uint32_t item, uint32_t client,
+                      uint32_t clock, uint32_t *pos, uint32_t *next);
+
 /* Step a place to the next item (start is not kept up); false at the end. */
 bool cv_place_next(const struct cv_doc *doc, struct cv_place *p);
 /* To the next item that is not deleted, over any number of tombstones in

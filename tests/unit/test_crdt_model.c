@@ -236,9 +236,54 @@ struct replica {
     struct model model;
     struct mirror mirror;
     struct cv_doc *follower; /* hears only the news of this one */
+    struct cv_doc *slow; /* so does this, but it waits for somebody who never
+                          * comes: no update goes the quick way */
     struct cv_bytes queue[QUEUE_MAX];
     size_t queued;
 };
+
+static struct cv_doc *new_slow_doc(void)
+{
+    struct cv_doc *doc = new_doc(97);
+    struct cv_writer w = heap_writer();
+
+    cv_put_varuint(&w, 0); /* structs */
+    cv_put_varuint(&w, 1); /* a range of one client */
+    cv_put_varuint(&w, (uint64_t)1 << 40);
+    cv_put_varuint(&w, 1);
+    cv_put_varuint(&w, 0);
+    cv_put_varuint(&w, 1);
+    REQUIRE(cv_doc_apply(doc, cv_writer_bytes(&w), NULL, NULL, NULL) == CV_OK);
+    REQUIRE(cv_doc_waiting(doc));
+    cv_writer_fini(&w);
+    return doc;
+}
+
+static struct replica new_replica(uint64_t client)
+{
+    return (struct replica){.doc = new_doc(client),
+                            .follower = new_doc(99),
+                            .slow = new_slow_doc()};
+}
+
+static void free_replica(struct replica *r)
+{
+    cv_doc_free(r->doc);
+    cv_doc_free(r->follower);
+    cv_doc_free(r->slow);
+    model_free(&r->model);
+    free(r->mirror.text);
+}
+
+/* Those that hear only of this one. */
+static void tell_followers(struct replica *r, struct cv_bytes news)
+{
+    if (news.len == 0)
+        return;
+    REQUIRE(cv_doc_apply(r->follower, news, NULL, NULL, NULL) == CV_OK);
+    REQUIRE(!cv_doc_waiting(r->follower));
+    REQUIRE(cv_doc_apply(r->slow, news, NULL, NULL, NULL) == CV_OK);
+}
 
 static struct cv_doc_observer observer_of(struct replica *r)
 {
@@ -310,11 +355,7 @@ static void receive(struct replica *r, struct cv_bytes update)
     REQUIRE(!applied.own_id);
     model_apply(&r->model, update);
     compare(r);
-    if (news.len > 0) {
-        REQUIRE(cv_doc_apply(r->follower, cv_writer_bytes(&news), NULL, NULL,
-                             NULL) == CV_OK);
-        REQUIRE(!cv_doc_waiting(r->follower));
-    }
+    tell_followers(r, cv_writer_bytes(&news));
     cv_writer_fini(&news);
 }
 
@@ -388,11 +429,9 @@ static void edit(struct replica *r, uint64_t *seed)
         }
     }
     REQUIRE(cv_doc_commit(r->doc, &w) == CV_OK);
-    if (w.len > 0) {
+    if (w.len > 0)
         model_apply(&r->model, cv_writer_bytes(&w));
-        REQUIRE(cv_doc_apply(r->follower, cv_writer_bytes(&w), NULL, NULL,
-                             NULL) == CV_OK);
-    }
+    tell_followers(r, cv_writer_bytes(&w));
     compare(r);
     cv_writer_fini(&w);
 }
@@ -475,11 +514,8 @@ static void run_history(uint64_t seed)
     unsigned n = 2 + below(&state, REPLICAS_MAX - 1);
     unsigned steps = 20 + below(&state, 80);
 
-    memset(all, 0, sizeof(all));
-    for (unsigned i = 0; i < n; i++) {
-        all[i].doc = new_doc(1 + next_random(&state) % UINT32_MAX);
-        all[i].follower = new_doc(99);
-    }
+    for (unsigned i = 0; i < n; i++)
+        all[i] = new_replica(1 + next_random(&state) % UINT32_MAX);
     while (steps-- > 0) {
         unsigned i = below(&state, n);
 
@@ -509,15 +545,113 @@ static void run_history(uint64_t seed)
         REQUIRE(!cv_doc_waiting(all[i].doc));
         same_text(all[0].doc, all[i].doc);
         same_text(all[i].doc, all[i].follower);
+        same_text(all[i].doc, all[i].slow);
         REQUIRE(cv_doc_compact(all[i].doc) == CV_OK);
         compare(&all[i]);
     }
-    for (unsigned i = 0; i < n; i++) {
-        cv_doc_free(all[i].doc);
-        cv_doc_free(all[i].follower);
-        model_free(&all[i].model);
-        free(all[i].mirror.text);
+    for (unsigned i = 0; i < n; i++)
+        free_replica(&all[i]);
+}
+
+/* ---- typing ---- */
+
+static size_t border_behind(const struct cv_doc *doc, size_t at)
+{
+    size_t units, len = cv_doc_text_bytes(doc);
+
+    for (at++; at < len && cv_doc_bytes_to_units(doc, at, &units) != CV_OK;)
+        at++;
+    return at < len ? at : len;
+}
+
+/* One edit as an editor makes it: a letter, backspace, delete, a word for what
+ * is before the cursor; now and then somewhere else. */
+static void press(struct replica *r, size_t *cursor, uint64_t *seed)
+{
+    static const char *const letters[] = {
+        "a", "b", " ", "\n", "\xC3\xA9", "\xF0\x9F\x98\x80", "if", "\r\n"};
+    size_t len = cv_doc_text_bytes(r->doc), at = *cursor, from = at, to = at;
+    const char *text = letters[below(seed, 4)];
+    uint32_t key = below(seed, 24);
+
+    if (key == 0) {
+        at = from = to = border(r->doc, below(seed, len + 1));
+    } else if (key < 5 && at > 0) {
+        from = border(r->doc, at - 1);
+        text = "";
+    } else if (key == 5 && at < len) {
+        to = border_behind(r->doc, at);
+        text = "";
+    } else if (key == 6 && at > 0) {
+        from = border(r->doc, at > 5 ? at - 5 : 0);
+        text = "word";
+    } else if (key == 7) {
+        text = letters[below(seed, sizeof(letters) / sizeof(*letters))];
     }
+    if (to > from)
+        REQUIRE(cv_doc_delete(r->doc, from, to - from) == CV_OK);
+    if (*text != '\0')
+        REQUIRE(cv_doc_insert(r->doc, from, text, strlen(text)) == CV_OK);
+    if (to > from || *text != '\0')
+        splice(r, from, to - from, text);
+    *cursor = from + strlen(text);
+}
+
+/* A few keys in a row; their updates, how many they are. */
+static unsigned type_some(struct replica *r, size_t *cursor, uint64_t *seed,
+                          struct cv_writer *sent, unsigned most)
+{
+    unsigned n = below(seed, most + 1);
+    size_t len = cv_doc_text_bytes(r->doc);
+
+    /* Others may have moved the text under it. */
+    *cursor = border(r->doc, *cursor < len ? *cursor : len);
+    for (unsigned k = 0; k < n; k++) {
+        sent[k] = heap_writer();
+        REQUIRE(cv_doc_begin(r->doc) == CV_OK);
+        press(r, cursor, seed);
+        REQUIRE(cv_doc_commit(r->doc, &sent[k]) == CV_OK);
+        if (sent[k].len > 0)
+            model_apply(&r->model, cv_writer_bytes(&sent[k]));
+        tell_followers(r, cv_writer_bytes(&sent[k]));
+    }
+    compare(r);
+    return n;
+}
+
+/* Several type at once; each hears what the others did after a few keys. */
+static void run_typing(uint64_t seed)
+{
+    enum { TYPISTS = 3, KEYS = 6, ROUNDS = 40 };
+    struct cv_writer sent[TYPISTS][KEYS];
+    struct replica all[TYPISTS];
+    size_t cursor[TYPISTS] = {0};
+    unsigned n[TYPISTS];
+
+    for (unsigned i = 0; i < TYPISTS; i++)
+        all[i] = new_replica(1 + next_random(&seed) % UINT32_MAX);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < TYPISTS; i++)
+            n[i] = type_some(&all[i], &cursor[i], &seed, sent[i], KEYS);
+        for (unsigned i = 0; i < TYPISTS; i++) {
+            for (unsigned k = 0; k < n[i]; k++) {
+                for (unsigned to = 0; to < TYPISTS; to++) {
+                    if (to != i && sent[i][k].len > 0)
+                        receive(&all[to], cv_writer_bytes(&sent[i][k]));
+                }
+                cv_writer_fini(&sent[i][k]);
+            }
+        }
+    }
+    for (unsigned i = 0; i < TYPISTS; i++) {
+        same_text(all[0].doc, all[i].doc);
+        same_text(all[i].doc, all[i].follower);
+        same_text(all[i].doc, all[i].slow);
+        check_store(all[i].doc);
+        check_store(all[i].follower);
+    }
+    for (unsigned i = 0; i < TYPISTS; i++)
+        free_replica(&all[i]);
 }
 
 /* Many clients that make one or two inserts each, near one another and knowing
@@ -527,7 +661,7 @@ static void run_crowd(uint64_t seed)
     enum { CROWD = 40 };
     uint64_t state = seed;
     struct cv_bytes update[CROWD + 1];
-    struct replica r = {.doc = new_doc(99), .follower = new_doc(98)};
+    struct replica r = new_replica(98);
     struct cv_doc *base = new_doc(1 + next_random(&state) % UINT32_MAX);
     unsigned n = 0;
 
@@ -563,10 +697,20 @@ static void run_crowd(uint64_t seed)
     }
     REQUIRE(!cv_doc_waiting(r.doc));
     cv_doc_free(base);
-    cv_doc_free(r.doc);
-    cv_doc_free(r.follower);
-    model_free(&r.model);
-    free(r.mirror.text);
+    free_replica(&r);
+}
+
+TEST(what_several_type_is_the_same_in_the_long_way)
+{
+    const char *runs = getenv("CRDT_RUNS");
+    uint64_t n = runs ? strtoull(runs, NULL, 10) : 100;
+
+    (void)test_state_;
+    for (uint64_t seed = 1; seed <= n; seed++) {
+        if (seed % 100 == 1)
+            print_message("seeds from %llu\n", (unsigned long long)seed);
+        run_typing(seed);
+    }
 }
 
 TEST(a_crowd_at_one_place_agrees_with_the_rules)
@@ -599,5 +743,6 @@ TEST(replicas_agree_with_the_rules_and_with_one_another)
     }
 }
 
-RUN_TESTS(T(a_crowd_at_one_place_agrees_with_the_rules),
+RUN_TESTS(T(what_several_type_is_the_same_in_the_long_way),
+          T(a_crowd_at_one_place_agrees_with_the_rules),
           T(replicas_agree_with_the_rules_and_with_one_another))
