@@ -1,6 +1,8 @@
 /* Any bytes as updates: one after the other into one document, by pieces of
  * (u16 length, update).  Refused or not, the document stays sound; what it
- * writes is an update that gives the same document. */
+ * writes is an update that gives the same document.  Another one takes each in
+ * the long way (crdt/quick.h), because it waits for somebody who does not come,
+ * and is the same. */
 #include "crdt/doc.h"
 #include "crdt/store.h"
 #include "crdt/update.h"
@@ -132,12 +134,45 @@ static void check_load(const struct cv_doc *doc)
     cv_writer_fini(&b);
 }
 
+/* Waits for unit 0 of a client of which nothing else is likely to be said. */
+static struct cv_doc *new_slow(struct cv_doc_limits limits)
+{
+    struct cv_writer w = heap();
+    struct cv_doc *doc;
+
+    limits.waiting++;
+    cv_put_varuint(&w, 0); /* structs */
+    cv_put_varuint(&w, 1); /* a range of one client */
+    cv_put_varuint(&w, CV_VARUINT_MAX - 1);
+    cv_put_varuint(&w, 1);
+    cv_put_varuint(&w, 0);
+    cv_put_varuint(&w, 1);
+    EXPECT(cv_doc_new(&doc, 1, &limits) == CV_OK);
+    EXPECT(cv_doc_apply(doc, cv_writer_bytes(&w), NULL, NULL, NULL) == CV_OK);
+    EXPECT(cv_doc_waiting(doc));
+    cv_writer_fini(&w);
+    return doc;
+}
+
+static void check_slow(const struct cv_doc *doc, const struct cv_doc *slow)
+{
+    struct cv_writer a, b;
+
+    if (cv_doc_clock(slow, CV_VARUINT_MAX - 1) > 0)
+        return;
+    a = state(doc);
+    b = state(slow);
+    EXPECT(same(&a, &b));
+    cv_writer_fini(&a);
+    cv_writer_fini(&b);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct cv_doc_observer observer = {on_change, on_key, NULL};
     struct cv_doc_limits limits = cv_doc_limits_default;
-    struct cv_doc *doc, *follower;
+    struct cv_doc *doc, *follower, *slow;
 
     limits.waiting = 64;
     limits.lists = 64;
@@ -145,6 +180,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mirror_len = 0;
     EXPECT(cv_doc_new(&doc, 1, &limits) == CV_OK);
     EXPECT(cv_doc_new(&follower, 2, NULL) == CV_OK);
+    slow = new_slow(limits);
     while (size >= 2) {
         size_t len = (size_t)data[0] << 8 | data[1];
         struct cv_writer before = state(doc), after, news = heap();
@@ -160,7 +196,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         EXPECT(err == CV_OK || err == CV_ERR_FORMAT || err == CV_ERR_LIMIT);
         if (err != CV_ERR_LIMIT)
             EXPECT(cv_update_validate((struct cv_bytes){data, len}) == err);
+        EXPECT(cv_doc_apply(slow, (struct cv_bytes){data, len}, NULL, NULL,
+                            NULL) == err);
         check(doc);
+        check_slow(doc, slow);
         after = state(doc);
         if (err != CV_OK || !applied.news)
             EXPECT(same(&before, &after) && news.len == 0);
@@ -186,5 +225,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     EXPECT(cv_doc_commit(doc, NULL) == CV_OK);
     cv_doc_free(doc);
     cv_doc_free(follower);
+    cv_doc_free(slow);
     return 0;
 }
