@@ -325,7 +325,7 @@ static inline uint32_t cv_store_log_append(struct cv_doc *doc, uint32_t client,
     return off;
 }
 /* Rewrite a log once this much of it, and half of it, is lost. */
-#define CV_LOG_COMPACT 65536
+#define CV_LOG_COMPACT 131072
 static inline bool cv_log_wasteful(const struct cv_client *c)
 {
     return c->log_lost >= CV_LOG_COMPACT && c->log_lost >= c->log_len / 2;
@@ -458,9 +458,10 @@ static inline bool cv_item_deleted(const struct cv_item *x)
 static inline bool cv_item_joins(const struct cv_item *a,
                                  const struct cv_item *b)
 {
-    return a->kind == b->kind && cv_kind_joins(a->kind) &&
+    /* The first question tells most of them apart. */
+    return cv_item_end(a) == b->clock && a->kind == b->kind &&
+           cv_kind_joins(a->kind) && a->client == b->client &&
            b->oclient == a->client && b->oclock == b->clock - 1 &&
-           cv_item_end(a) == b->clock && a->client == b->client &&
            a->rclient == b->rclient && a->rclock == b->rclock;
 }
 
