@@ -486,6 +486,7 @@ static void note_all(struct bulk *b)
             continue;
         c->mark = doc->txn.serial;
         c->before = 0;
+        c->newest = CV_NONE;
         doc->txn.touched.at[doc->txn.touched.n++] = i;
         doc->log_total += c->log_len;
     }

@@ -205,11 +205,12 @@ static void put_block_head(const struct cv_doc *doc, struct cv_writer *w,
     cv_pen_done(w, cv_pen_uint(p, from));
 }
 
-/* The block of one client from a clock below its state on. */
+/* The block of one client from a clock below its state on, which is in the item
+ * `start`. */
 static void put_block(const struct cv_doc *doc, struct cv_writer *w,
-                      uint32_t client, uint32_t from)
+                      uint32_t client, uint32_t from, uint32_t start)
 {
-    uint32_t start = cv_chain_find(doc, client, from), clock = from, n = 0;
+    uint32_t clock = from, n = 0;
     struct group few[GROUPS_FEW], *g = few;
 
     for (uint32_t i = start; i != CV_NONE; n++, clock += g->len) {
@@ -359,7 +360,8 @@ int cv_doc_encode(const struct cv_doc *doc, struct cv_bytes state_vector,
         uint64_t from = known[order[i]];
 
         if (from < doc->clients[order[i]].next)
-            put_block(doc, out, order[i], (uint32_t)from);
+            put_block(doc, out, order[i], (uint32_t)from,
+                      cv_chain_find(doc, order[i], (uint32_t)from));
     }
     put_all_deleted(doc, out, order, n);
     err = out->err;
@@ -605,6 +607,23 @@ static inline bool put_one_deleted(const struct cv_doc *doc,
     return true;
 }
 
+/* The item with the first unit that the transaction brought of a client. */
+static uint32_t first_new(const struct cv_doc *doc, uint32_t client)
+{
+    const struct cv_client *c = &doc->clients[client];
+    uint32_t item = c->newest;
+    const struct cv_item *x;
+
+    if (item == CV_NONE)
+        return cv_chain_find(doc, client, c->before);
+    x = &doc->items[item];
+    if (x->client != client || x->len == 0 || x->clock > c->before)
+        return cv_chain_find(doc, client, c->before);
+    while (cv_item_end(&doc->items[item]) <= c->before)
+        item = doc->items[item].succ;
+    return item;
+}
+
 int cv_encode_txn(struct cv_doc *doc, struct cv_writer *out)
 {
     struct cv_txn *t = &doc->txn;
@@ -620,7 +639,8 @@ int cv_encode_txn(struct cv_doc *doc, struct cv_writer *out)
         cv_put_varuint(out, t->touched.n);
         for (uint32_t i = 0; i < t->touched.n; i++)
             put_block(doc, out, t->touched.at[i],
-                      doc->clients[t->touched.at[i]].before);
+                      doc->clients[t->touched.at[i]].before,
+                      first_new(doc, t->touched.at[i]));
     }
     if (!put_one_deleted(doc, out, false))
         put_txn_deleted(doc, out);

@@ -237,6 +237,7 @@ uint32_t cv_store_item_new(struct cv_doc *doc)
 void cv_store_item_free(struct cv_doc *doc, uint32_t item)
 {
     doc->items[item].leaf = doc->items_free;
+    doc->items[item].len = 0; /* who has noted it sees that it is gone */
     doc->items_free = item;
     doc->items_used--;
 }

@@ -87,6 +87,7 @@ struct cv_client {
     /* The running transaction; valid if `mark` is its number. */
     uint32_t mark;
     uint32_t before; /* `next` when it began */
+    uint32_t newest; /* the last item then, perhaps freed since; CV_NONE */
     /* Planning of one update (crdt/plan.c); valid if `plan` is its number. */
     uint32_t plan;
     uint32_t sim;    /* `next` once the plan is carried out */

@@ -61,6 +61,7 @@ static inline void cv_txn_touch(struct cv_doc *doc, uint32_t client)
     doc->txn.touched.at[doc->txn.touched.n++] = client;
     c->mark = doc->txn.serial;
     c->before = c->next;
+    c->newest = c->last;
 }
 static inline void cv_txn_deleted(struct cv_doc *doc, uint32_t client,
                                   uint32_t clock, uint32_t len)
