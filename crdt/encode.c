@@ -3,6 +3,7 @@
 #include "crdt/chain.h"
 #include "crdt/hot.h"
 #include "crdt/pen.h"
+#include "crdt/sort.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
@@ -405,101 +406,28 @@ static int by_unit(const void *a, const void *b, void *clients)
     return x->clock < y->clock ? -1 : x->clock > y->clock ? 1 : 0;
 }
 
-/* Few enough for the arrays below to lie on the stack. */
-#define SORT_MOST 1024
-/* So few are moved one by one. */
-#define SORT_FEW 24
+/* So many pieces lie on the stack. */
+#define PIECES_FEW 512
 
-static void sort_few(uint64_t *at, uint32_t n)
-{
-    for (uint32_t i = 1; i < n; i++) {
-        uint64_t x = at[i];
-        uint32_t k = i;
-
-        for (; k > 0 && at[k - 1] > x; k--)
-            at[k] = at[k - 1];
-        at[k] = x;
-    }
-}
-
-/* By the byte at `shift`, stable. */
-static void sort_byte(uint64_t *to, const uint64_t *from, uint32_t n,
-                      unsigned shift)
-{
-    uint32_t place[256] = {0}, sum = 0;
-
-    for (uint32_t i = 0; i < n; i++)
-        place[from[i] >> shift & 0xff]++;
-    for (unsigned i = 0; i < 256; i++) {
-        uint32_t here = place[i];
-
-        place[i] = sum;
-        sum += here;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        to[place[from[i] >> shift & 0xff]++] = from[i];
-}
-
-/* Clock and length of pieces of one client, the lowest first: those in `at`, or
- * in `spare`.  Byte by byte of the clock, where `used` has bits. */
-static uint64_t *sort_clocks(uint64_t *at, uint64_t *spare, uint32_t n,
-                             uint32_t used)
-{
-    if (n <= SORT_FEW) {
-        sort_few(at, n);
-        return at;
-    }
-    for (unsigned shift = 0; shift < 32; shift += 8) {
-        uint64_t *former = at;
-
-        if ((used >> shift & 0xff) == 0)
-            continue;
-        sort_byte(spare, at, n, shift + 32);
-        at = spare;
-        spare = former;
-    }
-    return at;
-}
-
-/* Join those that touch; how many there are then. */
-static uint32_t join_clocks(uint64_t *at, uint32_t n)
-{
-    uint32_t kept = 0;
-
-    for (uint32_t i = 1; i < n; i++) {
-        if ((uint32_t)(at[kept] >> 32) + (uint32_t)at[kept] == at[i] >> 32)
-            at[kept] += (uint32_t)at[i];
-        else
-            at[++kept] = at[i];
-    }
-    return kept + 1;
-}
-
-/* The deleted pieces, if they are few and of one client. */
-static CV_APART bool put_own_deleted(const struct cv_doc *doc,
-                                     struct cv_writer *w)
+/* Pieces of one client, each a clock and a length, in any order: `at` and
+ * `spare` have room for them. */
+static bool put_pieces(struct cv_doc *doc, struct cv_writer *w, uint64_t *at,
+                       uint64_t *spare)
 {
     const struct cv_deleted *d = doc->txn.deleted.at;
-    uint64_t keys[SORT_MOST], spare[SORT_MOST], *at = keys;
-    uint32_t n = doc->txn.deleted.n, used = 0;
-    bool sorted = true;
+    uint32_t n = doc->txn.deleted.n;
     uint8_t *p;
 
-    if (n == 0 || n > SORT_MOST)
-        return false;
     for (uint32_t i = 0; i < n; i++) {
         if (d[i].client != d[0].client)
             return false;
-        keys[i] = (uint64_t)d[i].clock << 32 | d[i].len;
-        used |= d[i].clock ^ d[0].clock;
-        sorted = sorted && (i == 0 || keys[i] > keys[i - 1]);
+        at[i] = cv_piece_key(d[i].clock, d[i].len);
     }
     p = cv_pen_room(w, (size_t)n * 2 * CV_PEN_UINT + CV_PEN_BYTES);
     if (p == NULL)
         return false;
-    if (!sorted)
-        at = sort_clocks(keys, spare, n, used);
-    n = join_clocks(at, n);
+    at = cv_sort_pieces(at, spare, n);
+    n = cv_join_pieces(at, n);
     *p++ = 1;
     p = cv_pen_client(p, &doc->clients[d->client]);
     p = cv_pen_uint(p, n);
@@ -509,6 +437,25 @@ static CV_APART bool put_own_deleted(const struct cv_doc *doc,
     }
     cv_pen_done(w, p);
     return true;
+}
+
+/* The deleted pieces, if they are of one client. */
+static CV_APART bool put_own_deleted(struct cv_doc *doc, struct cv_writer *w)
+{
+    uint64_t few[2 * PIECES_FEW], *many;
+    size_t n = doc->txn.deleted.n;
+    bool put;
+
+    if (n == 0)
+        return false;
+    if (n <= PIECES_FEW)
+        return put_pieces(doc, w, few, few + n);
+    many = malloc(2 * n * sizeof(*many));
+    if (many == NULL)
+        return false;
+    put = put_pieces(doc, w, many, many + n);
+    free(many);
+    return put;
 }
 
 /* Sort the deleted pieces and join those that touch. */

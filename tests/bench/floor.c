@@ -1,6 +1,7 @@
 #include "tests/bench/floor.h"
 
 #include "crdt/pen.h"
+#include "crdt/sort.h"
 #include "crdt/utf8.h"
 #include <stdbool.h>
 #include <stdlib.h>
@@ -41,10 +42,6 @@ struct inner {
     struct weight sum[NODES]; /* the same bytes, and the rest */
 };
 
-struct range {
-    uint32_t clock, len;
-};
-
 struct floor {
     struct item *items;
     struct leaf *leaves;
@@ -62,8 +59,9 @@ struct floor {
     } hot;
     bool touched;
     uint32_t before, from; /* `next` when it began; an item before that */
-    struct range *deleted;
+    uint64_t *deleted;     /* cv_piece_key(), and as much room to sort them */
     uint32_t deleted_n, deleted_cap;
+    uint32_t gone_from, gone_to; /* clocks of the last of them */
     uint8_t *out;
     size_t out_cap;
 };
@@ -573,20 +571,20 @@ void floor_insert(struct floor *f, size_t at, const void *text, size_t len)
 
 static void note_deleted(struct floor *f, uint32_t clock, uint32_t len)
 {
-    struct range *d;
-
-    if (f->deleted_n > 0) {
-        d = &f->deleted[f->deleted_n - 1];
-        if (d->clock + d->len == clock || clock + len == d->clock) {
-            d->clock = d->clock < clock ? d->clock : clock;
-            d->len += len;
-            return;
-        }
+    if (f->deleted_n > 0 &&
+        (f->gone_to == clock || clock + len == f->gone_from)) {
+        f->gone_from = f->gone_from < clock ? f->gone_from : clock;
+        f->gone_to = f->gone_to == clock ? clock + len : f->gone_to;
+    } else {
+        if (f->deleted_n == f->deleted_cap)
+            f->deleted = grown(f->deleted, &f->deleted_cap, f->deleted_n + 1,
+                               2 * sizeof(*f->deleted));
+        f->deleted_n++;
+        f->gone_from = clock;
+        f->gone_to = clock + len;
     }
-    if (f->deleted_n == f->deleted_cap)
-        f->deleted = grown(f->deleted, &f->deleted_cap, f->deleted_n + 1,
-                           sizeof(*f->deleted));
-    f->deleted[f->deleted_n++] = (struct range){clock, len};
+    f->deleted[f->deleted_n - 1] =
+        cv_piece_key(f->gone_from, f->gone_to - f->gone_from);
 }
 
 /* The end or the start of an item goes, and a tombstone of its run is beside
@@ -838,35 +836,22 @@ HERE static inline uint8_t *put_typed(uint8_t *p, const struct floor *f)
     return p + len;
 }
 
-static int by_clock(const void *a, const void *b)
-{
-    uint32_t x = ((const struct range *)a)->clock;
-    uint32_t y = ((const struct range *)b)->clock;
-
-    return x < y ? -1 : x > y;
-}
-
 static uint8_t *put_deleted(uint8_t *p, struct floor *f)
 {
-    struct range *d = f->deleted;
-    uint32_t n = f->deleted_n, kept = 0;
+    uint32_t n = f->deleted_n;
+    uint64_t *at;
 
     if (n == 0) {
         *p++ = 0;
         return p;
     }
-    if (n > 1)
-        qsort(d, n, sizeof(*d), by_clock);
-    for (uint32_t i = 1; i < n; i++) {
-        if (d[kept].clock + d[kept].len == d[i].clock)
-            d[kept].len += d[i].len;
-        else
-            d[++kept] = d[i];
-    }
+    at = cv_sort_pieces(f->deleted, f->deleted + f->deleted_cap, n);
+    n = cv_join_pieces(at, n);
     *p++ = 1;
-    p = put_id(p, kept + 1);
-    for (uint32_t i = 0; i <= kept; i++)
-        p = cv_pen_uint(cv_pen_uint(p, d[i].clock), d[i].len);
+    p = put_id(p, n);
+    for (uint32_t i = 0; i < n; i++)
+        p = cv_pen_uint(cv_pen_uint(p, (uint32_t)(at[i] >> 32)),
+                        (uint32_t)at[i]);
     return p;
 }
 

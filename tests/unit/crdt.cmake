@@ -22,6 +22,9 @@ covim_test(unit/crdt_vectors_small
 covim_test(unit/crdt_doc
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_doc.c
     LINK covim_crdt)
+covim_test(unit/crdt_sort
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_sort.c
+    LINK covim_crdt)
 covim_test(unit/crdt_awareness
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_awareness.c
     LINK covim_crdt)
