@@ -89,23 +89,23 @@ static bool divide_chunk(struct cv_client *c, struct slot *s)
 
 /* ---- marks ---- */
 
-/* Mark the newest item, or the first. */
-static bool mark_last(struct cv_client *c, struct cv_item *x, uint32_t item)
+CV_APART void cv_chain_mark(struct cv_doc *doc, uint32_t item)
 {
+    struct cv_item *x = &doc->items[item];
+    struct cv_client *c = &doc->clients[x->client];
     struct cv_chunk *k;
 
     if ((c->chunks_n == 0 || c->chunks[c->chunks_n - 1].n == CV_CHUNK_MARKS) &&
         !new_chunk(c, c->chunks_n, CHUNK_FIRST))
-        return false;
+        return;
     k = &c->chunks[c->chunks_n - 1];
     if (k->n == k->cap && !grow_chunk(k))
-        return false;
+        return;
     if (k->n == 0)
         k->first = x->clock;
     k->mark[k->n++] = (struct cv_mark){item, x->clock};
     x->marked = 1;
     c->unmarked = 0;
-    return true;
 }
 
 /* Mark an item behind *s, which moves there. */
@@ -230,24 +230,6 @@ uint32_t cv_chain_search(struct cv_doc *doc, uint32_t client, uint32_t clock)
 }
 
 /* ---- items ---- */
-
-void cv_chain_append(struct cv_doc *doc, uint32_t item)
-{
-    struct cv_item *x = &doc->items[item];
-    struct cv_client *c = &doc->clients[x->client];
-
-    if (x->marked)
-        x->marked = 0;
-    x->succ = CV_NONE;
-    if (c->last != CV_NONE)
-        doc->items[c->last].succ = item;
-    else
-        c->first = item;
-    c->last = item;
-    /* The first one has a mark if any has. */
-    if (c->first == item || (++c->unmarked >= CV_MARK_STEP && c->chunks_n > 0))
-        (void)!mark_last(c, x, item);
-}
 
 void cv_chain_join(struct cv_doc *doc, uint32_t former, uint32_t item)
 {

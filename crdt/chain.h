@@ -27,8 +27,26 @@ static inline uint32_t cv_chain_find(const struct cv_doc *doc, uint32_t client,
     return cv_chain_search(cv_doc_mutable(doc), client, clock);
 }
 
+/* Mark the newest item of its client, or the first. */
+void cv_chain_mark(struct cv_doc *doc, uint32_t item);
 /* Link an item behind all that its client has. */
-void cv_chain_append(struct cv_doc *doc, uint32_t item);
+static inline void cv_chain_append(struct cv_doc *doc, uint32_t item)
+{
+    struct cv_item *x = &doc->items[item];
+    struct cv_client *c = &doc->clients[x->client];
+
+    if (x->marked)
+        x->marked = 0;
+    x->succ = CV_NONE;
+    if (c->last != CV_NONE)
+        doc->items[c->last].succ = item;
+    else
+        c->first = item;
+    c->last = item;
+    /* The first one has a mark if any has. */
+    if (c->first == item || (++c->unmarked >= CV_MARK_STEP && c->chunks_n > 0))
+        cv_chain_mark(doc, item);
+}
 /* Link an item behind one that it was cut off. */
 static inline void cv_chain_divide(struct cv_doc *doc, uint32_t item,
                                    uint32_t right)

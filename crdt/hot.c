@@ -79,27 +79,6 @@ void cv_hot_set(struct cv_doc *doc, uint32_t leaf, uint32_t pos, uint32_t at)
         (struct cv_hot){.leaf = leaf, .start = start, .pos = pos, .at = at};
 }
 
-void cv_hot_type(struct cv_doc *doc)
-{
-    struct cv_hot *hot = &doc->hot;
-    const struct cv_client *c = &doc->clients[doc->self];
-    uint32_t item = doc->leaves[hot->leaf].item[hot->pos];
-    size_t room = CV_RUN_BYTES - doc->items[item].bytes, most;
-
-    most = c->log_cap - c->log_len;
-    room = most < room ? most : room;
-    most = CV_DOC_CLOCK_MAX - c->next;
-    room = most < room ? most : room;
-    most = doc->limits.log_bytes - doc->log_total;
-    room = most < room ? most : room;
-    hot->typing = true;
-    hot->back = hot->gap = 0;
-    hot->end = (size_t)hot->at + doc->items[item].bytes;
-    hot->room = (uint32_t)room;
-    hot->to = c->log + c->log_len;
-    doc->stamp.left = 0;
-}
-
 void cv_hot_back(struct cv_doc *doc, uint32_t pos, uint32_t at, bool forward)
 {
     struct cv_hot *hot = &doc->hot;

@@ -9,9 +9,6 @@
 #define FIRST_LOG     32
 #define FIRST_HASH    16
 
-/* What one step may need: a split makes three items at most. */
-#define SPARE 4
-
 /* Vectors below this size grow by half. */
 #define SMALL_VEC 8192 /* bytes */
 
@@ -196,42 +193,29 @@ uint32_t cv_store_clients_sorted(const struct cv_doc *doc, uint32_t *order)
 
 /* ---- memory ---- */
 
-static bool reserve_nodes(struct cv_doc *doc)
+/* Nodes may split all the way up and add a root; what was split just now has
+ * room for the others, unless they lie in another leaf. */
+static bool grow_nodes(struct cv_doc *doc)
 {
-    /* Nodes may split all the way up and add a root; what was split just now
-     * has room for the others, unless they lie in another leaf. */
-    uint32_t inners = 2 * (doc->height_max + 2);
+    uint32_t inners = CV_SPARE_INNERS(doc);
 
-    if (doc->leaves_cap - doc->leaves_n + doc->leaves_spare < SPARE &&
+    if (doc->leaves_cap - doc->leaves_n + doc->leaves_spare < CV_SPARE &&
         !cv_vec_grow((void **)&doc->leaves, &doc->leaves_cap, doc->leaves_n,
-                     SPARE, sizeof(*doc->leaves)))
+                     CV_SPARE, sizeof(*doc->leaves)))
         return false;
     return doc->inners_cap - doc->inners_n + doc->inners_spare >= inners ||
            cv_vec_grow((void **)&doc->inners, &doc->inners_cap, doc->inners_n,
                        inners, sizeof(*doc->inners));
 }
 
-int cv_store_reserve(struct cv_doc *doc)
+CV_APART int cv_store_grow(struct cv_doc *doc)
 {
-    if (doc->items_cap - doc->items_used < SPARE &&
+    if (doc->items_cap - doc->items_used < CV_SPARE &&
         !cv_vec_grow((void **)&doc->items, &doc->items_cap, doc->items_n,
-                     doc->items_n == 0 ? FIRST_ITEMS : SPARE,
+                     doc->items_n == 0 ? FIRST_ITEMS : CV_SPARE,
                      sizeof(*doc->items)))
         return CV_ERR_NOMEM;
-    return reserve_nodes(doc) ? CV_OK : CV_ERR_NOMEM;
-}
-
-uint32_t cv_store_item_new(struct cv_doc *doc)
-{
-    uint32_t item = doc->items_free;
-
-    doc->items_used++;
-    if (item != CV_NONE) {
-        doc->items_free = doc->items[item].leaf;
-        return item;
-    }
-    assert(doc->items_n < doc->items_cap);
-    return doc->items_n++;
+    return grow_nodes(doc) ? CV_OK : CV_ERR_NOMEM;
 }
 
 void cv_store_item_free(struct cv_doc *doc, uint32_t item)

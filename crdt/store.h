@@ -289,10 +289,33 @@ uint32_t cv_store_clients_sorted(const struct cv_doc *doc, uint32_t *order);
 
 /* ---- memory, taken before anything is changed ---- */
 
+/* Items and leaves that one step may need: a split makes three items at most.
+ */
+#define CV_SPARE 4
+/* Inner nodes: two of each level, and of two more. */
+#define CV_SPARE_INNERS(doc) (2 * ((doc)->height_max + 2))
+int cv_store_grow(struct cv_doc *doc);
 /* Room for a few items and for the tree nodes they may need, so that what
  * follows cannot fail half way. */
-int cv_store_reserve(struct cv_doc *doc);
-uint32_t cv_store_item_new(struct cv_doc *doc); /* after reserve */
+static inline int cv_store_reserve(struct cv_doc *doc)
+{
+    if (doc->items_cap - doc->items_used >= CV_SPARE &&
+        doc->leaves_cap - doc->leaves_n + doc->leaves_spare >= CV_SPARE &&
+        doc->inners_cap - doc->inners_n + doc->inners_spare >=
+            CV_SPARE_INNERS(doc))
+        return CV_OK;
+    return cv_store_grow(doc);
+}
+static inline uint32_t cv_store_item_new(struct cv_doc *doc) /* after reserve */
+{
+    uint32_t item = doc->items_free;
+
+    doc->items_used++;
+    if (item == CV_NONE)
+        return doc->items_n++;
+    doc->items_free = doc->items[item].leaf;
+    return item;
+}
 void cv_store_item_free(struct cv_doc *doc, uint32_t item);
 /* ---- logs ---- */
 
