@@ -13,7 +13,7 @@ struct cv_gap {
     uint32_t right;     /* the right origin if nothing is cut; CV_NONE: none */
 };
 
-/* Where the units of an item of text end that its first `bytes` hold. */
+/* UTF-16 units that the first `bytes` bytes of an item of text hold. */
 static inline uint32_t cv_item_units_before(const struct cv_doc *doc,
                                             const struct cv_item *x,
                                             size_t bytes)

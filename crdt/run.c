@@ -236,7 +236,8 @@ int cv_run_delete(struct cv_doc *doc, uint32_t item)
     return err;
 }
 
-/* Delete a part of an item of ASCII in place.  False: nothing was changed. */
+/* Delete a part of an item of ASCII in place; no place is hot, as always when
+ * updates are applied.  False: nothing was changed. */
 static bool delete_in_place(struct cv_doc *doc, uint32_t item, uint32_t from,
                             uint32_t n)
 {
