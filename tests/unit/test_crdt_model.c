@@ -700,30 +700,31 @@ static void run_crowd(uint64_t seed)
     free_replica(&r);
 }
 
-TEST(what_several_type_is_the_same_in_the_long_way)
+/* `n` histories, or CRDT_RUNS.  A failure aborts the test: the last line names
+ * its hundred. */
+static void run_seeds(void (*run)(uint64_t seed), uint64_t n)
 {
     const char *runs = getenv("CRDT_RUNS");
-    uint64_t n = runs ? strtoull(runs, NULL, 10) : 100;
 
-    (void)test_state_;
+    if (runs != NULL)
+        n = strtoull(runs, NULL, 10);
     for (uint64_t seed = 1; seed <= n; seed++) {
         if (seed % 100 == 1)
             print_message("seeds from %llu\n", (unsigned long long)seed);
-        run_typing(seed);
+        run(seed);
     }
+}
+
+TEST(what_several_type_is_the_same_in_the_long_way)
+{
+    (void)test_state_;
+    run_seeds(run_typing, 100);
 }
 
 TEST(a_crowd_at_one_place_agrees_with_the_rules)
 {
-    const char *runs = getenv("CRDT_RUNS");
-    uint64_t n = runs ? strtoull(runs, NULL, 10) : 300;
-
     (void)test_state_;
-    for (uint64_t seed = 1; seed <= n; seed++) {
-        if (seed % 100 == 1)
-            print_message("seeds from %llu\n", (unsigned long long)seed);
-        run_crowd(seed);
-    }
+    run_seeds(run_crowd, 300);
 }
 
 TEST(replicas_agree_with_the_rules_and_with_one_another)
