@@ -134,23 +134,14 @@ static void check_load(const struct cv_doc *doc)
     cv_writer_fini(&b);
 }
 
-/* Waits for unit 0 of a client of which nothing else is likely to be said. */
 static struct cv_doc *new_slow(struct cv_doc_limits limits)
 {
-    struct cv_writer w = heap();
     struct cv_doc *doc;
 
     limits.waiting++;
-    cv_put_varuint(&w, 0); /* structs */
-    cv_put_varuint(&w, 1); /* a range of one client */
-    cv_put_varuint(&w, CV_VARUINT_MAX - 1);
-    cv_put_varuint(&w, 1);
-    cv_put_varuint(&w, 0);
-    cv_put_varuint(&w, 1);
     EXPECT(cv_doc_new(&doc, 1, &limits) == CV_OK);
-    EXPECT(cv_doc_apply(doc, cv_writer_bytes(&w), NULL, NULL, NULL) == CV_OK);
+    EXPECT(make_wait(doc, CV_VARUINT_MAX - 1) == CV_OK);
     EXPECT(cv_doc_waiting(doc));
-    cv_writer_fini(&w);
     return doc;
 }
 

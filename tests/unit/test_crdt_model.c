@@ -245,17 +245,9 @@ struct replica {
 static struct cv_doc *new_slow_doc(void)
 {
     struct cv_doc *doc = new_doc(97);
-    struct cv_writer w = heap_writer();
 
-    cv_put_varuint(&w, 0); /* structs */
-    cv_put_varuint(&w, 1); /* a range of one client */
-    cv_put_varuint(&w, (uint64_t)1 << 40);
-    cv_put_varuint(&w, 1);
-    cv_put_varuint(&w, 0);
-    cv_put_varuint(&w, 1);
-    REQUIRE(cv_doc_apply(doc, cv_writer_bytes(&w), NULL, NULL, NULL) == CV_OK);
+    REQUIRE(make_wait(doc, (uint64_t)1 << 40) == CV_OK);
     REQUIRE(cv_doc_waiting(doc));
-    cv_writer_fini(&w);
     return doc;
 }
 
