@@ -35,8 +35,7 @@ static inline void cv_chain_append(struct cv_doc *doc, uint32_t item)
     struct cv_item *x = &doc->items[item];
     struct cv_client *c = &doc->clients[x->client];
 
-    if (x->marked)
-        x->marked = 0;
+    x->marked = 0;
     x->succ = CV_NONE;
     if (c->last != CV_NONE)
         doc->items[c->last].succ = item;
@@ -54,8 +53,7 @@ static inline void cv_chain_divide(struct cv_doc *doc, uint32_t item,
     struct cv_item *x = &doc->items[item], *y = &doc->items[right];
     struct cv_client *c = &doc->clients[x->client];
 
-    if (y->marked)
-        y->marked = 0;
+    y->marked = 0;
     y->succ = x->succ;
     x->succ = right;
     if (c->last == item)

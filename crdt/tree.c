@@ -143,14 +143,20 @@ uint32_t cv_tree_last(const struct cv_doc *doc, uint32_t list)
     return doc->leaves[node].item[doc->leaves[node].n - 1];
 }
 
-uint32_t cv_tree_next(const struct cv_doc *doc, uint32_t item)
+/* What follows the i-th item of a leaf. */
+static uint32_t item_behind(const struct cv_doc *doc, const struct cv_leaf *l,
+                            uint32_t i)
 {
-    const struct cv_leaf *l = &doc->leaves[doc->items[item].leaf];
-    uint32_t i = index_of(l, item);
-
     if (i + 1 < l->n)
         return l->item[i + 1];
     return l->next == CV_NONE ? CV_NONE : doc->leaves[l->next].item[0];
+}
+
+uint32_t cv_tree_next(const struct cv_doc *doc, uint32_t item)
+{
+    const struct cv_leaf *l = &doc->leaves[doc->items[item].leaf];
+
+    return item_behind(doc, l, index_of(l, item));
 }
 
 uint32_t cv_tree_prev(const struct cv_doc *doc, uint32_t item)
@@ -170,13 +176,10 @@ bool cv_tree_followed(const struct cv_doc *doc, uint32_t item, uint32_t client,
                       uint32_t clock, uint32_t *pos, uint32_t *next)
 {
     const struct cv_leaf *l = &doc->leaves[doc->items[item].leaf];
-    uint32_t found = CV_NONE;
+    uint32_t found;
 
     *pos = index_of(l, item);
-    if (*pos + 1 < l->n)
-        found = l->item[*pos + 1];
-    else if (l->next != CV_NONE)
-        found = doc->leaves[l->next].item[0];
+    found = item_behind(doc, l, *pos);
     if (found == CV_NONE || client == CV_NONE)
         return found == CV_NONE && client == CV_NONE;
     if (doc->items[found].client != client || doc->items[found].clock != clock)
@@ -291,44 +294,38 @@ static void move_items(struct cv_doc *doc, uint32_t from, uint32_t to)
         l->sum[k] -= t->sum[k];
 }
 
-/* Tell the i-th child of a node where it is. */
-static inline void adopt_one(struct cv_doc *doc, uint32_t node, uint32_t i)
-{
-    const struct cv_inner *in = &doc->inners[node];
-    uint32_t child = in->child[i];
-
-    if (in->level == 1) {
-        doc->leaves[child].parent = node;
-        doc->leaves[child].slot = i;
-    } else {
-        doc->inners[child].parent = node;
-        doc->inners[child].slot = i;
-    }
-}
-
-/* The same for the children from the i-th on. */
+/* Tell the children of a node from the i-th on where they are. */
 static void adopt(struct cv_doc *doc, uint32_t node, uint32_t i)
 {
-    for (; i < doc->inners[node].n; i++)
-        adopt_one(doc, node, i);
+    const struct cv_inner *in = &doc->inners[node];
+
+    for (; i < in->n; i++) {
+        uint32_t child = in->child[i];
+
+        if (in->level == 1) {
+            doc->leaves[child].parent = node;
+            doc->leaves[child].slot = i;
+        } else {
+            doc->inners[child].parent = node;
+            doc->inners[child].slot = i;
+        }
+    }
 }
 
 static void put_child(struct cv_doc *doc, uint32_t node, uint32_t i,
                       uint32_t child, const uint32_t sum[CV_WEIGHTS])
 {
     struct cv_inner *in = &doc->inners[node];
+    uint32_t behind = in->n - i;
 
-    /* So little that calls to move it took longer. */
-    for (uint32_t j = in->n++; j > i; j--) {
-        in->child[j] = in->child[j - 1];
-        for (uint32_t k = 0; k < CV_WEIGHTS; k++)
-            in->w[k][j] = in->w[k][j - 1];
-        adopt_one(doc, node, j);
-    }
+    memmove(&in->child[i + 1], &in->child[i], behind * sizeof(uint32_t));
     in->child[i] = child;
-    for (uint32_t k = 0; k < CV_WEIGHTS; k++)
+    for (uint32_t k = 0; k < CV_WEIGHTS; k++) {
+        memmove(&in->w[k][i + 1], &in->w[k][i], behind * sizeof(uint32_t));
         in->w[k][i] = sum[k];
-    adopt_one(doc, node, i);
+    }
+    in->n++;
+    adopt(doc, node, i);
 }
 
 static void drop_child(struct cv_doc *doc, uint32_t node, uint32_t i)
@@ -437,13 +434,8 @@ uint32_t cv_tree_split(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
     t->list = l->list;
     t->parent = l->parent;
     t->n = l->n - keep;
-    if (t->n == CV_LEAF_ITEMS / 2) { /* mostly */
-        memcpy(t->item, l->item + keep, sizeof(t->item) / 2);
-        memcpy(t->vis, l->vis + keep, sizeof(t->vis) / 2);
-    } else {
-        memcpy(t->item, l->item + keep, t->n * sizeof(*t->item));
-        memcpy(t->vis, l->vis + keep, t->n * sizeof(*t->vis));
-    }
+    memcpy(t->item, l->item + keep, t->n * sizeof(*t->item));
+    memcpy(t->vis, l->vis + keep, t->n * sizeof(*t->vis));
     l->n = keep;
     t->prev = leaf;
     t->next = l->next;
