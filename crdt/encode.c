@@ -406,12 +406,12 @@ static int by_unit(const void *a, const void *b, void *clients)
     return x->clock < y->clock ? -1 : x->clock > y->clock ? 1 : 0;
 }
 
-/* So many pieces lie on the stack. */
-#define PIECES_FEW 512
+/* So many ranges lie on the stack. */
+#define RANGES_FEW 512
 
-/* Pieces of one client, each a clock and a length, in any order: `at` and
- * `spare` have room for them. */
-static bool put_pieces(struct cv_doc *doc, struct cv_writer *w, uint64_t *at,
+/* Deleted ranges of one client, each a clock and a length, in any order: `at`
+ * and `spare` have room for them. */
+static bool put_ranges(struct cv_doc *doc, struct cv_writer *w, uint64_t *at,
                        uint64_t *spare)
 {
     const struct cv_deleted *d = doc->txn.deleted.at;
@@ -421,13 +421,13 @@ static bool put_pieces(struct cv_doc *doc, struct cv_writer *w, uint64_t *at,
     for (uint32_t i = 0; i < n; i++) {
         if (d[i].client != d[0].client)
             return false;
-        at[i] = cv_piece_key(d[i].clock, d[i].len);
+        at[i] = cv_range_key(d[i].clock, d[i].len);
     }
     p = cv_pen_room(w, (size_t)n * 2 * CV_PEN_UINT + CV_PEN_BYTES);
     if (p == NULL)
         return false;
-    at = cv_sort_pieces(at, spare, n);
-    n = cv_join_pieces(at, n);
+    at = cv_sort_ranges(at, spare, n);
+    n = cv_join_ranges(at, n);
     *p++ = 1;
     p = cv_pen_client(p, &doc->clients[d->client]);
     p = cv_pen_uint(p, n);
@@ -439,26 +439,26 @@ static bool put_pieces(struct cv_doc *doc, struct cv_writer *w, uint64_t *at,
     return true;
 }
 
-/* The deleted pieces, if they are of one client. */
+/* The deleted ranges, if they are of one client. */
 static CV_APART bool put_own_deleted(struct cv_doc *doc, struct cv_writer *w)
 {
-    uint64_t few[2 * PIECES_FEW], *many;
+    uint64_t few[2 * RANGES_FEW], *many;
     size_t n = doc->txn.deleted.n;
     bool put;
 
     if (n == 0)
         return false;
-    if (n <= PIECES_FEW)
-        return put_pieces(doc, w, few, few + n);
+    if (n <= RANGES_FEW)
+        return put_ranges(doc, w, few, few + n);
     many = malloc(2 * n * sizeof(*many));
     if (many == NULL)
         return false;
-    put = put_pieces(doc, w, many, many + n);
+    put = put_ranges(doc, w, many, many + n);
     free(many);
     return put;
 }
 
-/* Sort the deleted pieces and join those that touch. */
+/* Sort the deleted ranges and join those that touch. */
 static void tidy_deleted(struct cv_doc *doc)
 {
     struct cv_deleted *d = doc->txn.deleted.at;
@@ -534,7 +534,7 @@ static inline bool put_typed(const struct cv_doc *doc, struct cv_writer *w)
     return true;
 }
 
-/* The deletes of the common transaction: none, or one piece.  `alone`: there
+/* The deletes of the common transaction: none, or one range.  `alone`: there
  * are no structs before them. */
 static inline bool put_one_deleted(const struct cv_doc *doc,
                                    struct cv_writer *w, bool alone)
@@ -554,17 +554,25 @@ static inline bool put_one_deleted(const struct cv_doc *doc,
     return true;
 }
 
+/* Is there such an item still, and does it not begin behind that clock? */
+static bool leads_to(const struct cv_doc *doc, uint32_t item, uint32_t client,
+                     uint32_t clock)
+{
+    const struct cv_item *x;
+
+    if (item == CV_NONE)
+        return false;
+    x = &doc->items[item];
+    return x->client == client && x->len > 0 && x->clock <= clock;
+}
+
 /* The item with the first unit that the transaction brought of a client. */
 static uint32_t first_new(const struct cv_doc *doc, uint32_t client)
 {
     const struct cv_client *c = &doc->clients[client];
     uint32_t item = c->newest;
-    const struct cv_item *x;
 
-    if (item == CV_NONE)
-        return cv_chain_find(doc, client, c->before);
-    x = &doc->items[item];
-    if (x->client != client || x->len == 0 || x->clock > c->before)
+    if (!leads_to(doc, item, client, c->before))
         return cv_chain_find(doc, client, c->before);
     while (cv_item_end(&doc->items[item]) <= c->before)
         item = doc->items[item].succ;

@@ -62,7 +62,7 @@ static uint64_t *sort_many(uint64_t *at, uint64_t *spare, uint32_t n,
     return at;
 }
 
-uint64_t *cv_sort_pieces(uint64_t *at, uint64_t *spare, uint32_t n)
+uint64_t *cv_sort_ranges(uint64_t *at, uint64_t *spare, uint32_t n)
 {
     uint64_t used = 0;
     bool sorted = true;
@@ -79,7 +79,7 @@ uint64_t *cv_sort_pieces(uint64_t *at, uint64_t *spare, uint32_t n)
     return at;
 }
 
-uint32_t cv_join_pieces(uint64_t *at, uint32_t n)
+uint32_t cv_join_ranges(uint64_t *at, uint32_t n)
 {
     uint32_t kept = 0;
 

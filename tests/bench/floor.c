@@ -59,9 +59,8 @@ struct floor {
     } hot;
     bool touched;
     uint32_t before, from; /* `next` when it began; an item before that */
-    uint64_t *deleted;     /* cv_piece_key(), and as much room to sort them */
+    uint64_t *deleted;     /* cv_range_key(), and as much room to sort them */
     uint32_t deleted_n, deleted_cap;
-    uint32_t gone_from, gone_to; /* clocks of the last of them */
     uint8_t *out;
     size_t out_cap;
 };
@@ -571,20 +570,19 @@ void floor_insert(struct floor *f, size_t at, const void *text, size_t len)
 
 static void note_deleted(struct floor *f, uint32_t clock, uint32_t len)
 {
-    if (f->deleted_n > 0 &&
-        (f->gone_to == clock || clock + len == f->gone_from)) {
-        f->gone_from = f->gone_from < clock ? f->gone_from : clock;
-        f->gone_to = f->gone_to == clock ? clock + len : f->gone_to;
-    } else {
-        if (f->deleted_n == f->deleted_cap)
-            f->deleted = grown(f->deleted, &f->deleted_cap, f->deleted_n + 1,
-                               2 * sizeof(*f->deleted));
-        f->deleted_n++;
-        f->gone_from = clock;
-        f->gone_to = clock + len;
+    if (f->deleted_n > 0) {
+        uint64_t *last = &f->deleted[f->deleted_n - 1];
+        uint32_t from = (uint32_t)(*last >> 32), n = (uint32_t)*last;
+
+        if (from + n == clock || clock + len == from) {
+            *last = cv_range_key(from < clock ? from : clock, n + len);
+            return;
+        }
     }
-    f->deleted[f->deleted_n - 1] =
-        cv_piece_key(f->gone_from, f->gone_to - f->gone_from);
+    if (f->deleted_n == f->deleted_cap)
+        f->deleted = grown(f->deleted, &f->deleted_cap, f->deleted_n + 1,
+                           2 * sizeof(*f->deleted));
+    f->deleted[f->deleted_n++] = cv_range_key(clock, len);
 }
 
 /* The end or the start of an item goes, and a tombstone of its run is beside
@@ -845,8 +843,8 @@ static uint8_t *put_deleted(uint8_t *p, struct floor *f)
         *p++ = 0;
         return p;
     }
-    at = cv_sort_pieces(f->deleted, f->deleted + f->deleted_cap, n);
-    n = cv_join_pieces(at, n);
+    at = cv_sort_ranges(f->deleted, f->deleted + f->deleted_cap, n);
+    n = cv_join_ranges(at, n);
     *p++ = 1;
     p = put_id(p, n);
     for (uint32_t i = 0; i < n; i++)

@@ -12,7 +12,7 @@ static int by_key(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Pieces that do not overlap, some of which touch, in any order; `step`: how
+/* Ranges that do not overlap, some of which touch, in any order; `step`: how
  * far apart they are. */
 static void make(uint64_t *at, uint32_t n, uint32_t first, uint32_t step,
                  uint64_t *seed)
@@ -22,7 +22,7 @@ static void make(uint64_t *at, uint32_t n, uint32_t first, uint32_t step,
     for (uint32_t i = 0; i < n; i++) {
         uint32_t len = 1 + below(seed, step);
 
-        at[i] = cv_piece_key(clock, len);
+        at[i] = cv_range_key(clock, len);
         clock += len + below(seed, 2) * below(seed, step + 1);
     }
     for (uint32_t i = n; i > 1; i--) {
@@ -56,7 +56,7 @@ static void check_joined(const uint64_t *all, uint32_t n,
     REQUIRE(k == n);
 }
 
-TEST(pieces_are_sorted_and_joined)
+TEST(ranges_are_sorted_and_joined)
 {
     static const uint32_t firsts[] = {0, 1, 0x7ffffff0, 0xff000000};
     static uint64_t at[MOST], spare[MOST], want[MOST];
@@ -70,24 +70,24 @@ TEST(pieces_are_sorted_and_joined)
         make(at, n, firsts[run % 4], step, &seed);
         memcpy(want, at, n * sizeof(*at));
         qsort(want, n, sizeof(*want), by_key);
-        sorted = cv_sort_pieces(at, spare, n);
+        sorted = cv_sort_ranges(at, spare, n);
         REQUIRE(sorted == at || sorted == spare);
         CHECK(memcmp(sorted, want, n * sizeof(*want)) == 0);
-        kept = cv_join_pieces(sorted, n);
+        kept = cv_join_ranges(sorted, n);
         check_joined(want, n, sorted, kept);
     }
 }
 
 TEST(what_is_in_order_stays_where_it_is)
 {
-    uint64_t at[] = {cv_piece_key(1, 2), cv_piece_key(3, 1),
-                     cv_piece_key(9, 1)},
+    uint64_t at[] = {cv_range_key(1, 2), cv_range_key(3, 1),
+                     cv_range_key(9, 1)},
              spare[3];
 
-    CHECK(cv_sort_pieces(at, spare, 3) == at);
-    CHECK_EQ(cv_join_pieces(at, 3), 2);
-    CHECK(at[0] == cv_piece_key(1, 3) && at[1] == cv_piece_key(9, 1));
+    CHECK(cv_sort_ranges(at, spare, 3) == at);
+    CHECK_EQ(cv_join_ranges(at, 3), 2);
+    CHECK(at[0] == cv_range_key(1, 3) && at[1] == cv_range_key(9, 1));
 }
 
-RUN_TESTS(T(pieces_are_sorted_and_joined),
+RUN_TESTS(T(ranges_are_sorted_and_joined),
           T(what_is_in_order_stays_where_it_is))
