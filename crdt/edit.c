@@ -72,32 +72,16 @@ struct insertion {
 static bool go_on(struct cv_doc *doc, const struct insertion *in, int *err)
 {
     struct cv_hot *hot = &doc->hot;
-    struct cv_client *c = &doc->clients[doc->self];
-    uint32_t n = (uint32_t)in->text.len, item, newlines;
-    struct cv_item *x;
+    uint32_t item;
 
     if (!hot->typing || hot->end != in->at)
         return false;
     item = doc->leaves[hot->leaf].item[hot->pos];
-    x = &doc->items[item];
-    if (n > CV_RUN_BYTES || x->bytes + n > CV_RUN_BYTES ||
-        cv_item_end(x) != c->next || x->off + x->bytes != c->log_len)
+    if (!cv_gap_grows(doc, &doc->items[item], in->text.len))
         return false;
-    *err = cv_store_log_reserve(doc, doc->self, n);
+    *err = cv_gap_grow(doc, item, hot->pos, in->text, in->units);
     if (*err == CV_OK)
-        *err = cv_txn_room(doc);
-    if (*err != CV_OK)
-        return true;
-    cv_txn_touch(doc, doc->self);
-    cv_store_log_append(doc, doc->self, in->text.data, n);
-    newlines = (uint32_t)cv_utf8_newlines(in->text.data, n);
-    x->bytes += n;
-    x->len += in->units;
-    cv_item_add_newlines(x, (int32_t)newlines);
-    c->next += in->units;
-    cv_tree_resize_at(doc, hot->leaf, hot->pos, (int32_t)n, (int32_t)in->units,
-                      (int32_t)newlines);
-    cv_hot_type(doc);
+        cv_hot_type(doc);
     return true;
 }
 
@@ -293,28 +277,17 @@ static int delete_embeds(struct cv_doc *doc, uint32_t item)
     return CV_OK;
 }
 
-/* Delete a piece: cut it out, delete what is then an item. */
+/* Delete a piece: in place, or as others' updates do. */
 static int delete_piece(struct cv_doc *doc, const struct cv_place *p,
                         const struct cv_piece *d)
 {
     const struct cv_item *x = &doc->items[p->item];
     uint32_t client = x->client, clock = x->clock + d->from;
-    int err;
 
     if (cv_piece_delete(doc, p, d))
         return CV_OK;
-    x = &doc->items[p->item]; /* it may have moved */
-    if (d->from + d->n < x->len) {
-        err = cv_run_split(doc, p->item, d->from + d->n);
-        if (err != CV_OK)
-            return err;
-    }
-    if (d->from == 0)
-        return cv_run_delete(doc, p->item);
-    err = cv_run_split(doc, p->item, d->from);
-    if (err != CV_OK)
-        return err;
-    return cv_run_delete(doc, cv_chain_find(doc, client, clock));
+    cv_hot_forget(doc);
+    return cv_run_delete_range(doc, client, clock, d->n);
 }
 
 /* Are both ends on character borders?  *p: the item that holds the first. */

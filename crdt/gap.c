@@ -1,8 +1,32 @@
 #include "crdt/gap.h"
 
 #include "crdt/chain.h"
+#include "crdt/run.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
+
+int cv_gap_grow(struct cv_doc *doc, uint32_t item, uint32_t pos,
+                struct cv_bytes text, uint32_t units)
+{
+    struct cv_item *x = &doc->items[item];
+    uint32_t client = x->client, n = (uint32_t)text.len;
+    int32_t newlines;
+    int err = cv_store_log_reserve(doc, client, n);
+
+    if (err == CV_OK)
+        err = cv_txn_room(doc);
+    if (err != CV_OK)
+        return err;
+    cv_txn_touch(doc, client);
+    cv_store_log_append(doc, client, text.data, n);
+    newlines = (int32_t)cv_utf8_newlines(text.data, n);
+    x->bytes += n;
+    x->len += units;
+    cv_item_add_newlines(x, newlines);
+    doc->clients[client].next += units;
+    cv_tree_resize_at(doc, x->leaf, pos, (int32_t)n, (int32_t)units, newlines);
+    return CV_OK;
+}
 
 /* Cut the rest off the item before a gap, which was opened for two items, and
  * put it behind.  The rest. */
@@ -10,20 +34,11 @@ static inline uint32_t cut_rest(struct cv_doc *doc, const struct cv_gap *gap)
 {
     struct cv_leaf *l = &doc->leaves[gap->leaf];
     uint32_t rest = cv_store_item_new(doc);
-    struct cv_item *x = &doc->items[gap->left], *z = &doc->items[rest];
+    const struct cv_item *x = &doc->items[gap->left];
+    uint32_t at = x->bytes - gap->rest;
 
-    cv_item_copy(z, x);
-    x->bytes -= gap->rest;
-    x->len = cv_item_units_before(doc, z, x->bytes);
-    z->bytes = gap->rest;
-    z->len -= x->len;
-    z->clock += x->len;
-    z->off += x->bytes;
-    z->oclient = x->client;
-    z->oclock = z->clock - 1;
-    cv_item_share_newlines(doc, x, z, x->lines);
-    cv_chain_divide(doc, gap->left, rest);
-    l->vis[gap->pos - 1] = (uint16_t)x->bytes;
+    cv_run_cut(doc, gap->left, rest, cv_item_units_before(doc, x, at), at);
+    l->vis[gap->pos - 1] = (uint16_t)at;
     l->item[gap->pos + 1] = rest;
     l->vis[gap->pos + 1] = (uint16_t)gap->rest;
     return rest;
@@ -68,10 +83,7 @@ bool cv_gap_fill(struct cv_doc *doc, struct cv_gap *gap, uint32_t client,
         y->rclock = doc->items[right].clock;
     }
     y->off = cv_store_log_append(doc, client, text.data, len);
-    /* A letter just written to the log is not read from there. */
-    newlines = len == 1
-                   ? text.data[0] == '\n'
-                   : (uint32_t)cv_utf8_newlines_padded(c->log + y->off, len);
+    newlines = (uint32_t)cv_utf8_newlines(text.data, len);
     cv_item_set_newlines(y, newlines);
     l->item[gap->pos] = item;
     l->vis[gap->pos] = 0;

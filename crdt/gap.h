@@ -1,10 +1,26 @@
-/* crdt/gap.h - short text goes between two items.  For crdt/ only.
+/* crdt/gap.h - short text goes between two items, or on with one.  For crdt/
+ * only.
  *
- * Edits of our own and keystrokes of others come here once they know the place:
+ * Edits of our own and those of others come here once they know the place:
  * there is no conflict, and no node needs more than one split. */
 #ifndef CV_CRDT_GAP_H
 #define CV_CRDT_GAP_H
 #include "crdt/store.h"
+
+/* May text of so many bytes go on with an item?  It is text, the last of its
+ * client, and ends the log. */
+static inline bool cv_gap_grows(const struct cv_doc *doc,
+                                const struct cv_item *x, size_t bytes)
+{
+    const struct cv_client *c = &doc->clients[x->client];
+
+    return x->kind == CV_KIND_STRING && cv_item_end(x) == c->next &&
+           x->off + x->bytes == c->log_len && x->bytes + bytes <= CV_RUN_BYTES;
+}
+/* It goes on with this one, at `pos` of its leaf, inside a transaction.
+ * CV_ERR_NOMEM: nothing was changed. */
+CV_MUST_USE int cv_gap_grow(struct cv_doc *doc, uint32_t item, uint32_t pos,
+                            struct cv_bytes text, uint32_t units);
 
 struct cv_gap {
     uint32_t leaf, pos; /* the new item goes there; pos > 0 */
@@ -12,16 +28,6 @@ struct cv_gap {
     uint32_t rest;      /* bytes of that one, text, which go behind */
     uint32_t right;     /* the right origin if nothing is cut; CV_NONE: none */
 };
-
-/* UTF-16 units that the first `bytes` bytes of an item of text hold. */
-static inline uint32_t cv_item_units_before(const struct cv_doc *doc,
-                                            const struct cv_item *x,
-                                            size_t bytes)
-{
-    if (x->bytes == x->len)
-        return (uint32_t)bytes;
-    return (uint32_t)cv_utf8_units(cv_item_content(doc, x), bytes);
-}
 
 /* Make an item of text of at most CV_RUN_BYTES in a gap, the next one of its
  * client, inside a transaction.  The gap then says where it is.  False: memory

@@ -1,6 +1,7 @@
 #include "crdt/integrate.h"
 
 #include "crdt/chain.h"
+#include "crdt/gap.h"
 #include "crdt/run.h"
 #include "crdt/siblings.h"
 #include "crdt/tree.h"
@@ -279,10 +280,9 @@ static uint32_t resolve(struct cv_doc *doc, const struct cv_item *x,
 static bool extend(struct cv_doc *doc, const struct cv_item *x,
                    const struct target *t, struct cv_bytes content, int *err)
 {
-    uint32_t left = t->left, pos;
+    uint32_t left = t->left;
     struct cv_client *c = &doc->clients[x->client];
     struct cv_item *y;
-    uint32_t newlines = 0;
 
     if (left == CV_NONE || cv_list_is_key(&doc->lists[cv_tree_list(doc, left)]))
         return false;
@@ -292,31 +292,21 @@ static bool extend(struct cv_doc *doc, const struct cv_item *x,
         x->oclock != c->next - 1 || !same_right(x, y))
         return false;
     if (x->kind == CV_KIND_STRING) {
-        if (y->off + y->bytes != c->log_len ||
-            y->bytes + content.len > CV_RUN_BYTES)
+        if (!cv_gap_grows(doc, y, content.len))
             return false;
-    } else if (x->kind != CV_KIND_DELETED) {
-        return false;
+        *err =
+            cv_gap_grow(doc, left, t->direct ? t->pos : cv_tree_pos(doc, left),
+                        content, x->len);
+        return true;
     }
-    *err = cv_store_log_reserve(doc, x->client, content.len);
-    if (*err == CV_OK)
-        *err = cv_txn_room(doc);
+    if (x->kind != CV_KIND_DELETED)
+        return false;
+    *err = cv_txn_room(doc);
     if (*err != CV_OK)
         return true;
     cv_txn_touch(doc, x->client);
-    if (x->kind == CV_KIND_STRING) {
-        cv_store_log_append(doc, x->client, content.data, content.len);
-        newlines = (uint32_t)cv_utf8_newlines(content.data, content.len);
-        y->bytes += (uint32_t)content.len;
-        y->len += x->len;
-        cv_item_add_newlines(y, (int32_t)newlines);
-        pos = t->direct ? t->pos : cv_tree_pos(doc, left);
-        cv_tree_resize_at(doc, y->leaf, pos, (int32_t)content.len,
-                          (int32_t)x->len, (int32_t)newlines);
-    } else {
-        y->len += x->len;
-        cv_txn_deleted(doc, x->client, c->next, x->len);
-    }
+    y->len += x->len;
+    cv_txn_deleted(doc, x->client, c->next, x->len);
     c->next += x->len;
     return true;
 }

@@ -141,33 +141,16 @@ static bool get_typed(struct cv_doc *doc, const uint8_t **at,
            n <= doc->limits.log_bytes - doc->log_total;
 }
 
-/* Text that carries on the item of its client that ends the log. */
+/* Does it go on with that item, whose last unit is its origin? */
 static bool carry_on(struct cv_doc *doc, const struct typed *t, uint32_t item,
                      uint32_t pos)
 {
-    struct cv_client *c = &doc->clients[t->client];
-    struct cv_item *x = &doc->items[item];
-    uint32_t n = (uint32_t)t->text.len;
-    int32_t newlines;
+    const struct cv_item *x = &doc->items[item];
 
-    if (item != c->last || t->oclient != t->client ||
-        t->oclock != t->clock - 1 || x->kind != CV_KIND_STRING ||
-        x->rclient != t->rclient ||
-        (t->rclient != CV_NONE && x->rclock != t->rclock) ||
-        x->off + x->bytes != c->log_len || x->bytes + n > CV_RUN_BYTES ||
-        cv_store_log_reserve(doc, t->client, n) != CV_OK ||
-        cv_txn_room(doc) != CV_OK)
-        return false;
-    cv_txn_touch(doc, t->client);
-    cv_store_log_append(doc, t->client, t->text.data, n);
-    newlines = (int32_t)cv_utf8_newlines(t->text.data, n);
-    x->bytes += n;
-    x->len += t->units;
-    cv_item_add_newlines(x, newlines);
-    c->next += t->units;
-    cv_tree_resize_at(doc, x->leaf, pos, (int32_t)n, (int32_t)t->units,
-                      newlines);
-    return true;
+    return x->client == t->client && cv_gap_grows(doc, x, t->text.len) &&
+           x->rclient == t->rclient &&
+           (t->rclient == CV_NONE || x->rclock == t->rclock) &&
+           cv_gap_grow(doc, item, pos, t->text, t->units) == CV_OK;
 }
 
 /* What goes on with this item is known by its first bytes. */
@@ -245,24 +228,6 @@ static int apply_typed(struct cv_doc *doc, const struct typed *t)
     return cv_integrate(doc, &s, t->text.data);
 }
 
-/* Does an update begin like the next keystroke that a stamp is for? */
-static bool is_stamped(struct cv_stamp *s, const uint8_t *at, uint32_t units)
-{
-    uint64_t diff = 0, a, b;
-    uint32_t i = 0;
-
-    s->bytes[s->clock_at] = (uint8_t)(s->clock_low + units);
-    s->bytes[s->origin_at] = (uint8_t)(s->origin_low + units);
-    for (; i + sizeof(a) <= s->len; i += (uint32_t)sizeof(a)) {
-        memcpy(&a, s->bytes + i, sizeof(a));
-        memcpy(&b, at + i, sizeof(b));
-        diff |= a ^ b;
-    }
-    for (; i < s->len; i++)
-        diff |= s->bytes[i] ^ at[i];
-    return diff == 0;
-}
-
 /* The run that was typed last is typed on: length, text, no deletes.  What the
  * stamp says is compared with what there is now, so it is never too old. */
 static bool apply_stamped(struct cv_doc *doc, struct cv_bytes update)
@@ -284,7 +249,7 @@ static bool apply_stamped(struct cv_doc *doc, struct cv_bytes update)
     at = update.data + q->stamp.len;
     n = at[0];
     if (n == 0 || n > CV_KEYSTROKE || update.len != q->stamp.len + n + 2u ||
-        at[n + 1] != 0 || !is_stamped(&q->stamp, update.data, units) ||
+        at[n + 1] != 0 || !cv_stamp_matches(&q->stamp, update.data, units) ||
         n > CV_DOC_CLOCK_MAX - c->next ||
         n > doc->limits.log_bytes - doc->log_total)
         return false;

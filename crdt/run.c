@@ -9,30 +9,35 @@
 
 #define PAIR_BYTES 4
 
-/* Cut before unit `n`, which begins at byte `at` of the content. */
-static int cut(struct cv_doc *doc, uint32_t item, uint32_t n, uint32_t at)
+void cv_run_cut(struct cv_doc *doc, uint32_t item, uint32_t right, uint32_t n,
+                uint32_t at)
 {
-    uint32_t right;
-    struct cv_item *x, *y;
-    int err = cv_store_reserve(doc);
+    struct cv_item *x = &doc->items[item], *y = &doc->items[right];
 
-    if (err != CV_OK)
-        return err;
-    right = cv_store_item_new(doc);
-    x = &doc->items[item];
-    y = &doc->items[right];
-    *y = *x;
+    cv_item_copy(y, x);
     y->clock += n;
     y->len -= n;
     y->oclient = x->client;
     y->oclock = y->clock - 1;
     y->off += at;
     y->bytes -= at;
-    cv_chain_divide(doc, item, right);
     x->len = n;
     x->bytes = at;
     if (x->kind == CV_KIND_STRING)
         cv_item_share_newlines(doc, x, y, x->lines);
+    cv_chain_divide(doc, item, right);
+}
+
+/* Cut before unit `n`, which begins at byte `at` of the content. */
+static int cut(struct cv_doc *doc, uint32_t item, uint32_t n, uint32_t at)
+{
+    uint32_t right;
+    int err = cv_store_reserve(doc);
+
+    if (err != CV_OK)
+        return err;
+    right = cv_store_item_new(doc);
+    cv_run_cut(doc, item, right, n, at);
     cv_tree_divide(doc, item, right);
     return CV_OK;
 }

@@ -11,6 +11,11 @@
  * into a surrogate pair, both halves become U+FFFD, for ever. */
 CV_MUST_USE int cv_run_split(struct cv_doc *doc, uint32_t item, uint32_t n);
 
+/* The same to a new item `right` that is not in the tree yet; unit `n` begins
+ * at byte `at` of the content. */
+void cv_run_cut(struct cv_doc *doc, uint32_t item, uint32_t right, uint32_t n,
+                uint32_t at);
+
 /* Delete an item that is in a list and not deleted.  Its content is dropped,
  * all that a type holds goes with it, and it is joined with tombstones beside
  * it: the item itself may be gone. */

@@ -42,6 +42,23 @@ void cv_stamp_cut(struct cv_stamp *s, const struct cv_doc *doc,
         s->left = room_of(clock - 1);
 }
 
+bool cv_stamp_matches(struct cv_stamp *s, const uint8_t *at, uint32_t units)
+{
+    uint64_t diff = 0, a, b;
+    uint32_t i = 0;
+
+    s->bytes[s->clock_at] = (uint8_t)(s->clock_low + units);
+    s->bytes[s->origin_at] = (uint8_t)(s->origin_low + units);
+    for (; i + sizeof(a) <= s->len; i += (uint32_t)sizeof(a)) {
+        memcpy(&a, s->bytes + i, sizeof(a));
+        memcpy(&b, at + i, sizeof(b));
+        diff |= a ^ b;
+    }
+    for (; i < s->len; i++)
+        diff |= s->bytes[i] ^ at[i];
+    return diff == 0;
+}
+
 static const struct cv_item *hot_item(const struct cv_doc *doc)
 {
     return &doc->items[doc->leaves[doc->hot.leaf].item[doc->hot.pos]];

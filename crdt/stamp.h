@@ -16,6 +16,10 @@
 void cv_stamp_cut(struct cv_stamp *s, const struct cv_doc *doc,
                   const struct cv_item *x, uint32_t clock, uint32_t from);
 
+/* Does an update, which has more than `len` bytes, begin as the text would that
+ * goes on `units` behind that clock?  units < left. */
+bool cv_stamp_matches(struct cv_stamp *s, const uint8_t *at, uint32_t units);
+
 /* Append the update of the open transaction, which is nothing but keystrokes
  * that are not settled yet (crdt/hot.h).  False: it is not so. */
 bool cv_stamp_long(struct cv_doc *doc, struct cv_writer *out);

@@ -15,6 +15,7 @@
 #include "crdt/doc.h"
 #include "crdt/utf8.h"
 #include "crdt/waiting.h"
+#include <assert.h>
 #include <string.h>
 
 #define CV_NONE UINT32_MAX
@@ -311,10 +312,12 @@ static inline uint32_t cv_store_item_new(struct cv_doc *doc) /* after reserve */
     uint32_t item = doc->items_free;
 
     doc->items_used++;
-    if (item == CV_NONE)
-        return doc->items_n++;
-    doc->items_free = doc->items[item].leaf;
-    return item;
+    if (item != CV_NONE) {
+        doc->items_free = doc->items[item].leaf;
+        return item;
+    }
+    assert(doc->items_n < doc->items_cap);
+    return doc->items_n++;
 }
 void cv_store_item_free(struct cv_doc *doc, uint32_t item);
 /* ---- logs ---- */
@@ -376,6 +379,15 @@ static inline const uint8_t *cv_item_content(const struct cv_doc *doc,
     const uint8_t *log = doc->clients[x->client].log;
 
     return log == NULL ? &nothing : log + x->off;
+}
+/* UTF-16 units that the first `bytes` bytes of an item of text hold. */
+static inline uint32_t cv_item_units_before(const struct cv_doc *doc,
+                                            const struct cv_item *x,
+                                            size_t bytes)
+{
+    if (x->bytes == x->len)
+        return (uint32_t)bytes;
+    return (uint32_t)cv_utf8_units(cv_item_content(doc, x), bytes);
 }
 uint32_t cv_item_count_newlines(const struct cv_doc *doc,
                                 const struct cv_item *x);
