@@ -252,20 +252,17 @@ static struct step first_step(const struct trace *t)
 }
 
 /* The next transaction. */
-static inline int step(struct cv_doc *doc, struct step *at,
-                       struct cv_writer *update)
+static inline void step(struct cv_doc *doc, struct step *at,
+                        struct cv_writer *update)
 {
-    int err = cv_doc_begin(doc);
-
-    for (uint32_t k = *at->n++; k > 0; k--, at->text += at->patch++->len) {
-        if (err == CV_OK)
-            err = apply_patch(doc, at->patch, at->text);
-    }
-    return err == CV_OK ? cv_doc_commit(doc, update) : err;
+    must(cv_doc_begin(doc), "begin:");
+    for (uint32_t k = *at->n++; k > 0; k--, at->text += at->patch++->len)
+        must(apply_patch(doc, at->patch, at->text), "edit:");
+    must(cv_doc_commit(doc, update), "commit:");
 }
 
-static struct cv_doc *replay(const struct trace *t, struct cv_writer *out,
-                             size_t *sent)
+/* All of them, with the bytes for the peers if there is `out`. */
+static struct cv_doc *replay(const struct trace *t, struct cv_writer *out)
 {
     struct cv_doc *doc = new_doc(1);
     const uint32_t *end = t->patches + t->n;
@@ -273,9 +270,7 @@ static struct cv_doc *replay(const struct trace *t, struct cv_writer *out,
     for (struct step at = first_step(t); at.n < end;) {
         if (out != NULL)
             cv_writer_reset(out);
-        must(step(doc, &at, out), "edit:");
-        if (out != NULL)
-            *sent += out->len;
+        step(doc, &at, out);
     }
     return doc;
 }
@@ -333,9 +328,8 @@ static double time_replay(const struct trace *t, struct cv_writer *out,
     for (unsigned i = 0; i < runs; i++) {
         double start = now_ms(), took;
         struct cv_doc *doc;
-        size_t sent = 0;
 
-        doc = replay(t, out, &sent);
+        doc = replay(t, out);
         took = now_ms() - start;
         best = took < best ? took : best;
         cv_doc_free(doc);
@@ -372,7 +366,7 @@ static void check_floor(struct floor *f, const struct trace *t)
 
     while (at.n < end) {
         cv_writer_reset(&out);
-        must(step(doc, &ours, &out), "edit:");
+        step(doc, &ours, &out);
         len = floor_step(f, &at, &update);
         if (len != out.len || (len > 0 && memcmp(update, out.data, len) != 0))
             die("the floor makes other updates of", t->name);
@@ -423,7 +417,7 @@ static void bench_sequential(struct trace *t, unsigned runs)
         report(t->name, "live", "ms", time_replay(t, &out, runs));
     cv_writer_fini(&out);
     before = in_use();
-    doc = replay(t, NULL, NULL);
+    doc = replay(t, NULL);
     if (wanted("held"))
         report(t->name, "", "held_kib", (double)(in_use() - before) / 1024);
     check_text(doc, t);
