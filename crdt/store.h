@@ -108,7 +108,7 @@ enum cv_weight {
 };
 
 #ifndef CV_LEAF_ITEMS
-#define CV_LEAF_ITEMS 32
+#define CV_LEAF_ITEMS 64
 #endif
 struct cv_leaf {
     uint32_t parent; /* inner node; CV_NONE: this is the root */
@@ -116,6 +116,7 @@ struct cv_leaf {
     uint32_t list;
     uint32_t prev, next;
     uint32_t n;
+    uint32_t near; /* place looked for or filled last: it is asked for again */
     uint32_t sum[CV_WEIGHTS];
     uint32_t item[CV_LEAF_ITEMS];
     /* Visible bytes of each; of the value of a map key, that may be longer,

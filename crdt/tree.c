@@ -22,7 +22,7 @@ static uint32_t leaf_new(struct cv_doc *doc)
         assert(doc->leaves_n < doc->leaves_cap);
         i = doc->leaves_n++;
     }
-    doc->leaves[i].n = 0;
+    doc->leaves[i].n = doc->leaves[i].near = 0;
     doc->leaves[i].parent = CV_NONE;
     doc->leaves[i].prev = doc->leaves[i].next = CV_NONE;
     memset(doc->leaves[i].sum, 0, sizeof(doc->leaves[i].sum));
@@ -61,20 +61,25 @@ static void inner_free(struct cv_doc *doc, uint32_t i)
     doc->inners_spare++;
 }
 
-/* Place of an item in its leaf.  All places are looked at, without a branch:
- * where the search ends cannot be foreseen, and that costs more. */
-static inline uint32_t index_of(const struct cv_leaf *l, uint32_t item)
+/* Place of an item in its leaf: the one of last time, or all are looked at,
+ * without a branch, since where a search ends cannot be foreseen, and that
+ * costs more. */
+static inline uint32_t index_of(const struct cv_doc *doc, uint32_t item)
 {
+    const struct cv_leaf *l = &doc->leaves[doc->items[item].leaf];
     uint32_t at = 0, n = l->n;
 
+    if (l->near < n && l->item[l->near] == item)
+        return l->near;
     for (uint32_t i = 0; i < CV_LEAF_ITEMS; i++)
         at |= i & -(uint32_t)((l->item[i] == item) & (i < n));
+    cv_doc_mutable(doc)->leaves[doc->items[item].leaf].near = at;
     return at;
 }
 
 uint32_t cv_tree_pos(const struct cv_doc *doc, uint32_t item)
 {
-    return index_of(&doc->leaves[doc->items[item].leaf], item);
+    return index_of(doc, item);
 }
 
 /* ---- sums ---- */
@@ -156,13 +161,13 @@ uint32_t cv_tree_next(const struct cv_doc *doc, uint32_t item)
 {
     const struct cv_leaf *l = &doc->leaves[doc->items[item].leaf];
 
-    return item_behind(doc, l, index_of(l, item));
+    return item_behind(doc, l, index_of(doc, item));
 }
 
 uint32_t cv_tree_prev(const struct cv_doc *doc, uint32_t item)
 {
     const struct cv_leaf *l = &doc->leaves[doc->items[item].leaf];
-    uint32_t i = index_of(l, item);
+    uint32_t i = index_of(doc, item);
 
     if (i > 0)
         return l->item[i - 1];
@@ -178,7 +183,7 @@ bool cv_tree_followed(const struct cv_doc *doc, uint32_t item, uint32_t client,
     const struct cv_leaf *l = &doc->leaves[doc->items[item].leaf];
     uint32_t found;
 
-    *pos = index_of(l, item);
+    *pos = index_of(doc, item);
     found = item_behind(doc, l, *pos);
     if (found == CV_NONE || client == CV_NONE)
         return found == CV_NONE && client == CV_NONE;
@@ -617,9 +622,7 @@ void cv_tree_remove(struct cv_doc *doc, uint32_t item)
     struct cv_leaf *l = &doc->leaves[leaf];
 
     assert(l->vis[pos] == 0);
-    l->n--;
-    memmove(&l->item[pos], &l->item[pos + 1], (l->n - pos) * sizeof(uint32_t));
-    memmove(&l->vis[pos], &l->vis[pos + 1], (l->n - pos) * sizeof(*l->vis));
+    cv_tree_close(l, pos, pos + 1);
     doc->items[item].leaf = CV_NONE;
     cool(doc, leaf);
     if (l->n < CV_LEAF_LOW)

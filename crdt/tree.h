@@ -95,53 +95,21 @@ static inline void cv_tree_resize_at(struct cv_doc *doc, uint32_t leaf,
  * caller fills it in. */
 static inline void cv_tree_open(struct cv_leaf *l, uint32_t pos, uint32_t k)
 {
-    uint32_t i = l->n, item[4];
-    uint16_t vis[4];
+    uint32_t behind = l->n - pos;
 
     l->n += k;
-    if (i - pos < 4) {
-        while (i-- > pos) {
-            l->item[i + k] = l->item[i];
-            l->vis[i + k] = l->vis[i];
-        }
-        return;
-    }
-    /* Four at a time, from the end; the first four last, whatever of them has
-     * been moved already: one loop, and no call for so little. */
-    memcpy(item, &l->item[pos], sizeof(item));
-    memcpy(vis, &l->vis[pos], sizeof(vis));
-    while (i - pos > 4) {
-        uint32_t some[4];
-        uint16_t seen[4];
-
-        i -= 4;
-        memcpy(some, &l->item[i], sizeof(some));
-        memcpy(&l->item[i + k], some, sizeof(some));
-        memcpy(seen, &l->vis[i], sizeof(seen));
-        memcpy(&l->vis[i + k], seen, sizeof(seen));
-    }
-    memcpy(&l->item[pos + k], item, sizeof(item));
-    memcpy(&l->vis[pos + k], vis, sizeof(vis));
+    l->near = pos;
+    memmove(&l->item[pos + k], &l->item[pos], behind * sizeof(*l->item));
+    memmove(&l->vis[pos + k], &l->vis[pos], behind * sizeof(*l->vis));
 }
 /* Take items [to, from) out of a leaf. */
 static inline void cv_tree_close(struct cv_leaf *l, uint32_t to, uint32_t from)
 {
-    uint32_t n = l->n;
+    uint32_t behind = l->n - from;
 
     l->n -= from - to;
-    for (; n - from >= 4; from += 4, to += 4) {
-        uint32_t some[4];
-        uint16_t seen[4];
-
-        memcpy(some, &l->item[from], sizeof(some));
-        memcpy(&l->item[to], some, sizeof(some));
-        memcpy(seen, &l->vis[from], sizeof(seen));
-        memcpy(&l->vis[to], seen, sizeof(seen));
-    }
-    for (; from < n; from++, to++) {
-        l->item[to] = l->item[from];
-        l->vis[to] = l->vis[from];
-    }
+    memmove(&l->item[to], &l->item[from], behind * sizeof(*l->item));
+    memmove(&l->vis[to], &l->vis[from], behind * sizeof(*l->vis));
 }
 /* Free all nodes of a list; the items are not looked at. */
 void cv_tree_clear(struct cv_doc *doc, uint32_t list);
