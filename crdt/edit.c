@@ -63,8 +63,7 @@ static bool on_border(const struct cv_doc *doc, const struct cv_place *p,
 
 struct insertion {
     uint32_t at;
-    struct cv_bytes text;
-    uint32_t units;
+    struct cv_text text;
 };
 
 /* Go on where the run that was typed last ends, with what is no keystroke or
@@ -79,7 +78,7 @@ static bool go_on(struct cv_doc *doc, const struct insertion *in, int *err)
     item = doc->leaves[hot->leaf].item[hot->pos];
     if (!cv_gap_grows(doc, &doc->items[item], in->text.len))
         return false;
-    *err = cv_gap_grow(doc, item, hot->pos, in->text, in->units);
+    *err = cv_gap_grow(doc, item, hot->pos, &in->text);
     if (*err == CV_OK)
         cv_hot_type(doc);
     return true;
@@ -146,7 +145,8 @@ static int insert_long(struct cv_doc *doc, const struct insertion *in)
         x.rclient = doc->items[right].client;
         x.rclock = doc->items[right].clock;
     }
-    err = cv_append_text(doc, x, doc->text, left, in->text, &item);
+    err = cv_append_text(doc, x, doc->text, left,
+                         CV_BYTES(in->text.data, in->text.len), &item);
     if (err != CV_OK)
         return err;
     cv_hot_set(doc, doc->items[item].leaf, cv_tree_pos(doc, item),
@@ -193,7 +193,7 @@ static inline bool insert_here(struct cv_doc *doc, const struct insertion *in,
                                struct cv_gap gap)
 {
     if (in->text.len > CV_RUN_BYTES ||
-        !cv_gap_fill(doc, &gap, doc->self, in->text, in->units))
+        !cv_gap_fill(doc, &gap, doc->self, &in->text))
         return false;
     if (gap.leaf != doc->hot.leaf) {
         /* Nothing before the gap is visible there. */
@@ -209,25 +209,23 @@ static inline bool insert_here(struct cv_doc *doc, const struct insertion *in,
 static CV_APART int insert(struct cv_doc *doc, size_t at, const void *text,
                            size_t len)
 {
-    struct insertion in = {(uint32_t)at, {text, len}, 0};
+    struct insertion in = {(uint32_t)at, {.data = text, .len = len}};
     struct cv_place p;
     struct cv_gap gap;
     bool known = false;
-    size_t units;
     int err;
 
     cv_hot_settle(doc);
     if (!doc->txn.open || at > doc->lists[doc->text].sum[CV_BYTES])
         return CV_ERR_INVALID;
-    if (!cv_utf8_measure(in.text.data, len, &units))
+    if (!cv_text_measure(&in.text))
         return CV_ERR_FORMAT;
     if (len == 0)
         return CV_OK;
     if (len > doc->limits.log_bytes - doc->log_total ||
-        units > CV_DOC_CLOCK_MAX - doc->clients[doc->self].next ||
+        in.text.units > CV_DOC_CLOCK_MAX - doc->clients[doc->self].next ||
         doc->items_used + len / (CV_RUN_BYTES / 2) + 3 > doc->limits.items)
         return CV_ERR_LIMIT;
-    in.units = (uint32_t)units;
     if (go_on(doc, &in, &err))
         return err;
     if (doc->hot.gap > 0 && at == doc->hot.end) {

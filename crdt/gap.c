@@ -6,11 +6,11 @@
 #include "crdt/txn.h"
 
 int cv_gap_grow(struct cv_doc *doc, uint32_t item, uint32_t pos,
-                struct cv_bytes text, uint32_t units)
+                const struct cv_text *text)
 {
     struct cv_item *x = &doc->items[item];
-    uint32_t client = x->client, n = (uint32_t)text.len;
-    int32_t newlines;
+    uint32_t client = x->client, n = (uint32_t)text->len;
+    int32_t newlines = (int32_t)text->newlines;
     int err = cv_store_log_reserve(doc, client, n);
 
     if (err == CV_OK)
@@ -18,13 +18,13 @@ int cv_gap_grow(struct cv_doc *doc, uint32_t item, uint32_t pos,
     if (err != CV_OK)
         return err;
     cv_txn_touch(doc, client);
-    cv_store_log_append(doc, client, text.data, n);
-    newlines = (int32_t)cv_utf8_newlines(text.data, n);
+    cv_store_log_append(doc, client, text->data, n);
     x->bytes += n;
-    x->len += units;
+    x->len += text->units;
     cv_item_add_newlines(x, newlines);
-    doc->clients[client].next += units;
-    cv_tree_resize_at(doc, x->leaf, pos, (int32_t)n, (int32_t)units, newlines);
+    doc->clients[client].next += text->units;
+    cv_tree_resize_at(doc, x->leaf, pos, (int32_t)n, (int32_t)text->units,
+                      newlines);
     return CV_OK;
 }
 
@@ -45,10 +45,10 @@ static inline uint32_t cut_rest(struct cv_doc *doc, const struct cv_gap *gap)
 }
 
 bool cv_gap_fill(struct cv_doc *doc, struct cv_gap *gap, uint32_t client,
-                 struct cv_bytes text, uint32_t units)
+                 const struct cv_text *text)
 {
-    uint32_t len = (uint32_t)text.len, k = gap->rest > 0 ? 2 : 1;
-    uint32_t item, right = gap->right, newlines;
+    uint32_t len = (uint32_t)text->len, k = gap->rest > 0 ? 2 : 1;
+    uint32_t item, right = gap->right;
     const struct cv_item *x;
     struct cv_item *y;
     struct cv_client *c;
@@ -67,7 +67,7 @@ bool cv_gap_fill(struct cv_doc *doc, struct cv_gap *gap, uint32_t client,
     *y = (struct cv_item){.client = client & CV_CLIENT_MASK,
                           .kind = CV_KIND_STRING,
                           .clock = c->next,
-                          .len = units,
+                          .len = text->units,
                           .rclient = CV_NONE,
                           .bytes = len,
                           .leaf = gap->leaf};
@@ -82,14 +82,13 @@ bool cv_gap_fill(struct cv_doc *doc, struct cv_gap *gap, uint32_t client,
         y->rclient = doc->items[right].client;
         y->rclock = doc->items[right].clock;
     }
-    y->off = cv_store_log_append(doc, client, text.data, len);
-    newlines = (uint32_t)cv_utf8_newlines(text.data, len);
-    cv_item_set_newlines(y, newlines);
+    y->off = cv_store_log_append(doc, client, text->data, len);
+    cv_item_set_newlines(y, text->newlines);
     l->item[gap->pos] = item;
     l->vis[gap->pos] = 0;
     cv_txn_touch(doc, client);
-    c->next += units;
-    cv_tree_resize_at(doc, gap->leaf, gap->pos, (int32_t)len, (int32_t)units,
-                      (int32_t)newlines);
+    c->next += text->units;
+    cv_tree_resize_at(doc, gap->leaf, gap->pos, (int32_t)len,
+                      (int32_t)text->units, (int32_t)text->newlines);
     return true;
 }

@@ -20,7 +20,7 @@ static inline bool cv_gap_grows(const struct cv_doc *doc,
 /* It goes on with this one, at `pos` of its leaf, inside a transaction.
  * CV_ERR_NOMEM: nothing was changed. */
 CV_MUST_USE int cv_gap_grow(struct cv_doc *doc, uint32_t item, uint32_t pos,
-                            struct cv_bytes text, uint32_t units);
+                            const struct cv_text *text);
 
 struct cv_gap {
     uint32_t leaf, pos; /* the new item goes there; pos > 0 */
@@ -33,5 +33,5 @@ struct cv_gap {
  * client, inside a transaction.  The gap then says where it is.  False: memory
  * is short, nothing was changed. */
 bool cv_gap_fill(struct cv_doc *doc, struct cv_gap *gap, uint32_t client,
-                 struct cv_bytes text, uint32_t units);
+                 const struct cv_text *text);
 #endif

@@ -292,11 +292,13 @@ static bool extend(struct cv_doc *doc, const struct cv_item *x,
         x->oclock != c->next - 1 || !same_right(x, y))
         return false;
     if (x->kind == CV_KIND_STRING) {
+        struct cv_text text = {content.data, content.len, x->len, 0};
+
         if (!cv_gap_grows(doc, y, content.len))
             return false;
-        *err =
-            cv_gap_grow(doc, left, t->direct ? t->pos : cv_tree_pos(doc, left),
-                        content, x->len);
+        text.newlines = (uint32_t)cv_utf8_newlines(content.data, content.len);
+        *err = cv_gap_grow(doc, left,
+                           t->direct ? t->pos : cv_tree_pos(doc, left), &text);
         return true;
     }
     if (x->kind != CV_KIND_DELETED)

@@ -92,8 +92,7 @@ static inline bool get_deleted(const struct cv_doc *doc, const uint8_t *at,
 
 /* Text, the next units of its client. */
 struct typed {
-    struct cv_bytes text;
-    uint32_t units;
+    struct cv_text text;
     uint32_t client, clock;
     uint32_t oclient, oclock; /* CV_NONE: no origin */
     uint32_t rclient, rclock;
@@ -105,8 +104,7 @@ static bool get_typed(struct cv_doc *doc, const uint8_t **at,
 {
     const struct cv_client *c;
     uint32_t n, likely;
-    uint8_t info, all = 0;
-    size_t units;
+    uint8_t info;
 
     *t = (struct typed){.oclient = CV_NONE, .rclient = CV_NONE};
     t->client = get_client(doc, at, end, doc->quick.client);
@@ -129,15 +127,11 @@ static bool get_typed(struct cv_doc *doc, const uint8_t **at,
         return false;
     if (!get(at, end, &n) || n == 0 || n > end - *at || n > CV_RUN_BYTES)
         return false;
-    t->text = (struct cv_bytes){*at, n};
-    for (uint32_t i = 0; i < n; i++)
-        all |= t->text.data[i];
-    units = n;
-    if (all >= 0x80 && !cv_utf8_measure(t->text.data, n, &units))
-        return false;
-    t->units = (uint32_t)units;
+    t->text.data = *at;
+    t->text.len = n;
     *at += n;
-    return t->units <= CV_DOC_CLOCK_MAX - c->next &&
+    return cv_text_measure(&t->text) &&
+           t->text.units <= CV_DOC_CLOCK_MAX - c->next &&
            n <= doc->limits.log_bytes - doc->log_total;
 }
 
@@ -150,7 +144,7 @@ static bool carry_on(struct cv_doc *doc, const struct typed *t, uint32_t item,
     return x->client == t->client && cv_gap_grows(doc, x, t->text.len) &&
            x->rclient == t->rclient &&
            (t->rclient == CV_NONE || x->rclock == t->rclock) &&
-           cv_gap_grow(doc, item, pos, t->text, t->units) == CV_OK;
+           cv_gap_grow(doc, item, pos, &t->text) == CV_OK;
 }
 
 /* What goes on with this item is known by its first bytes. */
@@ -204,7 +198,7 @@ static bool put_between(struct cv_doc *doc, const struct typed *t)
     }
     gap.leaf = x->leaf;
     gap.pos = pos + 1;
-    if (!cv_gap_fill(doc, &gap, t->client, t->text, t->units))
+    if (!cv_gap_fill(doc, &gap, t->client, &t->text))
         return false;
     expect(doc, &doc->items[doc->clients[t->client].last]);
     return true;
@@ -214,7 +208,7 @@ static int apply_typed(struct cv_doc *doc, const struct typed *t)
 {
     struct cv_struct s = {.client = t->client,
                           .clock = t->clock,
-                          .len = t->units,
+                          .len = t->text.units,
                           .oclient = t->oclient,
                           .oclock = t->oclock,
                           .rclient = t->rclient,
@@ -242,7 +236,6 @@ static bool apply_stamped(struct cv_doc *doc, struct cv_bytes update)
                       .oclock = c->next - 1,
                       .rclient = q->rclient,
                       .rclock = q->rclock};
-    uint8_t all = 0;
 
     if (units >= q->stamp.left || update.len < q->stamp.len + 3u)
         return false;
@@ -253,11 +246,10 @@ static bool apply_stamped(struct cv_doc *doc, struct cv_bytes update)
         n > CV_DOC_CLOCK_MAX - c->next ||
         n > doc->limits.log_bytes - doc->log_total)
         return false;
-    for (uint32_t i = 1; i <= n; i++)
-        all |= at[i];
-    t.text = (struct cv_bytes){at + 1, n};
-    t.units = n;
-    return all < 0x80 && doc->items[c->last].kind == CV_KIND_STRING &&
+    t.text.data = at + 1;
+    t.text.len = n;
+    return cv_text_measure(&t.text) &&
+           doc->items[c->last].kind == CV_KIND_STRING &&
            !cv_list_is_key(&doc->lists[cv_tree_list(doc, c->last)]) &&
            cv_tree_followed(doc, c->last, t.rclient, t.rclock, &pos, &right) &&
            carry_on(doc, &t, c->last, pos);

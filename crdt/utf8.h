@@ -23,6 +23,24 @@ static inline bool cv_utf8_measure(const uint8_t *text, size_t len,
     return cv_utf8_measure_long(text, len, units);
 }
 
+/* Text that is to be inserted, and what it weighs. */
+struct cv_text {
+    const uint8_t *data;
+    size_t len;
+    uint32_t units, newlines;
+};
+bool cv_text_measure_long(struct cv_text *t);
+/* Validate and weigh it in one pass; `len` is below 2^32. */
+static inline bool cv_text_measure(struct cv_text *t)
+{
+    if (t->len == 1) {
+        t->units = 1;
+        t->newlines = t->data[0] == '\n';
+        return t->data[0] < 0x80;
+    }
+    return cv_text_measure_long(t);
+}
+
 /* UTF-16 units of valid text. */
 size_t cv_utf8_units(const uint8_t *text, size_t len);
 

@@ -25,6 +25,9 @@ covim_test(unit/crdt_doc
 covim_test(unit/crdt_sort
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_sort.c
     LINK covim_crdt)
+covim_test(unit/crdt_utf8
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_utf8.c
+    LINK covim_crdt)
 covim_test(unit/crdt_awareness
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_awareness.c
     LINK covim_crdt)

@@ -1,0 +1,84 @@
+#include "crdt/utf8.h"
+
+#include "base/bytes.h"
+#include "tests/unit/crdt_util.h"
+
+#define MOST 700
+
+struct sample {
+    uint8_t text[MOST + CV_UTF8_PAD];
+    size_t len;
+    size_t units, newlines; /* counted while it was made */
+};
+
+/* Valid text of at most `most` bytes, of which one in `wide` is not ASCII. */
+static void make(struct sample *s, size_t most, uint32_t wide, uint64_t *seed)
+{
+    static const char *const chars[] = {"\xc2\x80", "\xdf\xbf", "\xe2\x82\xac",
+                                        "\xef\xbf\xbd", "\xf0\x9f\x98\x80"};
+
+    memset(s, 0, sizeof(*s));
+    while (s->len < most) {
+        const char *c = below(seed, 9) > 0 ? "x" : "\n";
+
+        if (below(seed, wide) == 0)
+            c = chars[below(seed, 5)];
+        if (s->len + strlen(c) > most)
+            return;
+        memcpy(s->text + s->len, c, strlen(c));
+        s->len += strlen(c);
+        s->units += strlen(c) == 4 ? 2 : 1;
+        s->newlines += *c == '\n';
+    }
+}
+
+TEST(text_is_weighed_in_every_way_alike)
+{
+    static struct sample s;
+    uint64_t seed = 1;
+
+    for (uint32_t run = 0; run < 30000; run++) {
+        struct cv_text t = {.data = s.text};
+        size_t units = 0;
+
+        make(&s, below(&seed, run % 16 == 0 ? MOST : 40),
+             run % 3 == 0   ? 4
+             : run % 3 == 1 ? 60
+                            : 100000,
+             &seed);
+        t.len = s.len;
+        REQUIRE(cv_text_measure(&t));
+        CHECK_EQ(t.units, s.units);
+        CHECK_EQ(t.newlines, s.newlines);
+        CHECK(cv_utf8_measure(s.text, s.len, &units));
+        CHECK_EQ(units, s.units);
+        CHECK_EQ(cv_utf8_units(s.text, s.len), s.units);
+        CHECK_EQ(cv_utf8_newlines(s.text, s.len), s.newlines);
+        CHECK_EQ(cv_utf8_newlines_padded(s.text, s.len), s.newlines);
+    }
+}
+
+TEST(what_is_not_utf8_is_refused)
+{
+    static struct sample s;
+    uint64_t seed = 2;
+
+    for (uint32_t run = 0; run < 30000; run++) {
+        struct cv_text t = {.data = s.text};
+        size_t units;
+        bool valid;
+
+        make(&s, 1 + below(&seed, run % 16 == 0 ? MOST - 1 : 40),
+             run % 2 == 0 ? 4 : 100000, &seed);
+        t.len = s.len;
+        if (s.len == 0)
+            continue;
+        s.text[below(&seed, (uint32_t)s.len)] = (uint8_t)below(&seed, 256);
+        valid = cv_utf8_valid(s.text, s.len);
+        CHECK(cv_text_measure(&t) == valid);
+        CHECK(cv_utf8_measure(s.text, s.len, &units) == valid);
+        CHECK(!valid || t.units == units);
+    }
+}
+
+RUN_TESTS(T(text_is_weighed_in_every_way_alike), T(what_is_not_utf8_is_refused))
