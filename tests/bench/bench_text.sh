@@ -36,8 +36,10 @@ compared with the one of the trace.
                  "-jump": each at another place
   --             what follows goes to our program, which alone is run
 
-Every ms is the median of N fresh processes, ours and theirs.  warm_ms is for
-ours the smallest of 11 runs in one process, for theirs the median of N.  Memory
+Every ms is the median of fresh processes, N of theirs, and of ours N and one
+more before each of theirs: machines have faster and slower minutes, and both
+should see them.  warm_ms is for ours the smallest of 11 runs in one process, for
+theirs the median of N.  Memory
 of those in WebAssembly is by how much theirs grew, so it includes what was
 needed only for a moment.  Theirs need node and npm, which fetches them once.
 TEXT
@@ -149,10 +151,10 @@ medians() {
         END { done() }'
 }
 
-# report PEER: the lines of $work/lines, as figures.
+# report PEER LINES: the lines of that file, as figures.
 report() {
     local case metric value
-    medians <"$work/lines" >"$work/medians"
+    medians <"$2" >"$work/medians"
     while read -r case metric value; do
         figure "$1" "$case" "$metric" "$value"
     done <"$work/medians"
@@ -170,16 +172,13 @@ ours() {
     sed -E "s/$line/\\1 \\2 \\3/" "$work/ours.json"
 }
 
-# bench_ours PEER TRACE [OPTION…]
-bench_ours() {
+# measure_ours TRACE [OPTION…]: lines of one warm process and N fresh ones.
+measure_ours() {
     local i
-    {
-        ours "$2" 11 "${@:3}" | sed -n 's/ ms / warm_ms /p'
-        for ((i = 0; i < runs; i++)); do
-            ours "$2" 1 "${@:3}"
-        done
-    } >"$work/lines"
-    report "$1"
+    ours "$1" 11 "${@:2}" | sed -n 's/ ms / warm_ms /p'
+    for ((i = 0; i < runs; i++)); do
+        ours "$1" 1 "${@:2}"
+    done
 }
 
 # play PEER TRACE JOB RUNS: fails if that was left out.
@@ -198,12 +197,14 @@ play() {
 # goes on when it has warmed up.
 play_often() {
     local i spent
+    ours "$2" 1 --mode "$3" >>"$work/ours-lines"
     play "$@" "$((slow ? 0 : runs))" || return 0
     for ((i = 1; i < runs; i++)); do
         spent=$(awk -v which="$2/$3" '
             $1 == which && $2 == "ms" { t += $3; n++ }
             END { printf "%d", t + t / n }' "$work/lines")
         [ "$spent" -le $((limit * 1000)) ] || break
+        ours "$2" 1 --mode "$3" >>"$work/ours-lines"
         play "$@" 0 || break
     done
 }
@@ -221,7 +222,7 @@ bench_peer() {
     for job in $cases; do
         play_often "$1" "$2" "$job"
     done
-    report "$1"
+    report "$1" "$work/lines"
     rm -f "$work/$1.$2".*
 }
 
@@ -296,14 +297,16 @@ micro() {
 for name in "${names[@]}"; do
     concurrent=$(gzip -dc "$traces/$name.json.gz" 2>/dev/null | head -c 40 |
         grep -o '"concurrent"' || :)
-    bench_ours - "$name"
+    measure_ours "$name" >"$work/ours-lines"
     for peer in ${peers//,/ }; do
         if [ "$peer" != floor ]; then
             bench_peer "$peer" "$name"
         elif [ -z "$concurrent" ]; then
-            bench_ours floor "$name" --floor
+            measure_ours "$name" --floor >"$work/lines"
+            report floor "$work/lines"
         fi
     done
+    report - "$work/ours-lines"
     times_yjs "$name"
 done
 table

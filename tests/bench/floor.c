@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define NONE   CV_NONE
-#define ITEMS  32 /* of a leaf */
+#define ITEMS  64 /* of a leaf */
 #define NODES  16 /* of an inner node */
 #define SPARE  4  /* items or leaves that one edit may add */
 #define RISE   16 /* inner nodes that one edit may add */
