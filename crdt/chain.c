@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* Steps from what was found last. */
+#define NEAR 4
 /* How chunks grow. */
 #define CHUNK_FIRST 2
 #define CHUNK_SMALL 32
@@ -204,14 +206,30 @@ static struct slot search_marks(const struct cv_doc *doc,
     return s;
 }
 
-uint32_t cv_chain_search(struct cv_doc *doc, uint32_t client, uint32_t clock)
+/* The item with that unit, if it is a few places behind the one found last, as
+ * when a list of ranges is gone through.  CV_NONE: it has to be searched. */
+static uint32_t search_near(const struct cv_doc *doc, uint32_t client,
+                            uint32_t clock)
+{
+    uint32_t item = doc->clients[client].found;
+
+    if (!cv_chain_leads(doc, item, client, clock))
+        return CV_NONE;
+    for (uint32_t i = 0; i < NEAR; i++) {
+        if (clock < cv_item_end(&doc->items[item]))
+            return item;
+        item = doc->items[item].succ;
+    }
+    return CV_NONE;
+}
+
+static uint32_t search(struct cv_doc *doc, uint32_t client, uint32_t clock)
 {
     struct cv_client *c = &doc->clients[client];
     uint32_t item = c->first, walked = 0;
     struct slot s = {0, 0};
     bool marks = c->chunks_n > 0;
 
-    assert(clock < c->next);
     if (marks) {
         s = search_marks(doc, c, clock);
         item = item_at(c, s);
@@ -226,6 +244,18 @@ uint32_t cv_chain_search(struct cv_doc *doc, uint32_t client, uint32_t clock)
             walked = 0;
         }
     }
+    return item;
+}
+
+uint32_t cv_chain_search(struct cv_doc *doc, uint32_t client, uint32_t clock)
+{
+    uint32_t item;
+
+    assert(clock < doc->clients[client].next);
+    item = search_near(doc, client, clock);
+    if (item == CV_NONE)
+        item = search(doc, client, clock);
+    doc->clients[client].found = item;
     return item;
 }
 
@@ -264,7 +294,7 @@ void cv_chain_clear(struct cv_client *c)
     free(c->chunks);
     c->chunks = NULL;
     c->chunks_n = c->chunks_cap = c->unmarked = 0;
-    c->first = c->last = CV_NONE;
+    c->first = c->last = c->found = CV_NONE;
 }
 
 size_t cv_chain_size(const struct cv_client *c)

@@ -3,7 +3,7 @@
  *
  * Each item leads to the next one of its client.  One in some is marked: the
  * marks lie in a sorted array, in chunks, so a unit is found by a search there
- * and a short walk.  An item that is cut off another one only has to be linked
+ * and a short walk, or by a walk from the item found last.  An item that is cut off another one only has to be linked
  * behind it; whoever walks too far leaves marks.  A mark that cannot be made
  * for want of memory only makes walks longer. */
 #ifndef CV_CRDT_CHAIN_H
@@ -14,6 +14,19 @@
 #ifndef CV_MARK_STEP
 #define CV_MARK_STEP 8
 #endif
+
+/* Is there an item still that was noted once, and is it of this client and does
+ * it not begin behind that clock?  Then the chain leads from it to the unit. */
+static inline bool cv_chain_leads(const struct cv_doc *doc, uint32_t item,
+                                  uint32_t client, uint32_t clock)
+{
+    const struct cv_item *x;
+
+    if (item == CV_NONE)
+        return false;
+    x = &doc->items[item];
+    return x->client == client && x->len > 0 && x->clock <= clock;
+}
 
 /* The item with that unit; clock < next. */
 uint32_t cv_chain_search(struct cv_doc *doc, uint32_t client, uint32_t clock);

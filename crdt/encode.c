@@ -554,25 +554,13 @@ static inline bool put_one_deleted(const struct cv_doc *doc,
     return true;
 }
 
-/* Is there such an item still, and does it not begin behind that clock? */
-static bool leads_to(const struct cv_doc *doc, uint32_t item, uint32_t client,
-                     uint32_t clock)
-{
-    const struct cv_item *x;
-
-    if (item == CV_NONE)
-        return false;
-    x = &doc->items[item];
-    return x->client == client && x->len > 0 && x->clock <= clock;
-}
-
 /* The item with the first unit that the transaction brought of a client. */
 static uint32_t first_new(const struct cv_doc *doc, uint32_t client)
 {
     const struct cv_client *c = &doc->clients[client];
     uint32_t item = c->newest;
 
-    if (!leads_to(doc, item, client, c->before))
+    if (!cv_chain_leads(doc, item, client, c->before))
         return cv_chain_find(doc, client, c->before);
     while (cv_item_end(&doc->items[item]) <= c->before)
         item = doc->items[item].succ;

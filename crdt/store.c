@@ -144,6 +144,7 @@ int cv_store_client_add(struct cv_doc *doc, uint64_t id, uint32_t *index)
     doc->clients[c] = (struct cv_client){.id = id,
                                          .first = CV_NONE,
                                          .last = CV_NONE,
+                                         .found = CV_NONE,
                                          .source = CV_NONE,
                                          .blocked_on = CV_NONE};
     cv_writer_init(&w, doc->clients[c].id_wire, sizeof(uint64_t));

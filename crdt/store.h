@@ -80,6 +80,7 @@ struct cv_client {
     uint32_t next;        /* state: the next clock */
     uint32_t first, last; /* its items; CV_NONE */
     uint32_t unmarked;    /* how many are behind the last mark */
+    uint32_t found; /* what was searched last, perhaps freed since; CV_NONE */
     uint32_t chunks_n, chunks_cap;
     struct cv_chunk *chunks;
     uint8_t *log;
