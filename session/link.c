@@ -173,13 +173,6 @@ void cv_link_free(struct cv_link *l)
     release(l);
 }
 
-void cv_link_set_role(struct cv_link *l, enum cv_role role)
-{
-    l->config.role = role;
-    if (l->link != NULL)
-        cv_document_link_set_role(l->link, role);
-}
-
 bool cv_link_in_step(const struct cv_link *l)
 {
     return l->link != NULL && cv_document_link_in_step(l->link) &&

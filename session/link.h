@@ -35,7 +35,6 @@ CV_MUST_USE int cv_link_new(struct cv_link **out,
                             struct cv_document *document);
 /* Without the event; resets the stream. */
 void cv_link_free(struct cv_link *link);
-void cv_link_set_role(struct cv_link *link, enum cv_role role);
 /* Has the member everything that we have? */
 bool cv_link_in_step(const struct cv_link *link);
 
