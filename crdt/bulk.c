@@ -421,8 +421,7 @@ static void fill_leaves(struct bulk *b, uint32_t list)
                                   .next = CV_NONE};
         }
         x->leaf = doc->leaves_n - 1;
-        l->item[l->n] = i;
-        l->vis[l->n++] = (uint16_t)cv_item_visible(x);
+        l->at[l->n++] = (struct cv_entry){i, cv_item_visible(x)};
         l->sum[CV_BYTES] += cv_item_visible(x);
         l->sum[CV_UNITS] += cv_item_units(x);
         newlines = cv_item_newlines(doc, x);

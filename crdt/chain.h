@@ -3,9 +3,10 @@
  *
  * Each item leads to the next one of its client.  One in some is marked: the
  * marks lie in a sorted array, in chunks, so a unit is found by a search there
- * and a short walk, or by a walk from the item found last.  An item that is cut off another one only has to be linked
- * behind it; whoever walks too far leaves marks.  A mark that cannot be made
- * for want of memory only makes walks longer. */
+ * and a short walk, or by a walk from the item found last.  An item that is cut
+ * off another one only has to be linked behind it; whoever walks too far leaves
+ * marks.  A mark that cannot be made for want of memory only makes walks
+ * longer. */
 #ifndef CV_CRDT_CHAIN_H
 #define CV_CRDT_CHAIN_H
 #include "crdt/store.h"

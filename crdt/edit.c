@@ -75,7 +75,7 @@ static bool go_on(struct cv_doc *doc, const struct insertion *in, int *err)
 
     if (!hot->typing || hot->end != in->at)
         return false;
-    item = doc->leaves[hot->leaf].item[hot->pos];
+    item = doc->leaves[hot->leaf].at[hot->pos].item;
     if (!cv_gap_grows(doc, &doc->items[item], in->text.len))
         return false;
     *err = cv_gap_grow(doc, item, hot->pos, &in->text);
@@ -116,7 +116,7 @@ static int open_gap(struct cv_doc *doc, uint32_t at, uint32_t *left,
     if (!live)
         *left = cv_tree_last(doc, doc->text);
     else if (p.pos > 0)
-        *left = doc->leaves[p.leaf].item[p.pos - 1];
+        *left = doc->leaves[p.leaf].at[p.pos - 1].item;
     else
         *left = cv_tree_prev(doc, p.item);
     *right = p.item;
@@ -173,7 +173,7 @@ static bool find_gap(struct cv_doc *doc, uint32_t at, struct cv_place p,
     }
     gap->leaf = p.leaf;
     gap->pos = p.pos;
-    gap->left = doc->leaves[p.leaf].item[p.pos - 1];
+    gap->left = doc->leaves[p.leaf].at[p.pos - 1].item;
     return true;
 }
 
@@ -183,8 +183,8 @@ static inline struct cv_gap hot_gap(const struct cv_doc *doc)
     const struct cv_hot *hot = &doc->hot;
     const struct cv_leaf *l = &doc->leaves[hot->leaf];
 
-    return (struct cv_gap){hot->leaf, hot->gap, l->item[hot->gap - 1], 0,
-                           l->item[hot->gap]};
+    return (struct cv_gap){hot->leaf, hot->gap, l->at[hot->gap - 1].item, 0,
+                           l->at[hot->gap].item};
 }
 
 /* Insert one short piece into a gap in a leaf, and whatever is cut off.  False:
@@ -299,9 +299,9 @@ static bool deletable(struct cv_doc *doc, size_t at, size_t len,
         return false;
     /* Most end in the same leaf. */
     l = &doc->leaves[p->leaf];
-    for (; q.pos < l->n; q.start += l->vis[q.pos++]) {
-        q.item = l->item[q.pos];
-        if (at + len <= (size_t)q.start + l->vis[q.pos])
+    for (; q.pos < l->n; q.start += l->at[q.pos++].vis) {
+        q.item = l->at[q.pos].item;
+        if (at + len <= (size_t)q.start + l->at[q.pos].vis)
             return on_border(doc, &q, at + len);
     }
     *p = cv_hot_find(doc, (uint32_t)(at + len), true);
@@ -324,14 +324,13 @@ static inline uint32_t keep_tomb(struct cv_doc *doc, struct cv_leaf *l,
 {
     struct cv_item *x = &doc->items[item];
 
-    if (n > 0 && same_tomb(&doc->items[l->item[n - 1]], x)) {
-        cv_chain_join(doc, l->item[n - 1], item);
-        doc->items[l->item[n - 1]].len += x->len;
+    if (n > 0 && same_tomb(&doc->items[l->at[n - 1].item], x)) {
+        cv_chain_join(doc, l->at[n - 1].item, item);
+        doc->items[l->at[n - 1].item].len += x->len;
         cv_store_item_free(doc, item);
         return n;
     }
-    l->item[n] = item;
-    l->vis[n] = 0;
+    l->at[n] = (struct cv_entry){item, 0};
     return n + 1;
 }
 
@@ -345,13 +344,13 @@ static uint32_t sweep(struct cv_doc *doc, const struct cv_place *p,
     uint32_t bytes = 0, units = 0, newlines = 0, i, n = p->pos;
 
     for (i = p->pos; i < l->n && bytes < len; i++) {
-        struct cv_item *x = &doc->items[l->item[i]];
+        struct cv_item *x = &doc->items[l->at[i].item];
 
-        if (l->vis[i] > 0) {
-            if (l->vis[i] > len - bytes ||
+        if (l->at[i].vis > 0) {
+            if (l->at[i].vis > len - bytes ||
                 doc->txn.deleted.n == doc->txn.deleted.cap)
                 break;
-            bytes += l->vis[i];
+            bytes += l->at[i].vis;
             units += x->len;
             newlines += cv_item_newlines(doc, x);
             cv_txn_deleted(doc, x->client, x->clock, x->len);
@@ -361,21 +360,22 @@ static uint32_t sweep(struct cv_doc *doc, const struct cv_place *p,
         } else if (!cv_item_deleted(x)) {
             break;
         }
-        n = keep_tomb(doc, l, n, l->item[i]);
+        n = keep_tomb(doc, l, n, l->at[i].item);
     }
     if (i == p->pos)
         return 0;
-    if (i < l->n && l->vis[i] == 0 &&
-        cv_item_deleted(&doc->items[l->item[i]])) {
-        n = keep_tomb(doc, l, n, l->item[i]);
+    if (i < l->n && l->at[i].vis == 0 &&
+        cv_item_deleted(&doc->items[l->at[i].item])) {
+        n = keep_tomb(doc, l, n, l->at[i].item);
         i++;
     }
-    *last = l->item[n - 1];
+    *last = l->at[n - 1].item;
     if (n < i)
         cv_tree_close(l, n, i);
     doc->hot.pos = n;
     doc->hot.at = p->start;
-    if (p->pos > 0 && l->vis[p->pos - 1] > 0 && n < l->n && l->vis[n] > 0) {
+    if (p->pos > 0 && l->at[p->pos - 1].vis > 0 && n < l->n &&
+        l->at[n].vis > 0) {
         doc->hot.gap = n;
         doc->hot.end = p->start;
     }

@@ -38,9 +38,8 @@ static inline uint32_t cut_rest(struct cv_doc *doc, const struct cv_gap *gap)
     uint32_t at = x->bytes - gap->rest;
 
     cv_run_cut(doc, gap->left, rest, cv_item_units_before(doc, x, at), at);
-    l->vis[gap->pos - 1] = (uint16_t)at;
-    l->item[gap->pos + 1] = rest;
-    l->vis[gap->pos + 1] = (uint16_t)gap->rest;
+    l->at[gap->pos - 1].vis = at;
+    l->at[gap->pos + 1] = (struct cv_entry){rest, gap->rest};
     return rest;
 }
 
@@ -84,8 +83,7 @@ bool cv_gap_fill(struct cv_doc *doc, struct cv_gap *gap, uint32_t client,
     }
     y->off = cv_store_log_append(doc, client, text->data, len);
     cv_item_set_newlines(y, text->newlines);
-    l->item[gap->pos] = item;
-    l->vis[gap->pos] = 0;
+    l->at[gap->pos] = (struct cv_entry){item, 0};
     cv_txn_touch(doc, client);
     c->next += text->units;
     cv_tree_resize_at(doc, gap->leaf, gap->pos, (int32_t)len,

@@ -7,7 +7,7 @@ static void settle_typed(struct cv_doc *doc)
     struct cv_hot *hot = &doc->hot;
     struct cv_client *c = &doc->clients[doc->self];
     const struct cv_leaf *l = &doc->leaves[hot->leaf];
-    struct cv_item *x = &doc->items[l->item[hot->pos]];
+    struct cv_item *x = &doc->items[l->at[hot->pos].item];
     uint32_t n = hot->typed, before = doc->txn.open ? hot->begun : n;
     uint32_t newlines = hot->newlines;
 
@@ -30,7 +30,7 @@ static void settle_gone(struct cv_doc *doc)
 {
     struct cv_hot *hot = &doc->hot;
     const struct cv_leaf *l = &doc->leaves[hot->leaf];
-    struct cv_item *x = &doc->items[l->item[hot->pos]], *y;
+    struct cv_item *x = &doc->items[l->at[hot->pos].item], *y;
     uint32_t n = hot->gone, before = doc->txn.open ? hot->begun : n;
     uint32_t newlines = hot->newlines, clock, off;
 
@@ -39,14 +39,14 @@ static void settle_gone(struct cv_doc *doc)
     x->len -= n;
     cv_item_add_newlines(x, -(int32_t)newlines);
     if (hot->forward) {
-        y = &doc->items[l->item[hot->pos - 1]];
+        y = &doc->items[l->at[hot->pos - 1].item];
         clock = x->clock + before;
         off = x->off;
         x->clock += n;
         x->oclock = x->clock - 1;
         x->off += n;
     } else {
-        y = &doc->items[l->item[hot->pos + 1]];
+        y = &doc->items[l->at[hot->pos + 1].item];
         y->clock -= n;
         y->oclock -= n;
         clock = y->clock;
@@ -74,7 +74,7 @@ void cv_hot_set(struct cv_doc *doc, uint32_t leaf, uint32_t pos, uint32_t at)
     uint32_t start = at;
 
     for (uint32_t i = 0; i < pos; i++)
-        start -= l->vis[i];
+        start -= l->at[i].vis;
     doc->hot =
         (struct cv_hot){.leaf = leaf, .start = start, .pos = pos, .at = at};
 }
@@ -83,16 +83,16 @@ void cv_hot_back(struct cv_doc *doc, uint32_t pos, uint32_t at, bool forward)
 {
     struct cv_hot *hot = &doc->hot;
     const struct cv_leaf *l = &doc->leaves[hot->leaf];
-    const struct cv_item *x = &doc->items[l->item[pos]];
+    const struct cv_item *x = &doc->items[l->at[pos].item];
 
     cv_hot_stop(doc);
     hot->pos = pos;
     hot->at = at;
     hot->end = (size_t)at + (forward ? 0 : x->bytes);
     /* Is there nothing but that one tombstone between two pieces of text? */
-    if (forward && pos >= 2 && l->vis[pos - 2] > 0)
+    if (forward && pos >= 2 && l->at[pos - 2].vis > 0)
         hot->gap = pos;
-    else if (!forward && pos + 2 < l->n && l->vis[pos + 2] > 0)
+    else if (!forward && pos + 2 < l->n && l->at[pos + 2].vis > 0)
         hot->gap = pos + 2;
     if (x->bytes != x->len || cv_txn_room(doc) != CV_OK)
         return;
@@ -150,10 +150,10 @@ struct cv_place cv_hot_find(struct cv_doc *doc, uint32_t at, bool ending)
     i = hot->pos;
     left = byte - hot->at;
     while ((int32_t)left < 0)
-        left += l->vis[--i];
-    while (left >= l->vis[i])
-        left -= l->vis[i++];
+        left += l->at[--i].vis;
+    while (left >= l->at[i].vis)
+        left -= l->at[i++].vis;
     hot->pos = i;
     hot->at = byte - left;
-    return (struct cv_place){l->item[i], hot->leaf, i, hot->at};
+    return (struct cv_place){l->at[i].item, hot->leaf, i, hot->at};
 }

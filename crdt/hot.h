@@ -45,7 +45,7 @@ static inline void cv_hot_type(struct cv_doc *doc)
 {
     struct cv_hot *hot = &doc->hot;
     const struct cv_client *c = &doc->clients[doc->self];
-    uint32_t item = doc->leaves[hot->leaf].item[hot->pos];
+    uint32_t item = doc->leaves[hot->leaf].at[hot->pos].item;
     size_t room = CV_RUN_BYTES - doc->items[item].bytes, most;
 
     most = c->log_cap - c->log_len;

@@ -17,7 +17,7 @@ static inline bool move_border(struct cv_doc *doc, const struct cv_place *p,
     if (d->n == x->len || doc->txn.deleted.n == doc->txn.deleted.cap)
         return false;
     if (d->from > 0 && d->from + d->n == x->len && p->pos + 1 < l->n) {
-        y = &doc->items[l->item[p->pos + 1]];
+        y = &doc->items[l->at[p->pos + 1].item];
         if (y->kind != CV_KIND_DELETED || y->client != x->client ||
             y->clock != clock + d->n || y->oclient != x->client ||
             y->oclock != y->clock - 1 || y->rclient != x->rclient ||
@@ -26,7 +26,7 @@ static inline bool move_border(struct cv_doc *doc, const struct cv_place *p,
         y->clock -= d->n;
         y->oclock -= d->n;
     } else if (d->from == 0 && p->pos > 0) {
-        y = &doc->items[l->item[p->pos - 1]];
+        y = &doc->items[l->at[p->pos - 1].item];
         if (y->kind != CV_KIND_DELETED || y->client != x->client ||
             cv_item_end(y) != x->clock || x->oclient != x->client ||
             x->oclock != x->clock - 1 || y->rclient != x->rclient ||
@@ -93,8 +93,7 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
         z->oclient = client;
         z->oclock = z->clock - 1;
         cv_chain_divide(doc, p->item, rest);
-        l->item[pos + k] = rest;
-        l->vis[pos + k] = (uint16_t)z->bytes;
+        l->at[pos + k] = (struct cv_entry){rest, z->bytes};
     }
     if (d->from > 0) {
         y->clock = clock;
@@ -105,13 +104,13 @@ static bool carve(struct cv_doc *doc, const struct cv_place *p,
         if (behind > 0)
             cv_item_share_newlines(doc, x, z, x->lines);
         cv_chain_divide(doc, p->item, tomb);
-        l->vis[pos] = (uint16_t)d->bfrom;
-        l->item[++pos] = tomb;
+        l->at[pos].vis = d->bfrom;
+        l->at[++pos].item = tomb;
     }
     y->kind = CV_KIND_DELETED;
     y->len = d->n;
     y->off = y->bytes = 0;
-    l->vis[pos] = (uint16_t)d->bytes;
+    l->at[pos].vis = d->bytes;
     cv_store_log_lose(doc, client, off, d->bytes);
     cv_txn_deleted(doc, client, clock, d->n);
     cv_tree_resize_at(doc, leaf, pos, -(int32_t)d->bytes, -(int32_t)d->n,

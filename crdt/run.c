@@ -160,7 +160,7 @@ static void drop_list(struct cv_doc *doc, uint32_t list)
             leaf = doc->items[cv_tree_first(doc, at)].leaf;
         for (; leaf != CV_NONE; leaf = doc->leaves[leaf].next) {
             for (uint32_t i = 0; i < doc->leaves[leaf].n; i++) {
-                struct cv_item *x = &doc->items[doc->leaves[leaf].item[i]];
+                struct cv_item *x = &doc->items[doc->leaves[leaf].at[i].item];
 
                 if (!cv_item_deleted(x)) {
                     /* Peers infer it from the type: going without is no

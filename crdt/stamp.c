@@ -61,7 +61,7 @@ bool cv_stamp_matches(struct cv_stamp *s, const uint8_t *at, uint32_t units)
 
 static const struct cv_item *hot_item(const struct cv_doc *doc)
 {
-    return &doc->items[doc->leaves[doc->hot.leaf].item[doc->hot.pos]];
+    return &doc->items[doc->leaves[doc->hot.leaf].at[doc->hot.pos].item];
 }
 
 /* Taken back at the place of the last edit. */

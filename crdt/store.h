@@ -27,8 +27,7 @@
 /* The sizes below are small in one build of the tests, so that short histories
  * split and join nodes. */
 
-/* Bytes of content in one item at most: what one step over text may cost.
- * Below 2^16. */
+/* Bytes of content in one item at most: what one step over text may cost. */
 #ifndef CV_RUN_BYTES
 #define CV_RUN_BYTES 4096
 #endif
@@ -111,6 +110,10 @@ enum cv_weight {
 #ifndef CV_LEAF_ITEMS
 #define CV_LEAF_ITEMS 64
 #endif
+struct cv_entry {
+    uint32_t item;
+    uint32_t vis; /* visible bytes of it */
+};
 struct cv_leaf {
     uint32_t parent; /* inner node; CV_NONE: this is the root */
     uint32_t slot;   /* its place there */
@@ -119,10 +122,7 @@ struct cv_leaf {
     uint32_t n;
     uint32_t near; /* place looked for or filled last: it is asked for again */
     uint32_t sum[CV_WEIGHTS];
-    uint32_t item[CV_LEAF_ITEMS];
-    /* Visible bytes of each; of the value of a map key, that may be longer,
-     * the low 16 bits: nothing is found in it by offset. */
-    uint16_t vis[CV_LEAF_ITEMS];
+    struct cv_entry at[CV_LEAF_ITEMS];
 };
 
 #ifndef CV_INNER_NODES

@@ -69,10 +69,10 @@ static inline uint32_t index_of(const struct cv_doc *doc, uint32_t item)
     const struct cv_leaf *l = &doc->leaves[doc->items[item].leaf];
     uint32_t at = 0, n = l->n;
 
-    if (l->near < n && l->item[l->near] == item)
+    if (l->near < n && l->at[l->near].item == item)
         return l->near;
     for (uint32_t i = 0; i < CV_LEAF_ITEMS; i++)
-        at |= i & -(uint32_t)((l->item[i] == item) & (i < n));
+        at |= i & -(uint32_t)((l->at[i].item == item) & (i < n));
     cv_doc_mutable(doc)->leaves[doc->items[item].leaf].near = at;
     return at;
 }
@@ -133,7 +133,7 @@ uint32_t cv_tree_first(const struct cv_doc *doc, uint32_t list)
         return CV_NONE;
     for (uint32_t h = l->height; h > 0; h--)
         node = doc->inners[node].child[0];
-    return doc->leaves[node].item[0];
+    return doc->leaves[node].at[0].item;
 }
 
 uint32_t cv_tree_last(const struct cv_doc *doc, uint32_t list)
@@ -145,7 +145,7 @@ uint32_t cv_tree_last(const struct cv_doc *doc, uint32_t list)
         return CV_NONE;
     for (uint32_t h = l->height; h > 0; h--)
         node = doc->inners[node].child[doc->inners[node].n - 1];
-    return doc->leaves[node].item[doc->leaves[node].n - 1];
+    return doc->leaves[node].at[doc->leaves[node].n - 1].item;
 }
 
 /* What follows the i-th item of a leaf. */
@@ -153,8 +153,8 @@ static uint32_t item_behind(const struct cv_doc *doc, const struct cv_leaf *l,
                             uint32_t i)
 {
     if (i + 1 < l->n)
-        return l->item[i + 1];
-    return l->next == CV_NONE ? CV_NONE : doc->leaves[l->next].item[0];
+        return l->at[i + 1].item;
+    return l->next == CV_NONE ? CV_NONE : doc->leaves[l->next].at[0].item;
 }
 
 uint32_t cv_tree_next(const struct cv_doc *doc, uint32_t item)
@@ -170,11 +170,11 @@ uint32_t cv_tree_prev(const struct cv_doc *doc, uint32_t item)
     uint32_t i = index_of(doc, item);
 
     if (i > 0)
-        return l->item[i - 1];
+        return l->at[i - 1].item;
     if (l->prev == CV_NONE)
         return CV_NONE;
     l = &doc->leaves[l->prev];
-    return l->item[l->n - 1];
+    return l->at[l->n - 1].item;
 }
 
 bool cv_tree_followed(const struct cv_doc *doc, uint32_t item, uint32_t client,
@@ -207,7 +207,7 @@ bool cv_place_next(const struct cv_doc *doc, struct cv_place *p)
         p->item = CV_NONE;
         return false;
     }
-    p->item = l->item[p->pos];
+    p->item = l->at[p->pos].item;
     return true;
 }
 
@@ -244,9 +244,9 @@ bool cv_place_live(const struct cv_doc *doc, struct cv_place *p)
 
     for (;;) {
         while (p->pos < l->n) {
-            if (l->vis[p->pos] > 0 ||
-                !cv_item_deleted(&doc->items[l->item[p->pos]])) {
-                p->item = l->item[p->pos];
+            if (l->at[p->pos].vis > 0 ||
+                !cv_item_deleted(&doc->items[l->at[p->pos].item])) {
+                p->item = l->at[p->pos].item;
                 return true;
             }
             p->pos++;
@@ -278,7 +278,7 @@ static void move_items(struct cv_doc *doc, uint32_t from, uint32_t to)
     bool unknown = false;
 
     for (uint32_t i = 0; i < t->n; i++) {
-        struct cv_item *x = &doc->items[t->item[i]];
+        struct cv_item *x = &doc->items[t->at[i].item];
         uint32_t lines = x->lines & -(uint32_t)(x->kind == CV_KIND_STRING);
 
         x->leaf = to;
@@ -290,7 +290,7 @@ static void move_items(struct cv_doc *doc, uint32_t from, uint32_t to)
     if (unknown) {
         newlines = 0;
         for (uint32_t i = 0; i < t->n; i++)
-            newlines += cv_item_newlines(doc, &doc->items[t->item[i]]);
+            newlines += cv_item_newlines(doc, &doc->items[t->at[i].item]);
     }
     t->sum[CV_BYTES] = bytes;
     t->sum[CV_UNITS] = units;
@@ -439,8 +439,7 @@ uint32_t cv_tree_split(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
     t->list = l->list;
     t->parent = l->parent;
     t->n = l->n - keep;
-    memcpy(t->item, l->item + keep, t->n * sizeof(*t->item));
-    memcpy(t->vis, l->vis + keep, t->n * sizeof(*t->vis));
+    memcpy(t->at, l->at + keep, t->n * sizeof(*t->at));
     l->n = keep;
     t->prev = leaf;
     t->next = l->next;
@@ -466,8 +465,7 @@ static void open_leaf(struct cv_doc *doc, uint32_t leaf, uint32_t pos,
     struct cv_leaf *l = &doc->leaves[leaf];
 
     cv_tree_open(l, pos, 1);
-    l->item[pos] = item;
-    l->vis[pos] = 0;
+    l->at[pos] = (struct cv_entry){item, 0};
     doc->items[item].leaf = leaf;
     cool(doc, leaf);
 }
@@ -519,8 +517,8 @@ void cv_tree_divide(struct cv_doc *doc, uint32_t item, uint32_t right)
     if (l->n < CV_LEAF_ITEMS) {
         /* The sums stay what they are. */
         open_leaf(doc, leaf, pos + 1, right);
-        l->vis[pos + 1] = (uint16_t)cv_item_visible(y);
-        l->vis[pos] = (uint16_t)(l->vis[pos] - l->vis[pos + 1]);
+        l->at[pos + 1].vis = cv_item_visible(y);
+        l->at[pos].vis -= l->at[pos + 1].vis;
         return;
     }
     newlines = cv_item_newlines(doc, y);
@@ -586,9 +584,8 @@ static void join_leaves(struct cv_doc *doc, uint32_t left, uint32_t right)
     struct cv_inner *in = &doc->inners[l->parent];
 
     for (uint32_t k = 0; k < r->n; k++)
-        doc->items[r->item[k]].leaf = left;
-    memcpy(l->item + l->n, r->item, r->n * sizeof(uint32_t));
-    memcpy(l->vis + l->n, r->vis, r->n * sizeof(*r->vis));
+        doc->items[r->at[k].item].leaf = left;
+    memcpy(l->at + l->n, r->at, r->n * sizeof(*r->at));
     l->n += r->n;
     for (uint32_t k = 0; k < CV_WEIGHTS; k++) {
         l->sum[k] += r->sum[k];
@@ -621,7 +618,7 @@ void cv_tree_remove(struct cv_doc *doc, uint32_t item)
     uint32_t leaf = doc->items[item].leaf, pos = cv_tree_pos(doc, item);
     struct cv_leaf *l = &doc->leaves[leaf];
 
-    assert(l->vis[pos] == 0);
+    assert(l->at[pos].vis == 0);
     cv_tree_close(l, pos, pos + 1);
     doc->items[item].leaf = CV_NONE;
     cool(doc, leaf);
@@ -668,14 +665,14 @@ static uint32_t item_weight(const struct cv_doc *doc, const struct cv_leaf *l,
 {
     switch (weight) {
     case CV_BYTES:
-        return l->vis[i];
+        return l->at[i].vis;
     case CV_UNITS:
-        return cv_item_units(&doc->items[l->item[i]]);
+        return cv_item_units(&doc->items[l->at[i].item]);
     case CV_NEWLINES:
     case CV_WEIGHTS:
         break;
     }
-    return cv_item_newlines(doc, &doc->items[l->item[i]]);
+    return cv_item_newlines(doc, &doc->items[l->at[i].item]);
 }
 
 struct cv_place cv_tree_find(const struct cv_doc *doc, uint32_t list,
@@ -705,7 +702,7 @@ struct cv_place cv_tree_find(const struct cv_doc *doc, uint32_t list,
         uint32_t w = item_weight(doc, leaf, i, weight);
 
         if (left < w || (left == w && ending)) {
-            p = (struct cv_place){leaf->item[i], node, i, at - left};
+            p = (struct cv_place){leaf->at[i].item, node, i, at - left};
             return p;
         }
         left -= w;
@@ -757,7 +754,7 @@ uint32_t cv_tree_offset(const struct cv_doc *doc, uint32_t item,
     const struct cv_leaf *l = &doc->leaves[leaf];
     uint32_t sum = cv_tree_leaf_offset(doc, leaf, weight);
 
-    for (uint32_t i = 0; l->item[i] != item; i++)
+    for (uint32_t i = 0; l->at[i].item != item; i++)
         sum += item_weight(doc, l, i, weight);
     return sum;
 }
@@ -770,9 +767,9 @@ bool cv_tree_before(const struct cv_doc *doc, uint32_t a, uint32_t b)
         const struct cv_leaf *l = &doc->leaves[x];
 
         for (uint32_t i = 0;; i++) {
-            if (l->item[i] == b)
+            if (l->at[i].item == b)
                 return false;
-            if (l->item[i] == a)
+            if (l->at[i].item == a)
                 return true;
         }
     }
@@ -809,11 +806,11 @@ static void check_leaf(const struct cv_doc *doc, uint32_t list, uint32_t leaf,
     EXPECT(l->n > 0 && l->n <= CV_LEAF_ITEMS);
     *last = leaf;
     for (uint32_t i = 0; i < l->n; i++) {
-        const struct cv_item *x = &doc->items[l->item[i]];
+        const struct cv_item *x = &doc->items[l->at[i].item];
 
-        EXPECT(x->leaf == leaf && l->vis[i] == (uint16_t)cv_item_visible(x));
+        EXPECT(x->leaf == leaf && l->at[i].vis == cv_item_visible(x));
         EXPECT(x->len > 0 && x->kind != CV_KIND_GC);
-        EXPECT(cv_chain_find(doc, x->client, x->clock) == l->item[i]);
+        EXPECT(cv_chain_find(doc, x->client, x->clock) == l->at[i].item);
         if (x->kind == CV_KIND_STRING) {
             size_t units;
 

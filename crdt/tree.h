@@ -88,7 +88,7 @@ static inline void cv_tree_resize_at(struct cv_doc *doc, uint32_t leaf,
 {
     struct cv_leaf *l = &doc->leaves[leaf];
 
-    l->vis[pos] = (uint16_t)(l->vis[pos] + (uint32_t)bytes);
+    l->at[pos].vis += (uint32_t)bytes;
     cv_tree_weigh(doc, leaf, bytes, units, newlines);
 }
 /* Make room for `k` more items at `pos` of a leaf that is not too full.  The
@@ -99,8 +99,7 @@ static inline void cv_tree_open(struct cv_leaf *l, uint32_t pos, uint32_t k)
 
     l->n += k;
     l->near = pos;
-    memmove(&l->item[pos + k], &l->item[pos], behind * sizeof(*l->item));
-    memmove(&l->vis[pos + k], &l->vis[pos], behind * sizeof(*l->vis));
+    memmove(&l->at[pos + k], &l->at[pos], behind * sizeof(*l->at));
 }
 /* Take items [to, from) out of a leaf. */
 static inline void cv_tree_close(struct cv_leaf *l, uint32_t to, uint32_t from)
@@ -108,8 +107,7 @@ static inline void cv_tree_close(struct cv_leaf *l, uint32_t to, uint32_t from)
     uint32_t behind = l->n - from;
 
     l->n -= from - to;
-    memmove(&l->item[to], &l->item[from], behind * sizeof(*l->item));
-    memmove(&l->vis[to], &l->vis[from], behind * sizeof(*l->vis));
+    memmove(&l->at[to], &l->at[from], behind * sizeof(*l->at));
 }
 /* Free all nodes of a list; the items are not looked at. */
 void cv_tree_clear(struct cv_doc *doc, uint32_t list);
