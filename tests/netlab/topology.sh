@@ -50,6 +50,10 @@ map() {
     lab_in "$1" "$probe" map "$(lab_own "$1"):$2" "${@:3}"
 }
 
+# How long to listen for what should come: a busy machine takes its time to
+# start whoever sends it.
+window=1500
+
 # hears HOST ADDRESS:PORT MS: in the background, as $listener; to a file.
 hears() {
     rm -f "$lab_dir/heard"
@@ -63,7 +67,7 @@ hears() {
 punch() {
     local ma mb
     ma=$(map "$1" 5000 "$p") mb=$(map "$2" 5000 "$p")
-    hears "$1" "$(lab_own "$1"):5000" 600
+    hears "$1" "$(lab_own "$1"):5000" $window
     lab_in "$1" "$probe" send "$(lab_own "$1"):5000" "$mb"
     lab_in "$2" "$probe" send "$(lab_own "$2"):5000" "$ma"
     wait $listener
@@ -92,7 +96,7 @@ early() { # STRAYS TTL: does the late side's answer arrive?
     lab_rebind $a-nat
     lab_rebind $b-nat
     ma=$(map $a 5000 "$p") mb=$(map $b 5000 "$p")
-    hears $a "$(lab_own $a):5000" 500
+    hears $a "$(lab_own $a):5000" $window
     lab_in $a "$probe" send "$(lab_own $a):5000" "$mb" "$2"
     sleep 0.1
     lab_in $b "$probe" send "$(lab_own $b):5000" "$ma"
@@ -123,7 +127,7 @@ step "timeouts"
 [ "$(map t1 5002 "$p" 2 2500 | sort -u | wc -l)" = 2 ] ||
     fail "an idle mapping is kept"
 mapped=$(map u1 5003 "$p")
-hears u1 "$(lab_own u1):5003" 400
+hears u1 "$(lab_own u1):5003" $window
 lab_in p "$probe" send "$p:3478" "$mapped"
 wait $listener
 grep -q 'received 1' "$lab_dir/heard" || fail "a fresh mapping lets nothing in"
@@ -135,7 +139,7 @@ grep -q 'received 0' "$lab_dir/heard" || fail "an idle mapping lets packets in"
 
 step "IPv6"
 knock() { # HOST: does a stranger's datagram arrive?
-    hears "$1" "[${lab_ip6[$1]}]:5000" 400
+    hears "$1" "[${lab_ip6[$1]}]:5000" $window
     lab_in p "$probe" send "[${lab_ip6[p]}]:5000" "[${lab_ip6[$1]}]:5000"
     wait $listener
     grep -q 'received 1' "$lab_dir/heard"
@@ -148,7 +152,7 @@ for host in f1 f2 o1; do
         fail "$host does not get out over IPv6"
 done
 [ -z "$(ip -n "$lab_id-f2" -4 route)" ] || fail "f2 has IPv4"
-hears f1 "[${lab_ip6[f1]}]:5002" 500
+hears f1 "[${lab_ip6[f1]}]:5002" $window
 lab_in f1 "$probe" send "[${lab_ip6[f1]}]:5002" "[${lab_ip6[p]}]:5002"
 lab_in p "$probe" send "[${lab_ip6[p]}]:5002" "[${lab_ip6[f1]}]:5002"
 wait $listener
