@@ -458,6 +458,7 @@ uint32_t cv_tree_split(struct cv_doc *doc, uint32_t leaf, uint32_t *pos)
     *pos -= keep;
     return twin;
 }
+
 /* Put an item into a leaf that has room, nothing of it visible yet. */
 static void open_leaf(struct cv_doc *doc, uint32_t leaf, uint32_t pos,
                       uint32_t item)

@@ -121,41 +121,12 @@ bool cv_utf8_measure_long(const uint8_t *text, size_t len, size_t *units)
 
 bool cv_text_measure_long(struct cv_text *t)
 {
-    const uint8_t *text = t->data;
-    size_t len = t->len, i = 0, n = 0, units;
-    uint64_t lines = 0, v;
+    size_t units;
 
-    /* As long as it is ASCII; the compiler makes vector instructions of the
-     * first loop. */
-    for (; len - i >= BLOCK; i += BLOCK) {
-        uint8_t all = 0, some = 0;
-
-        for (size_t k = 0; k < BLOCK; k++) {
-            all |= text[i + k];
-            some = (uint8_t)(some + (text[i + k] == '\n'));
-        }
-        if (all >= 0x80)
-            goto wide;
-        n += some;
-    }
-    for (; len - i >= 8; i += 8) {
-        v = load64(text + i);
-        if (v & HIGH_BITS)
-            goto wide;
-        lines += newline_bits(v) >> 7;
-    }
-    v = load_short(text + i, len - i);
-    if (v & HIGH_BITS)
-        goto wide;
-    lines += newline_bits(v) >> 7;
-    t->units = (uint32_t)len;
-    t->newlines = (uint32_t)(n + (lines * LOW_BITS >> 56));
-    return true;
-wide:
-    if (!cv_utf8_measure_long(text, len, &units))
+    if (!cv_utf8_measure_long(t->data, t->len, &units))
         return false;
     t->units = (uint32_t)units;
-    t->newlines = (uint32_t)cv_utf8_newlines_long(text, len);
+    t->newlines = (uint32_t)cv_utf8_newlines_long(t->data, t->len);
     return true;
 }
 

@@ -30,7 +30,7 @@ struct cv_text {
     uint32_t units, newlines;
 };
 bool cv_text_measure_long(struct cv_text *t);
-/* Validate and weigh it in one pass; `len` is below 2^32. */
+/* Validate and weigh it; `len` is below 2^32. */
 static inline bool cv_text_measure(struct cv_text *t)
 {
     if (t->len == 1) {
