@@ -149,11 +149,7 @@ static inline bool pen_text(const struct cv_doc *doc, struct cv_writer *w,
     p = pen_origins(p, doc, x, g->clock, key);
     p = cv_pen_uint(p, g->bytes - cut);
     text = cv_item_content(doc, x) + cut;
-    if (len == 1)
-        *p = *text;
-    else
-        memcpy(p, text, len);
-    p += len;
+    p = cv_pen_text(p, text, len);
     for (uint32_t i = 1; i < g->items; i++) {
         x = &doc->items[x->succ];
         memcpy(p, cv_item_content(doc, x), x->bytes);
@@ -526,11 +522,7 @@ static inline bool put_typed(const struct cv_doc *doc, struct cv_writer *w)
     p = pen_origins(p, doc, x, from, false);
     p = cv_pen_uint(p, len);
     text = c->log + x->off + at;
-    if (len == 1)
-        *p = *text;
-    else
-        memcpy(p, text, len);
-    cv_pen_done(w, p + len);
+    cv_pen_done(w, cv_pen_text(p, text, len));
     return true;
 }
 

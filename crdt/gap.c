@@ -18,7 +18,7 @@ int cv_gap_grow(struct cv_doc *doc, uint32_t item, uint32_t pos,
     if (err != CV_OK)
         return err;
     cv_txn_touch(doc, client);
-    cv_store_log_append(doc, client, text->data, n);
+    cv_store_log_type(doc, client, text->data, n);
     x->bytes += n;
     x->len += text->units;
     cv_item_add_newlines(x, newlines);

@@ -44,6 +44,23 @@ static inline uint8_t *cv_pen_client(uint8_t *p, const struct cv_client *c)
     return p + c->id_len;
 }
 
+/* Text in a log.  What is short is copied in blocks, with what lies behind it,
+ * for which CV_PEN_BYTES are room enough; blocks as they were written, or the
+ * read would wait. */
+static inline uint8_t *cv_pen_text(uint8_t *p, const uint8_t *text,
+                                   uint32_t len)
+{
+    enum { BLOCK = CV_LOG_SLACK / 2 };
+
+    if (len <= CV_LOG_SLACK) {
+        memcpy(p, text, BLOCK);
+        memcpy(p + BLOCK, text + BLOCK, BLOCK);
+    } else {
+        memcpy(p, text, len);
+    }
+    return p + len;
+}
+
 /* Deletes: one range of one client. */
 static inline uint8_t *cv_pen_deleted(uint8_t *p, const struct cv_client *c,
                                       uint32_t clock, uint32_t len)

@@ -325,8 +325,8 @@ void cv_store_item_free(struct cv_doc *doc, uint32_t item);
 /* ---- logs ---- */
 
 int cv_store_log_grow(struct cv_doc *doc, uint32_t client, size_t len);
-/* A log has so many bytes more than it says: text in it may be read in blocks.
- */
+/* A log has so many bytes more than it says: text in it may be read and written
+ * in blocks. */
 #define CV_LOG_SLACK CV_UTF8_PAD
 /* Room at the end of a client's log, which may move it. */
 static inline int cv_store_log_reserve(struct cv_doc *doc, uint32_t client,
@@ -345,13 +345,23 @@ static inline uint32_t cv_store_log_append(struct cv_doc *doc, uint32_t client,
     struct cv_client *c = &doc->clients[client];
     uint32_t off = c->log_len;
 
-    if (len == 1)
-        c->log[off] = *(const uint8_t *)data;
-    else if (len > 0)
-        memcpy(c->log + off, data, len);
+    if (len > 0)
+        cv_utf8_copy_padded(c->log + off, data, len);
     c->log_len += (uint32_t)len;
     doc->log_total += len;
     return off;
+}
+/* The same of what is mostly a keystroke. */
+static inline uint32_t cv_store_log_type(struct cv_doc *doc, uint32_t client,
+                                         const void *data, size_t len)
+{
+    struct cv_client *c = &doc->clients[client];
+
+    if (len != 1)
+        return cv_store_log_append(doc, client, data, len);
+    c->log[c->log_len] = *(const uint8_t *)data;
+    doc->log_total++;
+    return c->log_len++;
 }
 /* Rewrite a log once this much of it, and half of it, is lost. */
 #define CV_LOG_COMPACT 131072

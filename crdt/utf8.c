@@ -8,12 +8,19 @@
 #define NEWLINES  (LOW_BITS * '\n')
 #define BLOCK     128 /* below 256 */
 
+/* The first byte is the lowest. */
 static uint64_t load64(const uint8_t *p)
 {
     uint64_t v;
 
     memcpy(&v, p, sizeof(v));
-    return v;
+    return le64toh(v);
+}
+
+static void store64(uint8_t *p, uint64_t v)
+{
+    v = htole64(v);
+    memcpy(p, &v, sizeof(v));
 }
 
 /* Up to 7 bytes, and zeros: without a loop, whose end is hard to foresee. */
@@ -24,12 +31,40 @@ static uint64_t load_short(const uint8_t *p, size_t len)
     if (len >= 4) {
         memcpy(&low, p, sizeof(low));
         memcpy(&high, p + len - 4, sizeof(high));
-        return low | (uint64_t)high << (8 * (len - 4));
+        return le32toh(low) | (uint64_t)le32toh(high) << (8 * (len - 4));
     }
     if (len == 0)
         return 0;
     return p[0] | (uint64_t)p[len / 2] << (8 * (len / 2)) |
            (uint64_t)p[len - 1] << (8 * (len - 1));
+}
+
+/* Up to CV_UTF8_PAD bytes, and zeros. */
+struct words {
+    uint64_t low, high;
+};
+
+static struct words load_words(const uint8_t *p, size_t len)
+{
+    struct words w = {0, 0};
+
+    if (len < 8) {
+        w.low = load_short(p, len);
+        return w;
+    }
+    w.low = load64(p);
+    w.high = len > 8 ? load64(p + len - 8) >> (8 * (CV_UTF8_PAD - len)) : 0;
+    return w;
+}
+
+/* The same, from 1 byte on, where CV_UTF8_PAD may be read. */
+static inline struct words first_words(const uint8_t *p, size_t len)
+{
+    unsigned behind = -8u * (unsigned)len & 63; /* bits, in the last word */
+
+    if (len <= 8)
+        return (struct words){load64(p) << behind >> behind, 0};
+    return (struct words){load64(p), load64(p + 8) << behind >> behind};
 }
 
 /* The high bit of each of eight bytes that is a newline. */
@@ -44,6 +79,13 @@ static uint64_t newline_bits(uint64_t v)
 static size_t newlines_of(uint64_t v)
 {
     return (size_t)((newline_bits(v) >> 7) * LOW_BITS >> 56);
+}
+
+static size_t newlines_of_both(struct words w)
+{
+    uint64_t n = (newline_bits(w.low) >> 7) + (newline_bits(w.high) >> 7);
+
+    return (size_t)(n * LOW_BITS >> 56);
 }
 
 /* Length of the character at text[0], 0 if it is malformed (RFC 3629, 4). */
@@ -123,6 +165,15 @@ bool cv_text_measure_long(struct cv_text *t)
 {
     size_t units;
 
+    if (t->len <= CV_UTF8_PAD) {
+        struct words w = load_words(t->data, t->len);
+
+        if (((w.low | w.high) & HIGH_BITS) == 0) {
+            t->units = (uint32_t)t->len;
+            t->newlines = (uint32_t)newlines_of_both(w);
+            return true;
+        }
+    }
     if (!cv_utf8_measure_long(t->data, t->len, &units))
         return false;
     t->units = (uint32_t)units;
@@ -185,17 +236,26 @@ size_t cv_utf8_newlines_long(const uint8_t *text, size_t len)
 
 size_t cv_utf8_newlines_padded(const uint8_t *text, size_t len)
 {
-    uint64_t a, b;
-    size_t first = len < 8 ? len : 8;
+    size_t n = 0;
 
-    if (len == 0 || len > CV_UTF8_PAD)
+    if (len == 0 || len > BLOCK)
         return cv_utf8_newlines_long(text, len);
-    /* Two words, the bytes behind the text shifted out: no loop, whose end is
-     * hard to foresee. */
-    a = newline_bits(le64toh(load64(text))) << (64 - 8 * first);
-    b = newline_bits(le64toh(load64(text + 8)));
-    b = len > 8 ? b << (128 - 8 * len) : 0;
-    return (size_t)(((a >> 7) + (b >> 7)) * LOW_BITS >> 56);
+    for (; len > CV_UTF8_PAD; text += CV_UTF8_PAD, len -= CV_UTF8_PAD)
+        n += newlines_of_both((struct words){load64(text), load64(text + 8)});
+    return n + newlines_of_both(first_words(text, len));
+}
+
+void cv_utf8_copy_padded(uint8_t *to, const uint8_t *text, size_t len)
+{
+    struct words w;
+
+    if (len > CV_UTF8_PAD) {
+        memcpy(to, text, len);
+        return;
+    }
+    w = load_words(text, len);
+    store64(to, w.low);
+    store64(to + 8, w.high);
 }
 
 size_t cv_utf8_after_newline(const uint8_t *text, size_t len, size_t n)

@@ -29,8 +29,9 @@ struct cv_text {
     size_t len;
     uint32_t units, newlines;
 };
-bool cv_text_measure_long(struct cv_text *t);
 /* Validate and weigh it; `len` is below 2^32. */
+bool cv_text_measure_long(struct cv_text *t);
+/* The same of what is mostly a keystroke. */
 static inline bool cv_text_measure(struct cv_text *t)
 {
     if (t->len == 1) {
@@ -72,6 +73,8 @@ static inline size_t cv_utf8_newlines(const uint8_t *text, size_t len)
 /* The same of text behind which so many bytes may be read. */
 #define CV_UTF8_PAD 16
 size_t cv_utf8_newlines_padded(const uint8_t *text, size_t len);
+/* Copy text; so many bytes behind the copy may be written. */
+void cv_utf8_copy_padded(uint8_t *to, const uint8_t *text, size_t len);
 /* Offset behind the n-th (from 1) newline; there are that many. */
 size_t cv_utf8_after_newline(const uint8_t *text, size_t len, size_t n);
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "tests/unit/crdt_util.h"
+#include <stdlib.h>
 
 #define MOST 700
 
@@ -18,6 +19,8 @@ static void make(struct sample *s, size_t most, uint32_t wide, uint64_t *seed)
                                         "\xef\xbf\xbd", "\xf0\x9f\x98\x80"};
 
     memset(s, 0, sizeof(*s));
+    /* What lies behind the text is not to count. */
+    memset(s->text, '\n', sizeof(s->text));
     while (s->len < most) {
         const char *c = below(seed, 9) > 0 ? "x" : "\n";
 
@@ -58,6 +61,32 @@ TEST(text_is_weighed_in_every_way_alike)
     }
 }
 
+TEST(text_is_copied_and_nothing_behind_it_is_read)
+{
+    static struct sample s;
+    uint8_t to[MOST + CV_UTF8_PAD + 1];
+    uint64_t seed = 3;
+
+    for (uint32_t run = 0; run < 3000; run++) {
+        struct cv_text t;
+        uint8_t *alone;
+
+        make(&s, 1 + below(&seed, run % 16 == 0 ? MOST - 1 : 40), 100000,
+             &seed);
+        alone = malloc(s.len); /* a sanitizer knows where it ends */
+        REQUIRE(alone != NULL);
+        memcpy(alone, s.text, s.len);
+        t = (struct cv_text){.data = alone, .len = s.len};
+        CHECK(cv_text_measure(&t));
+        CHECK_EQ(t.newlines, s.newlines);
+        memset(to, 0xee, sizeof(to));
+        cv_utf8_copy_padded(to, alone, s.len);
+        CHECK(memcmp(to, alone, s.len) == 0);
+        CHECK(to[s.len + CV_UTF8_PAD] == 0xee);
+        free(alone);
+    }
+}
+
 TEST(what_is_not_utf8_is_refused)
 {
     static struct sample s;
@@ -81,4 +110,6 @@ TEST(what_is_not_utf8_is_refused)
     }
 }
 
-RUN_TESTS(T(text_is_weighed_in_every_way_alike), T(what_is_not_utf8_is_refused))
+RUN_TESTS(T(text_is_weighed_in_every_way_alike),
+          T(text_is_copied_and_nothing_behind_it_is_read),
+          T(what_is_not_utf8_is_refused))
