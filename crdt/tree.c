@@ -275,22 +275,17 @@ static void move_items(struct cv_doc *doc, uint32_t from, uint32_t to)
 {
     struct cv_leaf *l = &doc->leaves[from], *t = &doc->leaves[to];
     uint32_t bytes = 0, units = 0, newlines = 0;
-    bool unknown = false;
 
     for (uint32_t i = 0; i < t->n; i++) {
         struct cv_item *x = &doc->items[t->at[i].item];
         uint32_t lines = x->lines & -(uint32_t)(x->kind == CV_KIND_STRING);
 
+        if (lines == CV_LINES_UNKNOWN)
+            lines = cv_item_count_newlines(doc, x);
         x->leaf = to;
         bytes += cv_item_visible(x);
         units += cv_item_units(x);
         newlines += lines;
-        unknown |= lines == CV_LINES_UNKNOWN;
-    }
-    if (unknown) {
-        newlines = 0;
-        for (uint32_t i = 0; i < t->n; i++)
-            newlines += cv_item_newlines(doc, &doc->items[t->at[i].item]);
     }
     t->sum[CV_BYTES] = bytes;
     t->sum[CV_UNITS] = units;
