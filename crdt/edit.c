@@ -369,6 +369,7 @@ static uint32_t sweep(struct cv_doc *doc, const struct cv_place *p,
         n = keep_tomb(doc, l, n, l->at[i].item);
         i++;
     }
+    l->near = n - 1; /* the caller asks for it */
     *last = l->at[n - 1].item;
     if (n < i)
         cv_tree_close(l, n, i);
@@ -401,6 +402,7 @@ static int delete_part(struct cv_doc *doc, struct cv_place *p, uint32_t from,
     d = cv_piece_of(doc, x, from, n);
     *left -= n;
     if (*left > 0) {
+        doc->leaves[p->leaf].near = p->pos;
         err = delete_embeds(doc, p->item);
         if (err != CV_OK)
             return err;
