@@ -218,6 +218,7 @@ static CV_APART int insert(struct cv_doc *doc, size_t at, const void *text,
     cv_hot_settle(doc);
     if (!doc->txn.open || at > doc->lists[doc->text].sum[CV_BYTES])
         return CV_ERR_INVALID;
+    /* Here lengths vary: one byte is nothing special. */
     if (!cv_text_measure_long(&in.text))
         return CV_ERR_FORMAT;
     if (len == 0)
