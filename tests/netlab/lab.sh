@@ -41,6 +41,7 @@ lab_space() {
     ip -n "$lab_id-$1" link set lo up
 }
 
+# With `&`, $! is a shell that waits for the command, not the command.
 lab_in() {
     local space=$1
     shift

@@ -172,8 +172,8 @@ mkfifo "$work/typed"
 exec 3<>"$work/typed"
 node=(--bootstrap none --no-lan --stun "${lab_ip[p]}:3478")
 lab_spawn p "$work/stun.log" "$covim" stun --listen "${lab_ip[p]}:3478"
-lab_in a env -u COVIM_NO_PORT_MAPPING "$covim" share --token --open \
-    "${node[@]}" --data-dir "$work/a" --log debug "$work/shared.txt" \
+ip netns exec "$lab_id-a" env -u COVIM_NO_PORT_MAPPING "$covim" share --token \
+    --open "${node[@]}" --data-dir "$work/a" --log debug "$work/shared.txt" \
     <"$work/typed" >"$work/a.out" 2>"$work/probe.log" &
 lab_pids+=("$!")
 lab_wait 10 grep -q covimhost1 "$work/a.out" || fail "no token"
