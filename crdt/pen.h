@@ -50,11 +50,11 @@ static inline uint8_t *cv_pen_client(uint8_t *p, const struct cv_client *c)
 static inline uint8_t *cv_pen_text(uint8_t *p, const uint8_t *text,
                                    uint32_t len)
 {
-    enum { BLOCK = CV_LOG_SLACK / 2 };
+    enum { HALF = CV_LOG_SLACK / 2 };
 
     if (len <= CV_LOG_SLACK) {
-        memcpy(p, text, BLOCK);
-        memcpy(p + BLOCK, text + BLOCK, BLOCK);
+        memcpy(p, text, HALF);
+        memcpy(p + HALF, text + HALF, HALF);
     } else {
         memcpy(p, text, len);
     }
