@@ -18,6 +18,16 @@ static void on_stage(void *user, enum cv_rendezvous_stage stage)
     cv_meeting_wake(m);
 }
 
+/* Is it news that an attempt of ours does not wait to hear?  That the inbox is
+ * elsewhere, while nothing says that our knock was heard, or a gate of its own.
+ */
+static bool is_worth_a_knock(const struct cv_neighbour *n,
+                             const struct cv_pointer_info *p)
+{
+    return (p->knock_again && n->reach == CV_REACH_KNOCKED) ||
+           p->candidates.gates.n > n->gates;
+}
+
 static void on_pointer(void *user, const struct cv_pointer_info *p)
 {
     struct cv_meeting *m = user;
@@ -53,8 +63,7 @@ static void on_pointer(void *user, const struct cv_pointer_info *p)
         n->role = p->role;
         n->admits = p->admits;
     }
-    /* A gate of its own is news that an attempt does not wait to hear. */
-    if (fresh && n->called_out && p->candidates.gates.n > n->gates)
+    if (fresh && n->called_out && is_worth_a_knock(n, p))
         cv_neighbour_knock(n);
     n->gates = p->candidates.gates.n;
     if (fresh && n->recall_at != CV_NEVER) { /* it has moved: go there */

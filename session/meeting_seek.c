@@ -69,6 +69,9 @@ void cv_neighbour_knock(struct cv_neighbour *n)
     }
     if (err == CV_OK) {
         cv_meeting_mark(m, CV_MARK_KNOCK, &n->node, &own, "");
+        /* At an inbox that has moved it is another attempt. */
+        if (n->called_out && memcmp(n->out, contact.attempt, sizeof n->out))
+            cv_net_abandon(m->node->net, n->out);
         n->called_out = true;
         memcpy(n->out, contact.attempt, sizeof n->out);
         n->give_up = cv_meeting_now(m) + CV_MEETING_ATTEMPT;

@@ -791,9 +791,13 @@ struct op {
     uint64_t seen; /* number of the last value that was delivered */
 };
 
+#define FULL_KEYS 16
+
 static struct value *values;
 static struct op *ops;
 static uint64_t next_token = 1, next_value = 1;
+static struct cv_loc full[FULL_KEYS];
+static unsigned n_full, n_refused;
 
 static struct op *add_op(struct cv_dht *dht, const struct cv_loc *loc,
                          void *user)
@@ -821,12 +825,9 @@ static void remove_op(struct op *gone)
     free(gone);
 }
 
-static cv_dht_token dht_put(struct cv_dht *dht, const struct cv_loc *loc,
-                            struct cv_bytes value, cv_dht_done_fn done,
-                            void *user)
+static void add_value(const struct cv_loc *loc, struct cv_bytes value)
 {
     struct value *v = calloc(1, sizeof *v);
-    struct op *o = add_op(dht, loc, user);
 
     assert(v != NULL && value.len <= sizeof v->data);
     v->loc = *loc;
@@ -835,9 +836,60 @@ static cv_dht_token dht_put(struct cv_dht *dht, const struct cv_loc *loc,
     v->number = next_value++;
     v->next = values;
     values = v;
+    schedule();
+}
+
+static bool is_full(const struct cv_loc *loc)
+{
+    for (unsigned i = 0; i < n_full; i++)
+        if (memcmp(&full[i], loc, sizeof *loc) == 0)
+            return true;
+    return false;
+}
+
+static cv_dht_token dht_put(struct cv_dht *dht, const struct cv_loc *loc,
+                            struct cv_bytes value, cv_dht_done_fn done,
+                            void *user)
+{
+    struct op *o = add_op(dht, loc, user);
+
+    if (is_full(loc))
+        n_refused++;
+    else
+        add_value(loc, value);
     o->kind = OP_PUT;
     o->done = done;
     return o->token;
+}
+
+static bool is_empty(const struct cv_loc *loc)
+{
+    for (const struct value *v = values; v != NULL; v = v->next)
+        if (memcmp(&v->loc, loc, sizeof *loc) == 0)
+            return false;
+    return true;
+}
+
+void fake_fill(const struct cv_dht *dht)
+{
+    for (const struct op *o = ops; o != NULL; o = o->next)
+        if (o->dht == dht && o->kind == OP_LISTEN && is_empty(&o->loc) &&
+            !is_full(&o->loc)) {
+            assert(n_full < FULL_KEYS);
+            full[n_full++] = o->loc;
+        }
+    assert(n_full > 0);
+}
+
+unsigned fake_refused(void)
+{
+    return n_refused;
+}
+
+void fake_hear_junk(void)
+{
+    for (uint8_t i = 0; i < 200; i++)
+        add_value(&full[i % n_full], CV_BYTES(&i, 1));
 }
 
 static cv_dht_token dht_get(struct cv_dht *dht, const struct cv_loc *loc,
@@ -966,6 +1018,7 @@ void fake_reset(void)
     values = NULL;
     memset(blocked, 0, sizeof blocked);
     hard = false;
+    n_full = n_refused = 0;
     free(wire);
     wire = NULL;
     wire_len = 0;

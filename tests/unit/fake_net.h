@@ -35,6 +35,12 @@ void fake_forget(const struct cv_key *node);
 void fake_notice(const struct cv_key *node);
 /* A knock has come to it that is no connection yet. */
 bool fake_is_called(const struct cv_key *node);
+/* The keys at which this node listens, and where nothing lies yet, are full:
+ * what is put there is refused, as by nodes of OpenDHT; how many were. */
+void fake_fill(const struct cv_dht *dht);
+unsigned fake_refused(void);
+/* And it hears what they are full of: two hundred values of junk. */
+void fake_hear_junk(void);
 /* No socket can be opened. */
 void fake_no_network(bool none);
 /* Streams and connections that live; for leaks. */

@@ -133,6 +133,23 @@ TEST(an_answer_that_has_become_wrong_is_made_good)
     end_all();
 }
 
+/* An attempt is given up after 30 s; nobody who waits for a text does that. */
+TEST(who_knocked_where_the_inbox_was_knocks_where_it_is)
+{
+    struct cv_keytext key;
+
+    setup();
+    key = person_share(&ann, "hello\n", CV_ADMIT_OPEN, CV_ROLE_EDITOR);
+    UNTIL(loop, 10, ann.seen[CV_SESSION_ALONE]);
+    fake_fill(ann.node->dht);
+    CHECK_EQ(person_join(&bob, &key), CV_OK);
+    UNTIL(loop, 10, fake_refused() > 0);
+    CHECK(!fake_is_called(&ann.node->key.pub));
+    fake_hear_junk();
+    UNTIL(loop, 5, person_has(&bob, "hello\n"));
+    end_all();
+}
+
 TEST(who_is_sent_away_at_the_knock_is_not_asked_about_again)
 {
     struct cv_keytext key;
@@ -548,6 +565,7 @@ TEST(texts_that_cannot_be_shared_are_refused)
 RUN_TESTS(T(a_joiner_is_let_in_and_both_edit),
           T(who_can_be_reached_only_when_trusted_is_asked_about_at_the_knock),
           T(an_answer_that_has_become_wrong_is_made_good),
+          T(who_knocked_where_the_inbox_was_knocks_where_it_is),
           T(who_is_sent_away_at_the_knock_is_not_asked_about_again),
           T(before_consent_nothing_of_the_session_travels),
           T(who_was_sent_away_cannot_ask_again_at_once),
