@@ -11,6 +11,7 @@ void cv_inbox_init(struct cv_inbox *in, const struct cv_root *root,
     in->node = *node;
     for (unsigned i = 0; i < CV_INBOX_SLOTS; i++)
         cv_bucket_init(&in->slots[i], CV_INBOX_SLOT_RATE, CV_INBOX_SLOT_BURST);
+    cv_bucket_init(&in->rings, CV_INBOX_RING_RATE, CV_INBOX_RING_BURST);
 }
 
 void cv_inbox_fini(struct cv_inbox *in)
@@ -48,6 +49,12 @@ struct cv_office *cv_inbox_open(struct cv_inbox *in, struct cv_office *place,
 void cv_office_close(struct cv_office *o)
 {
     cv_wipe(o, sizeof(*o));
+}
+
+void cv_inbox_move(struct cv_inbox *in, struct cv_office *o)
+{
+    in->moved[in->moved_at++ % CV_OFFICES_MOVED] = *o;
+    cv_office_close(o);
 }
 
 void cv_office_named(struct cv_office *o, struct cv_bytes pointer,
@@ -89,8 +96,25 @@ static bool was_asked(const struct cv_office *o,
     return false;
 }
 
-static void note_junk(struct cv_inbox *in, cv_time now)
+/* A value that came, and whom it may be for. */
+struct arrival {
+    struct cv_office *offices[CV_OFFICES + CV_OFFICES_MOVED];
+    unsigned n_offices;
+    unsigned slot;
+    struct cv_bytes value;
+    struct cv_bucket *limit;
+    bool in_dht;
+    cv_time now;
+    uint64_t now_s;
+};
+
+/* Of the DHT only: elsewhere there are no other keys to move to. */
+static void note_junk(struct cv_inbox *in, const struct arrival *v)
 {
+    const cv_time now = v->now;
+
+    if (!v->in_dht)
+        return;
     if (now - in->junk_since > CV_INBOX_FLOOD_TIME) {
         in->junk_since = now;
         in->junk = 0;
@@ -187,32 +211,35 @@ static struct cv_attempt *admit(struct cv_inbox *in, const struct cv_office *o,
     return a;
 }
 
-/* Open what lay in a slot, if it is new there and the slot is not flooded. */
-static int open_value(struct cv_inbox *in, const struct cv_office *o,
-                      unsigned slot, struct cv_bytes value, cv_time now,
-                      struct cv_knock *k, struct cv_knock_raw *raw)
+/* Open what came, if it is new and there is not too much; *at is the office
+ * that it is for. */
+static int open_value(struct cv_inbox *in, const struct arrival *v,
+                      struct cv_knock *k, struct cv_knock_raw *raw,
+                      struct cv_office **at)
 {
-    const struct cv_loc *loc = &o->loc[slot];
     uint8_t digest[CV_DIGEST_LEN];
 
-    cv_pointer_digest(digest, value);
+    cv_pointer_digest(digest, v->value);
     if (cv_digest_is_in(&in->seen[0][0], CV_INBOX_SEEN, digest))
         return CV_ERR_EXISTS;
-    if (!cv_knock_plausible(value, loc, 0)) {
+    if (!cv_knock_plausible(v->value, &v->offices[0]->loc[v->slot], 0)) {
         cv_digest_note(&in->seen[0][0], CV_INBOX_SEEN, &in->seen_at, digest);
-        note_junk(in, now);
+        note_junk(in, v);
         return CV_ERR_FORMAT;
     }
-    if (!cv_bucket_take(&in->slots[slot], now)) {
-        note_junk(in, now);
+    if (!cv_bucket_take(v->limit, v->now)) {
+        note_junk(in, v);
         return CV_ERR_LIMIT;
     }
     cv_digest_note(&in->seen[0][0], CV_INBOX_SEEN, &in->seen_at, digest);
-    if (cv_knock_open(k, raw, loc, o->secret, o->box, value) != CV_OK) {
-        note_junk(in, now);
-        return CV_ERR_FORMAT;
+    for (unsigned i = 0; i < v->n_offices; i++) {
+        *at = v->offices[i];
+        if (cv_knock_open(k, raw, &(*at)->loc[v->slot], (*at)->secret,
+                          (*at)->box, v->value) == CV_OK)
+            return CV_OK;
     }
-    return CV_OK;
+    note_junk(in, v);
+    return CV_ERR_FORMAT;
 }
 
 /* May a verified knock begin an attempt, or go on with one? */
@@ -230,47 +257,103 @@ static int may_knock(struct cv_inbox *in, const struct cv_office *o,
     return o->n_requests < CV_OFFICE_REQUESTS ? CV_OK : CV_ERR_LIMIT;
 }
 
-int cv_inbox_take(struct cv_inbox *in, struct cv_office *o, unsigned slot,
-                  struct cv_bytes value, cv_time now, uint64_t now_s,
-                  struct cv_knock *k, struct cv_attempt **out, bool *is_update)
+static int take(struct cv_inbox *in, const struct arrival *v,
+                struct cv_inbox_taken *out)
 {
+    struct cv_knock *k = &out->knock;
     struct cv_knock_raw raw = {0};
+    struct cv_office *o;
     struct cv_attempt *a;
     int err;
 
-    *out = NULL;
-    slot %= CV_INBOX_SLOTS;
-    err = open_value(in, o, slot, value, now, k, &raw);
+    out->attempt = NULL;
+    err = open_value(in, v, k, &raw, &o);
     if (err != CV_OK)
         goto out;
     err = CV_ERR_NOTFOUND;
-    if (!names(o, k->ptr_digest, now))
+    if (!names(o, k->ptr_digest, v->now))
         goto out;
     if (was_asked(o, k->req_id)) {
         a = cv_inbox_attempt(in, k->req_id);
         if (a != NULL && cv_key_equal(&a->node, &k->node))
-            *out = a;
+            out->attempt = a;
         err = CV_ERR_REPLAY;
         goto out;
     }
-    err = cv_knock_verify(k, &raw, &o->loc[slot], o->box, now_s);
+    err = cv_knock_verify(k, &raw, &o->loc[v->slot], o->box, v->now_s);
     if (err == CV_OK && cv_key_equal(&k->node, &in->node))
         err = CV_ERR_AUTH;
     if (err != CV_OK) {
-        note_junk(in, now);
+        note_junk(in, v);
         goto out;
     }
     err = may_knock(in, o, k);
     if (err != CV_OK)
         goto out;
     err = CV_ERR_LIMIT;
-    a = admit(in, o, k, &raw, now, is_update);
+    a = admit(in, o, k, &raw, v->now, &out->is_update);
     if (a == NULL)
         goto out;
     memcpy(o->requests[o->n_requests++], k->req_id, CV_REQ_ID_LEN);
-    *out = a;
+    out->attempt = a;
     err = CV_OK;
 out:
     cv_wipe(&raw, sizeof(raw));
     return err;
+}
+
+int cv_inbox_take(struct cv_inbox *in, struct cv_office *o, unsigned slot,
+                  struct cv_bytes value, cv_time now, uint64_t now_s,
+                  struct cv_inbox_taken *out)
+{
+    const struct arrival v = {.offices = {o},
+                              .n_offices = 1,
+                              .slot = slot % CV_INBOX_SLOTS,
+                              .value = value,
+                              .limit = &in->slots[slot % CV_INBOX_SLOTS],
+                              .in_dht = true,
+                              .now = now,
+                              .now_s = now_s};
+
+    return take(in, &v, out);
+}
+
+int cv_inbox_take_token(struct cv_inbox *in, struct cv_office *o, unsigned slot,
+                        struct cv_bytes value, cv_time now, uint64_t now_s,
+                        struct cv_inbox_taken *out)
+{
+    const struct arrival v = {.offices = {o},
+                              .n_offices = 1,
+                              .slot = slot % CV_INBOX_SLOTS,
+                              .value = value,
+                              .limit = &in->rings,
+                              .now = now,
+                              .now_s = now_s};
+
+    return take(in, &v, out);
+}
+
+/* Those among `n` that are rung in this room. */
+static void add_offices(struct arrival *v, struct cv_office *offices,
+                        unsigned n, const uint8_t room[CV_ROOM_KEY])
+{
+    for (unsigned i = 0; i < n; i++)
+        if (offices[i].open && memcmp(offices[i].room, room, CV_ROOM_KEY) == 0)
+            v->offices[v->n_offices++] = &offices[i];
+}
+
+int cv_inbox_take_ring(struct cv_inbox *in, const uint8_t room[CV_ROOM_KEY],
+                       unsigned slot, struct cv_bytes value, cv_time now,
+                       uint64_t now_s, struct cv_inbox_taken *out)
+{
+    struct arrival v = {.slot = slot % CV_INBOX_SLOTS,
+                        .value = value,
+                        .limit = &in->rings,
+                        .now = now,
+                        .now_s = now_s};
+
+    out->attempt = NULL;
+    add_offices(&v, in->offices, CV_OFFICES, room);
+    add_offices(&v, in->moved, CV_OFFICES_MOVED, room);
+    return v.n_offices > 0 ? take(in, &v, out) : CV_ERR_NOTFOUND;
 }

@@ -85,23 +85,18 @@ static void answer_put(struct cv_rendezvous *rv, struct cv_attempt *a)
     cv_wipe(&reply, sizeof(reply));
 }
 
-/* A knock came, at an office and for a slot of it. */
-static int take_knock(struct cv_rendezvous *rv, struct cv_office *o,
-                      unsigned slot, struct cv_bytes value)
+/* What came was taken, or not: count it, and tell of it. */
+static int knock_taken(struct cv_rendezvous *rv, int err,
+                       const struct cv_inbox_taken *t)
 {
     struct cv_rendezvous_counters *n = &rv->counters;
-    struct cv_attempt *a;
-    struct cv_knock k;
-    bool is_update;
-    int err;
+    struct cv_attempt *a = t->attempt;
 
-    err = cv_inbox_take(&rv->inbox, o, slot, value, rv->now, cv_rv_unix_s(rv),
-                        &k, &a, &is_update);
     switch (err) {
     case CV_OK:
         n->knocks_ok++;
         cv_rv_enter(rv);
-        cv_rv_report_knock(rv, &k, a, is_update, false);
+        cv_rv_report_knock(rv, &t->knock, a, t->is_update, false);
         cv_rv_leave(rv);
         return CV_OK;
     case CV_ERR_EXISTS:
@@ -134,9 +129,27 @@ static int take_knock(struct cv_rendezvous *rv, struct cv_office *o,
 static void on_knock_value(void *user, struct cv_bytes value)
 {
     const struct desk *desk = user;
+    struct cv_rendezvous *rv = desk->rv;
+    struct cv_inbox_taken t;
+    const int err =
+        cv_inbox_take(&rv->inbox, &rv->inbox.offices[desk->office], desk->slot,
+                      value, rv->now, cv_rv_unix_s(rv), &t);
 
-    (void)take_knock(desk->rv, &desk->rv->inbox.offices[desk->office],
-                     desk->slot, value);
+    (void)knock_taken(rv, err, &t);
+}
+
+/* The room of an office, unless it is among the first `n`; returns how many
+ * there are then. */
+static unsigned add_room(uint8_t out[CV_RENDEZVOUS_ROOMS][CV_ROOM_KEY],
+                         unsigned n, const struct cv_office *o)
+{
+    if (!o->open || n == CV_RENDEZVOUS_ROOMS)
+        return n;
+    for (unsigned i = 0; i < n; i++)
+        if (memcmp(out[i], o->room, CV_ROOM_KEY) == 0)
+            return n;
+    memcpy(out[n], o->room, CV_ROOM_KEY);
+    return n + 1;
 }
 
 unsigned cv_rendezvous_rooms(const struct cv_rendezvous *rv,
@@ -144,35 +157,60 @@ unsigned cv_rendezvous_rooms(const struct cv_rendezvous *rv,
 {
     unsigned n = 0;
 
-    for (unsigned i = 0; i < CV_OFFICES && n < CV_RENDEZVOUS_ROOMS; i++)
-        if (rv->inbox.offices[i].open)
-            memcpy(out[n++], rv->inbox.offices[i].room, CV_ROOM_KEY);
+    for (unsigned i = 0; i < CV_OFFICES; i++)
+        n = add_room(out, n, &rv->inbox.offices[i]);
+    for (unsigned i = 0; i < CV_OFFICES_MOVED; i++)
+        n = add_room(out, n, &rv->inbox.moved[i]);
     return n;
+}
+
+static bool is_our_room(const struct cv_rendezvous *rv,
+                        const uint8_t room_key[CV_ROOM_KEY])
+{
+    uint8_t rooms[CV_RENDEZVOUS_ROOMS][CV_ROOM_KEY];
+    const unsigned n = cv_rendezvous_rooms(rv, rooms);
+
+    for (unsigned i = 0; i < n; i++)
+        if (memcmp(rooms[i], room_key, CV_ROOM_KEY) == 0)
+            return true;
+    return false;
 }
 
 int cv_rendezvous_take_ring(struct cv_rendezvous *rv,
                             const uint8_t room_key[CV_ROOM_KEY],
                             struct cv_bytes ring)
 {
+    struct cv_inbox_taken t;
+    int err;
+
     if (ring.len > 0 && ring.data[0] == CV_RING_TOKEN)
         return cv_rv_take_token_ring(rv, ring);
     if (ring.len != 1 + CV_KNOCK_BYTES || ring.data[0] >= CV_INBOX_SLOTS)
         return CV_ERR_FORMAT;
-    for (unsigned i = 0; i < CV_OFFICES; i++) {
-        struct cv_office *o = &rv->inbox.offices[i];
-
-        if (o->open && memcmp(o->room, room_key, CV_ROOM_KEY) == 0)
-            return take_knock(rv, o, ring.data[0],
-                              CV_BYTES(ring.data + 1, ring.len - 1));
-    }
-    return CV_ERR_NOTFOUND;
+    if (!is_our_room(rv, room_key))
+        return CV_ERR_NOTFOUND; /* another session's */
+    err = cv_inbox_take_ring(&rv->inbox, room_key, ring.data[0],
+                             CV_BYTES(ring.data + 1, ring.len - 1), rv->now,
+                             cv_rv_unix_s(rv), &t);
+    return knock_taken(rv, err, &t);
 }
 
 static void desks_close(struct cv_rendezvous *rv, unsigned i)
 {
     for (unsigned s = 0; s < CV_INBOX_SLOTS; s++)
         cv_rv_cancel(rv, &rv->desks[i][s].listen);
+}
+
+static void office_close(struct cv_rendezvous *rv, unsigned i)
+{
+    desks_close(rv, i);
     cv_office_close(&rv->inbox.offices[i]);
+}
+
+/* Can no pointer that names it be believed any more? */
+static bool is_over(const struct cv_rendezvous *rv, const struct cv_office *o)
+{
+    return o->not_after + CV_CLOCK_SLACK_S < cv_rv_unix_s(rv);
 }
 
 struct cv_office *cv_rv_office_for(struct cv_rendezvous *rv, uint64_t epoch)
@@ -193,7 +231,7 @@ struct cv_office *cv_rv_office_for(struct cv_rendezvous *rv, uint64_t epoch)
             at = i;
     }
     if (rv->inbox.offices[at].open)
-        desks_close(rv, at);
+        office_close(rv, at);
     return cv_inbox_open(&rv->inbox, &rv->inbox.offices[at], epoch,
                          rv->config.rng);
 }
@@ -205,8 +243,8 @@ void cv_rv_inbox_step(struct cv_rendezvous *rv)
 
         if (!o->open)
             continue;
-        if (o->not_after + CV_CLOCK_SLACK_S < cv_rv_unix_s(rv)) {
-            desks_close(rv, i);
+        if (is_over(rv, o)) {
+            office_close(rv, i);
             continue;
         }
         for (unsigned s = 0; s < CV_INBOX_SLOTS && !rv->freed; s++) {
@@ -215,6 +253,12 @@ void cv_rv_inbox_step(struct cv_rendezvous *rv)
             if (d->listen == 0)
                 d->listen = cv_rv_listen(rv, &o->loc[s], on_knock_value, d);
         }
+    }
+    for (unsigned i = 0; i < CV_OFFICES_MOVED; i++) {
+        struct cv_office *o = &rv->inbox.moved[i];
+
+        if (o->open && is_over(rv, o))
+            cv_office_close(o);
     }
     for (unsigned i = 0; i < CV_INBOX_ATTEMPTS; i++) {
         struct cv_attempt *a = &rv->inbox.attempts[i];
@@ -255,12 +299,24 @@ int cv_rendezvous_answer(struct cv_rendezvous *rv, const uint8_t attempt[8],
     return CV_OK;
 }
 
+void cv_rv_offices_move(struct cv_rendezvous *rv)
+{
+    for (unsigned i = 0; i < CV_OFFICES; i++) {
+        if (!rv->inbox.offices[i].open)
+            continue;
+        desks_close(rv, i);
+        cv_inbox_move(&rv->inbox, &rv->inbox.offices[i]);
+    }
+}
+
 void cv_rv_offices_close(struct cv_rendezvous *rv)
 {
     for (unsigned i = 0; i < CV_OFFICES; i++) {
         if (rv->inbox.offices[i].open)
-            desks_close(rv, i);
+            office_close(rv, i);
     }
+    for (unsigned i = 0; i < CV_OFFICES_MOVED; i++)
+        cv_office_close(&rv->inbox.moved[i]);
 }
 
 void cv_rv_inbox_close(struct cv_rendezvous *rv)

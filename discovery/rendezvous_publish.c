@@ -258,7 +258,7 @@ static void rotate_step(struct cv_rendezvous *rv)
             continue;
         cv_warn(rv->config.log, "rendezvous: inbox flooded, moving it");
         pub->rotated = rv->now + ROTATE_EVERY;
-        cv_rv_offices_close(rv);
+        cv_rv_offices_move(rv);
         rv->inbox.junk = 0;
         set_publish_state(rv, PUBLISH_DUE);
         pub->publish_at = rv->now;

@@ -199,7 +199,9 @@ void cv_rv_publish_close(struct cv_rendezvous *rv);
 void cv_rv_inbox_step(struct cv_rendezvous *rv);
 void cv_rv_inbox_close(struct cv_rendezvous *rv);
 struct cv_office *cv_rv_office_for(struct cv_rendezvous *rv, uint64_t epoch);
+/* All of them, for good; or what lies in the DHT does not count any more. */
 void cv_rv_offices_close(struct cv_rendezvous *rv);
+void cv_rv_offices_move(struct cv_rendezvous *rv);
 void cv_rv_report_knock(struct cv_rendezvous *rv, const struct cv_knock *k,
                         const struct cv_attempt *a, bool is_update,
                         bool by_hand);

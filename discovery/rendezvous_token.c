@@ -115,15 +115,13 @@ static int take_knock(struct cv_rendezvous *rv, struct invitation *i,
                       unsigned slot, struct cv_bytes value, bool by_hand)
 {
     struct cv_rendezvous_counters *n = &rv->counters;
-    struct cv_attempt *a;
-    struct cv_knock k;
-    bool is_update;
+    struct cv_inbox_taken t;
     int err;
 
     if (i->office == NULL)
         return i->spent ? CV_ERR_REPLAY : CV_ERR_EXPIRED;
-    err = cv_inbox_take(&rv->inbox, i->office, slot, value, rv->now,
-                        cv_rv_unix_s(rv), &k, &a, &is_update);
+    err = cv_inbox_take_token(&rv->inbox, i->office, slot, value, rv->now,
+                              cv_rv_unix_s(rv), &t);
     if (err != CV_OK) {
         n->knocks_forged++;
         cv_debug(rv->config.log, "rendezvous: token dropped, why=\"%s\"",
@@ -136,7 +134,7 @@ static int take_knock(struct cv_rendezvous *rv, struct invitation *i,
     cv_pointer_digest(i->knock, value);
     close_office(i);
     cv_rv_enter(rv);
-    cv_rv_report_knock(rv, &k, a, false, by_hand);
+    cv_rv_report_knock(rv, &t.knock, t.attempt, false, by_hand);
     cv_rv_leave(rv);
     return CV_OK;
 }

@@ -1,5 +1,5 @@
-/* Values in our inbox, as the DHT delivers them: first the input as it is,
- * then sealed by one who read our pointer. */
+/* Values in our inbox, as the DHT and a gate deliver them: first the input as
+ * it is, then sealed by one who read our pointer. */
 #include "discovery/inbox.h"
 
 #include <string.h>
@@ -15,18 +15,30 @@ static void fill(void *user, void *out, size_t len)
     memset(out, 0x42, len);
 }
 
-static void take(unsigned slot, const uint8_t *data, size_t len)
+static void check(int err, const struct cv_inbox_taken *t)
 {
-    struct cv_attempt *a = NULL;
-    struct cv_knock k;
-    bool update;
-    const int err = cv_inbox_take(&in, &in.offices[0], slot,
-                                  CV_BYTES(data, len), 0, NOW, &k, &a, &update);
+    const struct cv_knock *k = &t->knock;
 
     if (err == CV_OK &&
-        (a == NULL || k.candidates.n > CV_KNOCK_CANDIDATES ||
-         k.gates.n > CV_KNOCK_GATES || memchr(k.name, 0, sizeof(k.name)) == 0))
+        (t->attempt == NULL || k->candidates.n > CV_KNOCK_CANDIDATES ||
+         k->gates.n > CV_KNOCK_GATES ||
+         memchr(k->name, 0, sizeof(k->name)) == 0))
         __builtin_trap();
+}
+
+static void take(unsigned slot, struct cv_bytes value)
+{
+    struct cv_inbox_taken t;
+
+    check(cv_inbox_take(&in, &in.offices[0], slot, value, 0, NOW, &t), &t);
+}
+
+static void ring(unsigned slot, struct cv_bytes value)
+{
+    const uint8_t *room = in.moved[0].room;
+    struct cv_inbox_taken t;
+
+    check(cv_inbox_take_ring(&in, room, slot, value, 0, NOW, &t), &t);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -44,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cv_inbox_init(&in, &root, &node);
     o = cv_inbox_open(&in, &in.offices[0], NOW / CV_EPOCH_S, &rng);
     cv_office_named(o, CV_BYTES("pointer", 7), NOW + 900, 0);
-    take(0, data, size);
+    take(0, CV_BYTES(data, size));
 
     cv_x25519_public(value + 1, secret);
     if (cv_x25519(shared, secret, o->box) != CV_OK)
@@ -61,6 +73,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(inner + 24, o->pointers[0].digest, CV_DIGEST_LEN);
     cv_seal(value + 41, key, nonce, CV_BYTES(aad, sizeof(aad)), inner,
             INNER_LEN);
-    take(1, value, sizeof(value));
+    take(1, CV_BYTES(value, sizeof(value)));
+
+    cv_inbox_move(&in, o);
+    memset(in.seen, 0, sizeof(in.seen));
+    ring(0, CV_BYTES(data, size));
+    ring(1, CV_BYTES(value, sizeof(value)));
     return 0;
 }

@@ -102,16 +102,56 @@ static struct cv_knock knock_of(const struct kit_person *who,
     return k;
 }
 
-static void knock_put(const struct cv_knock *k,
-                      const struct cv_book_pointer *at,
-                      const struct cv_keypair *signer)
+static void knock_seal(uint8_t value[CV_KNOCK_BYTES], const struct cv_knock *k,
+                       const struct cv_book_pointer *at,
+                       const struct cv_keypair *signer)
 {
-    uint8_t value[CV_KNOCK_BYTES], secret[32];
+    uint8_t secret[32];
 
     cv_random(&w->net.rng, secret, sizeof(secret));
     REQUIRE(cv_knock_seal(value, k, &at->inbox, secret, at->p.box, signer, 0) ==
             CV_OK);
+}
+
+static void knock_put(const struct cv_knock *k,
+                      const struct cv_book_pointer *at,
+                      const struct cv_keypair *signer)
+{
+    uint8_t value[CV_KNOCK_BYTES];
+
+    knock_seal(value, k, at, signer);
     kit_inject(&w->net, &at->inbox, CV_BYTES(value, sizeof(value)));
+}
+
+/* Over a gate: of slot `slot`, in the room of this epoch. */
+static int ring(unsigned slot, const uint8_t value[CV_KNOCK_BYTES])
+{
+    uint8_t bytes[1 + CV_KNOCK_BYTES], room[CV_ROOM_KEY];
+    const struct cv_place place = place_now(0);
+    struct cv_root root;
+
+    bytes[0] = (uint8_t)slot;
+    memcpy(bytes + 1, value, CV_KNOCK_BYTES);
+    cv_root_of(&root, &w->session.pub);
+    cv_room_key(room, &root, place.epoch);
+    return cv_rendezvous_take_ring(host->rv, room,
+                                   CV_BYTES(bytes, sizeof(bytes)));
+}
+
+/* Noise in each slot, with the first byte of a knock or not. */
+static void flood(unsigned each, bool plausible)
+{
+    uint8_t junk[CV_KNOCK_BYTES];
+
+    for (unsigned s = 0; s < CV_INBOX_SLOTS; s++) {
+        const struct cv_book_pointer at = hosts_pointer(s);
+
+        for (unsigned i = 0; i < each; i++) {
+            cv_random(&w->net.rng, junk, sizeof(junk));
+            junk[0] = plausible ? 1 : 2;
+            kit_inject(&w->net, &at.inbox, CV_BYTES(junk, sizeof(junk)));
+        }
+    }
 }
 
 TEST(bad_knocks_are_dropped_and_counted)
@@ -252,21 +292,13 @@ TEST(a_flooded_inbox_moves)
 {
     struct cv_book_pointer before, after;
     struct cv_contact contact;
-    uint8_t junk[CV_KNOCK_BYTES];
 
     found(test_state_);
     kit_run(w, 2 * CV_SECOND);
     CHECK_EQ(kit_knock(w, guest, host, &contact), CV_OK);
     kit_run(w, CV_SECOND);
     before = hosts_pointer(0);
-    for (unsigned s = 0; s < CV_INBOX_SLOTS; s++) {
-        const struct cv_book_pointer at = hosts_pointer(s);
-
-        for (unsigned i = 0; i < 60; i++) {
-            cv_random(&w->net.rng, junk, sizeof(junk));
-            kit_inject(&w->net, &at.inbox, CV_BYTES(junk, sizeof(junk)));
-        }
-    }
+    flood(60, false);
     kit_run(w, 4 * CV_SECOND);
     after = hosts_pointer(0);
     CHECK(after.p.seq > before.p.seq);
@@ -283,17 +315,115 @@ TEST(a_flooded_inbox_moves)
     {
         const uint64_t puts = w->net.puts;
 
-        for (unsigned s = 0; s < CV_INBOX_SLOTS; s++) {
-            const struct cv_book_pointer at = hosts_pointer(s);
-
-            for (unsigned i = 0; i < 60; i++) {
-                cv_random(&w->net.rng, junk, sizeof(junk));
-                kit_inject(&w->net, &at.inbox, CV_BYTES(junk, sizeof(junk)));
-            }
-        }
+        flood(60, false);
         kit_run(w, 20 * CV_SECOND);
         CHECK_EQ(w->net.puts, puts);
     }
+    kit_world_fini(w);
+}
+
+TEST(where_the_inbox_was_a_gate_still_rings)
+{
+    const struct kit_person a = kit_person(60), b = kit_person(62);
+    uint8_t value[CV_KNOCK_BYTES], rooms[CV_RENDEZVOUS_ROOMS][CV_ROOM_KEY];
+    struct cv_book_pointer before, after;
+    struct cv_knock k;
+
+    found(test_state_);
+    kit_run(w, 2 * CV_SECOND);
+    before = hosts_pointer(2);
+    flood(60, false);
+    kit_run(w, 4 * CV_SECOND);
+    after = hosts_pointer(3);
+    CHECK(memcmp(after.p.box, before.p.box, 32) != 0);
+    CHECK_EQ(cv_rendezvous_rooms(host->rv, rooms), 1);
+
+    /* Who has just read the old pointer, and who has read the new one. */
+    k = knock_of(&a, &before, 1);
+    knock_seal(value, &k, &before, &a.node);
+    CHECK_EQ(ring(1, value), CV_ERR_FORMAT); /* another slot's */
+    knock_seal(value, &k, &before, &a.node);
+    CHECK_EQ(ring(2, value), CV_OK);
+    CHECK_EQ(ring(2, value), CV_ERR_EXISTS);
+    k = knock_of(&b, &after, 2);
+    knock_seal(value, &k, &after, &b.node);
+    CHECK_EQ(ring(3, value), CV_OK);
+    CHECK_EQ(host->n_knocks, 2);
+    CHECK_EQ(
+        cv_rendezvous_answer(host->rv, k.req_id, CV_VERDICT_OK, &k.candidates),
+        CV_OK);
+    /* In the DHT nobody listens there. */
+    k = knock_of(&a, &before, 3);
+    knock_put(&k, &before, &a.node);
+    kit_run(w, CV_SECOND);
+    CHECK_EQ(host->n_knocks, 2);
+    /* Nor at a gate, when no such pointer can be believed any more. */
+    kit_run(w, 18 * CV_MINUTE);
+    knock_seal(value, &k, &before, &a.node);
+    CHECK_EQ(ring(2, value), CV_ERR_FORMAT);
+    kit_world_fini(w);
+}
+
+TEST(three_floods_later_an_inbox_is_forgotten)
+{
+    const struct kit_person a = kit_person(60);
+    struct cv_book_pointer at[CV_OFFICES_MOVED + 2];
+    uint8_t value[CV_KNOCK_BYTES];
+
+    found(test_state_);
+    kit_run(w, 2 * CV_SECOND);
+    for (unsigned i = 0; i < CV_OFFICES_MOVED + 2; i++) {
+        at[i] = hosts_pointer(0);
+        flood(60, false);
+        kit_run(w, CV_MINUTE + 5 * CV_SECOND);
+    }
+    for (unsigned i = 0; i < CV_OFFICES_MOVED + 2; i++) {
+        struct cv_knock k = knock_of(&a, &at[i], (uint8_t)(i + 1));
+
+        knock_seal(value, &k, &at[i], &a.node);
+        CHECK_EQ(ring(0, value), i < 2 ? CV_ERR_FORMAT : CV_OK);
+    }
+    kit_world_fini(w);
+}
+
+TEST(junk_in_the_dht_does_not_silence_a_gate)
+{
+    const struct kit_person a = kit_person(60);
+    uint8_t value[CV_KNOCK_BYTES];
+    struct cv_book_pointer at;
+    struct cv_knock k;
+
+    found(test_state_);
+    kit_run(w, 2 * CV_SECOND);
+    flood(CV_INBOX_SLOT_BURST + 2, true);
+    kit_run(w, CV_SECOND / 2);
+    CHECK(kit_counters(host).knocks_limited > 0);
+    for (unsigned s = 0; s < CV_INBOX_SLOTS; s++) {
+        at = hosts_pointer(s);
+        k = knock_of(&a, &at, (uint8_t)(s + 1));
+        knock_seal(value, &k, &at, &a.node);
+        CHECK_EQ(ring(s, value), CV_OK);
+    }
+    kit_world_fini(w);
+}
+
+TEST(junk_at_a_gate_is_limited_and_moves_nothing)
+{
+    struct cv_book_pointer before, after;
+    uint8_t junk[CV_KNOCK_BYTES];
+
+    found(test_state_);
+    kit_run(w, 2 * CV_SECOND);
+    before = hosts_pointer(0);
+    for (unsigned i = 0; i < 2 * CV_INBOX_FLOOD; i++) {
+        cv_random(&w->net.rng, junk, sizeof(junk));
+        junk[0] = 1;
+        CHECK_EQ(ring(i % CV_INBOX_SLOTS, junk),
+                 i < CV_INBOX_RING_BURST ? CV_ERR_FORMAT : CV_ERR_LIMIT);
+    }
+    kit_run(w, 5 * CV_SECOND);
+    after = hosts_pointer(0);
+    CHECK_MEM(after.p.box, before.p.box, 32);
     kit_world_fini(w);
 }
 
@@ -471,6 +601,10 @@ TEST(bad_answers_are_dropped_and_counted)
 RUN_TESTS(T(bad_pointers_are_dropped_and_counted),
           T(bad_knocks_are_dropped_and_counted), T(old_pointers_stop_counting),
           T(a_flooded_slot_does_not_close_the_others), T(a_flooded_inbox_moves),
+          T(where_the_inbox_was_a_gate_still_rings),
+          T(three_floods_later_an_inbox_is_forgotten),
+          T(junk_in_the_dht_does_not_silence_a_gate),
+          T(junk_at_a_gate_is_limited_and_moves_nothing),
           T(one_node_may_not_knock_without_end),
           T(who_roams_without_end_is_always_heard),
           T(many_knockers_do_not_make_it_grow),
