@@ -107,7 +107,7 @@ static bool same_name(struct cv_bytes a, struct cv_bytes b)
 /* Is it what a text is made of? */
 static bool is_plain(struct bulk *b, const struct cv_struct *s)
 {
-    struct cv_bytes name = {b->base + s->name, s->name_len};
+    struct cv_bytes name = cv_struct_root(s, b->base);
 
     if (s->clock != b->part[s->client].next ||
         (s->kind > CV_KIND_DELETED && s->kind != CV_KIND_STRING) ||
@@ -198,9 +198,9 @@ static bool make_items(struct bulk *b, const struct cv_struct *s)
         x->clock = clock;
         x->len = stop - clock;
         x->oclient = clock > s->clock ? s->client : s->oclient;
-        x->oclock = clock > s->clock ? clock - 1 : s->oclock;
+        x->oclock = clock > s->clock ? clock - 1 : cv_struct_oclock(s);
         x->rclient = s->rclient;
-        x->rclock = s->rclock;
+        x->rclock = cv_struct_rclock(s);
         x->off = left > 0 ? off : 0;
         x->bytes = bytes;
         x->leaf = CV_NONE;

@@ -137,9 +137,7 @@ static int named_list(struct cv_doc *doc, const struct cv_struct *s,
 
     *list = CV_NONE;
     if (s->parent == CV_PARENT_ROOT) {
-        err = cv_store_list_add(doc, CV_NONE,
-                                (struct cv_bytes){base + s->name, s->name_len},
-                                &type);
+        err = cv_store_list_add(doc, CV_NONE, cv_struct_root(s, base), &type);
         if (err != CV_OK)
             return err;
     } else {
@@ -485,9 +483,9 @@ int cv_integrate(struct cv_doc *doc, const struct cv_struct *s,
                         .clock = next,
                         .len = s->len - off,
                         .oclient = s->oclient,
-                        .oclock = s->oclock,
+                        .oclock = cv_struct_oclock(s),
                         .rclient = s->rclient,
-                        .rclock = s->rclock};
+                        .rclock = cv_struct_rclock(s)};
     struct target t;
     int err;
 

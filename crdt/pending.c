@@ -46,7 +46,7 @@ bool cv_pending_has(const struct cv_doc *doc, const struct cv_struct *s)
 
 size_t cv_pending_size(const struct cv_struct *s)
 {
-    return sizeof(struct cv_pending) + s->name_len + s->key_len +
+    return sizeof(struct cv_pending) + cv_struct_root_len(s) + s->key_len +
            s->content_len;
 }
 
@@ -78,7 +78,8 @@ int cv_pending_add(struct cv_doc *doc, const struct cv_struct *s,
         return CV_ERR_NOMEM;
     }
     p->s = *s;
-    p->s.name = copy_part(p, &len, base, s->name, s->name_len);
+    if (s->parent == CV_PARENT_ROOT)
+        p->s.name = copy_part(p, &len, base, s->name, s->name_len);
     p->s.key = copy_part(p, &len, base, s->key, s->key_len);
     p->s.content = copy_part(p, &len, base, s->content, s->content_len);
     n->data = p;

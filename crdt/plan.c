@@ -64,9 +64,6 @@ static int to_struct(struct cv_doc *doc, struct decoding *d,
                             .len = (uint32_t)w->len,
                             .oclient = CV_NONE,
                             .rclient = CV_NONE,
-                            .pclient = CV_NONE,
-                            .name = offset_of(d, w->root),
-                            .name_len = (uint32_t)w->root.len,
                             .key = offset_of(d, w->key),
                             .key_len = (uint32_t)w->key.len,
                             .content = offset_of(d, w->content),
@@ -80,6 +77,10 @@ static int to_struct(struct cv_doc *doc, struct decoding *d,
         err = to_unit(doc, d, &w->right, &s->rclient, &s->rclock);
     if (err == CV_OK && w->parent == CV_PARENT_ITEM)
         err = to_unit(doc, d, &w->parent_id, &s->pclient, &s->pclock);
+    if (w->parent == CV_PARENT_ROOT) {
+        s->name = offset_of(d, w->root);
+        s->name_len = (uint32_t)w->root.len;
+    }
     return err;
 }
 
@@ -91,7 +92,7 @@ static void weigh(struct decoding *d, const struct cv_struct *s)
         d->items += s->kind == CV_KIND_STRING
                         ? s->content_len / (CV_RUN_BYTES / 2)
                         : s->len;
-    d->content += s->content_len + s->key_len + s->name_len;
+    d->content += s->content_len + s->key_len + cv_struct_root_len(s);
     d->lists += s->kind == CV_KIND_TYPE ? 1 : 0;
     d->lists += s->parent != CV_PARENT_NONE ? 2 : 0;
 }
