@@ -409,6 +409,9 @@ void cv_attempt_relay_down(struct cv_attempt *at,
                            const struct cv_path_addr *path, cv_time now)
 {
     cv_pathset_link_down(&at->paths, path, now);
+    /* The peer never spoke through it: it led nowhere. */
+    if (at->paths.heard == 0 && !cv_pathset_any(&at->paths))
+        at->carried = false;
 }
 
 cv_time cv_attempt_deadline(const struct cv_attempt *at)
