@@ -1,7 +1,9 @@
 /* The search: listens at the places of e, and after a second of e - 1 and
- * e + 1 (clocks differ); while nothing is found it also gets at 10, 20, 60 s
+ * e + 1 (clocks differ); while nobody is connected it also gets at 10, 20, 60 s
  * and then every minute, later every five minutes, for a listen can be lost.  A
- * shelf tells nobody of what is laid there later, so it is asked more often. */
+ * shelf tells nobody of what is laid there later, so it is asked more often.
+ * That something was found proves nothing: it may be what is left of somebody
+ * who fell out of the world. */
 #include "discovery/rendezvous_struct.h"
 
 #include <assert.h>
@@ -10,9 +12,10 @@
 
 #define NEIGHBOURS_AFTER CV_SECOND
 #define REFRESH          (5 * CV_MINUTE)
+#define GET_SOON         (10 * CV_SECOND)
 
-/* Of the shelf, while nothing is found: a joiner is often a little earlier than
- * the pointer.  A gate lets 5 a second pass from one address. */
+/* Of the shelf, while nobody is connected: a joiner is often a little earlier
+ * than the pointer.  A gate lets 5 a second pass from one address. */
 #define LOOK_SOON  (2 * CV_SECOND)
 #define LOOKS_SOON 10u
 #define LOOK_LATER (10 * CV_SECOND)
@@ -190,10 +193,9 @@ static void watch_open(struct cv_rendezvous *rv, uint64_t epoch)
 
 static cv_time get_interval(const struct cv_rendezvous *rv, unsigned gets)
 {
-    static const cv_time searching[] = {10 * CV_SECOND, 10 * CV_SECOND,
-                                        40 * CV_SECOND};
+    static const cv_time searching[] = {GET_SOON, GET_SOON, 40 * CV_SECOND};
 
-    if (rv->found)
+    if (rv->connected)
         return REFRESH;
     return gets < 3 ? searching[gets] : CV_MINUTE;
 }
@@ -206,7 +208,7 @@ static void look_at_shelf(struct watch *w)
     if (rv->config.shelf == NULL || rv->now < w->next_look)
         return;
     w->looks++;
-    w->next_look = rv->now + (rv->found ? REFRESH : soon);
+    w->next_look = rv->now + (rv->connected ? REFRESH : soon);
     rv->config.shelf->look(rv->user, w->place.loc.b);
 }
 
@@ -266,6 +268,20 @@ void cv_rendezvous_search(struct cv_rendezvous *rv, bool on)
     else
         cv_rv_search_step(rv);
     cv_rv_leave(rv);
+}
+
+void cv_rendezvous_connected(struct cv_rendezvous *rv, bool connected)
+{
+    if (connected == rv->connected)
+        return;
+    rv->connected = connected;
+    for (unsigned i = 0; i < WATCHES && !connected; i++) {
+        struct watch *w = &rv->watches[i];
+
+        w->gets = w->looks = 0;
+        w->next_get = cv_time_min(w->next_get, rv->now + GET_SOON);
+        w->next_look = cv_time_min(w->next_look, rv->now + LOOK_SOON);
+    }
 }
 
 int cv_rendezvous_new(struct cv_rendezvous **out,

@@ -116,6 +116,9 @@ void cv_rendezvous_step(struct cv_rendezvous *rv, cv_time now,
 
 /* Look for the others' pointers, until switched off. */
 void cv_rendezvous_search(struct cv_rendezvous *rv, bool on);
+/* Somebody is connected now, or nobody is any more: until somebody is, all
+ * places are looked at again and again, whatever was found there. */
+void cv_rendezvous_connected(struct cv_rendezvous *rv, bool connected);
 
 /* Publish our pointer and serve our inbox; again whenever something changed.
  * CV_ERR_AUTH when the grants do not make our identity a member. */

@@ -151,7 +151,8 @@ struct cv_rendezvous {
     struct cv_rendezvous_counters counters;
 
     bool searching;
-    bool found;
+    bool found; /* anything, since the search began */
+    bool connected;
     cv_time search_began;
     struct watch watches[WATCHES];
     struct cv_book book;

@@ -123,6 +123,14 @@ static bool has_peers(const struct cv_meeting *m)
     return false;
 }
 
+static bool hears_anybody(const struct cv_meeting *m)
+{
+    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
+        if (n->peer != NULL && !cv_neighbour_is_silent(n))
+            return true;
+    return false;
+}
+
 static void on_timer(void *user)
 {
     struct cv_meeting *m = user;
@@ -135,6 +143,7 @@ static void on_timer(void *user)
         cv_meeting_publish(m, now);
         cv_meeting_try_knocks(m, now);
     }
+    cv_rendezvous_connected(m->rv, hears_anybody(m));
     cv_rendezvous_step(m->rv, now, cv_unix_now());
     cv_node_rooms_changed(m->node); /* maybe: cheap when they are the same */
     cv_meeting_make_tokens(m, now);

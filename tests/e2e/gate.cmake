@@ -8,7 +8,7 @@ foreach(name tap try)
     target_compile_options(gate_${name} PRIVATE -Wall -Wextra -Wpedantic)
     target_link_libraries(gate_${name} PRIVATE ${CMAKE_DL_LIBS})
 endforeach()
-foreach(name ops abuse symbols unit junk leaks sandbox)
+foreach(name ops abuse symbols unit junk stale leaks sandbox)
     covim_script_test(e2e/gate_${name}
                       SCRIPT ${CMAKE_CURRENT_LIST_DIR}/gate_${name}.sh
                       TIMEOUT 120)

@@ -62,6 +62,34 @@ TEST(a_shelf_with_nothing_is_asked_ever_more_seldom)
     kit_world_fini(w);
 }
 
+TEST(what_was_found_may_lead_nowhere)
+{
+    unsigned before;
+
+    memset(&shelf, 0, sizeof(shelf));
+    kit_world_init_beside(w, 2, 1, &a_shelf);
+    w->net.loss_percent = 100;
+    kit_publish(w, host, 3);
+    kit_search(w, guest);
+    kit_run(w, 2 * CV_MINUTE);
+    CHECK_EQ(guest->pointer.candidates.n, 3);
+    kit_publish(w, host, 4);
+    kit_run(w, 12 * CV_SECOND);
+    CHECK_EQ(guest->pointer.candidates.n, 4);
+
+    /* Who is connected has time. */
+    cv_rendezvous_connected(guest->rv, true);
+    kit_run(w, 11 * CV_SECOND);
+    before = shelf.looks;
+    kit_run(w, 4 * CV_MINUTE);
+    CHECK_EQ(shelf.looks, before);
+    cv_rendezvous_connected(guest->rv, false);
+    kit_publish(w, host, 3);
+    kit_run(w, 4 * CV_SECOND);
+    CHECK_EQ(guest->pointer.candidates.n, 3);
+    kit_world_fini(w);
+}
+
 TEST(a_sharer_is_found_knocked_at_and_answers)
 {
     struct cv_contact contact;
@@ -478,6 +506,7 @@ TEST(a_callback_may_free_it)
 
 RUN_TESTS(T(who_comes_before_the_pointer_looks_at_the_shelf_again_soon),
           T(a_shelf_with_nothing_is_asked_ever_more_seldom),
+          T(what_was_found_may_lead_nowhere),
           T(a_sharer_is_found_knocked_at_and_answers),
           T(ask_comes_first_and_ok_later),
           T(an_unanswered_knock_is_repeated_and_then_stops),
