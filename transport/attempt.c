@@ -336,6 +336,13 @@ static cv_time next_look(const struct cv_attempt *at, cv_time now)
     return at->begun + (since / AGAIN_EVERY + 1) * AGAIN_EVERY;
 }
 
+/* Does a gate?  Nobody may be there, or somebody who is suspended: it takes
+ * what is for that one all the same. */
+static bool leads_to_peer(const struct cv_attempt *at)
+{
+    return at->carried && at->paths.heard > 0;
+}
+
 /* No better path this time. */
 static void rest(struct cv_attempt *at, cv_time now)
 {
@@ -409,9 +416,6 @@ void cv_attempt_relay_down(struct cv_attempt *at,
                            const struct cv_path_addr *path, cv_time now)
 {
     cv_pathset_link_down(&at->paths, path, now);
-    /* The peer never spoke through it: it led nowhere. */
-    if (at->paths.heard == 0 && !cv_pathset_any(&at->paths))
-        at->carried = false;
 }
 
 cv_time cv_attempt_deadline(const struct cv_attempt *at)
@@ -447,7 +451,7 @@ void cv_attempt_step(struct cv_attempt *at, cv_time now)
     if (now >= doubt_at(at))
         say_doubt(at);
     if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at) &&
-        (at->carried || at->looked)) {
+        (leads_to_peer(at) || at->looked)) {
         rest(at, now);
     } else if (at->phase == CV_ATTEMPT_LOOKING && now >= fail_at(at)) {
         cv_attempt_explain(at, reason, sizeof reason);

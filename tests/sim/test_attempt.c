@@ -651,13 +651,15 @@ TEST(strangers_get_no_birthday_and_no_path_is_said_within_eight_seconds)
     }
 }
 
-/* A pointer outlives whom it names: the gate refuses the channel then. */
-TEST(a_gate_where_nobody_is_is_no_way)
+/* A pointer outlives whom it names: the gate refuses the channel then, or takes
+ * packets for somebody who is suspended. */
+TEST(a_gate_through_which_nobody_speaks_is_no_way)
 {
     const struct cv_path_addr gate = {.carrier = CV_CARRIER_GATE_TLS,
                                       .channel = 7};
 
-    for (unsigned spoke = 0; spoke < 2; spoke++) {
+    for (unsigned i = 0; i < 4; i++) {
+        const bool spoke = i & 1, refused = i & 2;
         struct sim *sim = sim_new(3, SIM_PORT, SIM_PORT);
         const struct cv_candidates peer = sim_candidates(sim, 1);
         struct sim_host *h = &sim->host[0];
@@ -666,7 +668,8 @@ TEST(a_gate_where_nobody_is_is_no_way)
         cv_attempt_relay_up(h->attempt, &gate, CV_SECOND / 10, sim->now);
         if (spoke)
             cv_pathset_packets(&h->attempt->paths, &gate, 1, 1200, sim->now);
-        cv_attempt_relay_down(h->attempt, &gate, sim->now);
+        if (refused)
+            cv_attempt_relay_down(h->attempt, &gate, sim->now);
         sim_run(sim, sim->now + CV_MINUTE, false);
         /* Who was there may come back. */
         CHECK_EQ(h->lost, !spoke);
@@ -731,5 +734,5 @@ RUN_TESTS(T(every_pair_that_a_plan_can_join_is_joined),
           T(a_connection_through_a_hard_nat_is_found_again_when_it_forgets),
           T(hopeless_pairs_end_soon_with_a_reason_and_within_budget),
           T(strangers_get_no_birthday_and_no_path_is_said_within_eight_seconds),
-          T(a_gate_where_nobody_is_is_no_way),
+          T(a_gate_through_which_nobody_speaks_is_no_way),
           T(a_forged_candidate_costs_its_victim_little))
