@@ -178,6 +178,8 @@ static bool make_items(struct bulk *b, const struct cv_struct *s)
     uint32_t off = c->log_len, left = s->content_len;
     bool ascii = s->content_len == s->len, inside = false;
 
+    if (s->kind == CV_KIND_DELETED)
+        cv_txn_deleted(doc, s->client, clock, s->len);
     if (left > 0)
         memcpy(c->log + off, b->base + s->content, left);
     c->log_len += left;
@@ -236,7 +238,8 @@ static bool make_all(struct bulk *b)
     struct cv_doc *doc = b->doc;
 
     if (!cv_vec_grow((void **)&doc->items, &doc->items_cap, 0, b->items,
-                     sizeof(*doc->items)))
+                     sizeof(*doc->items)) ||
+        !cv_vec_reserve(&doc->txn.deleted, b->n))
         return false;
     for (uint32_t i = 0; i < doc->clients_n; i++) {
         if (!reserve_client(b, i))
@@ -466,7 +469,6 @@ static bool reserve_tree(struct bulk *b, uint32_t *list)
            cv_vec_grow((void **)&doc->inners, &doc->inners_cap, 0, inners,
                        sizeof(*doc->inners)) &&
            cv_vec_reserve(&doc->txn.touched, doc->clients_n) &&
-           cv_vec_reserve(&doc->txn.deleted, b->n) &&
            (!b->named ||
             cv_store_list_add(doc, CV_NONE, b->root, list) == CV_OK);
 }
@@ -489,12 +491,6 @@ static void note_all(struct bulk *b)
         doc->txn.touched.at[doc->txn.touched.n++] = i;
         doc->log_total += c->log_len;
     }
-    for (uint32_t i = 0; i < b->n; i++) {
-        const struct cv_struct *s = nth(b, i);
-
-        if (s->kind == CV_KIND_DELETED)
-            cv_txn_deleted(doc, s->client, s->clock, s->len);
-    }
     doc->items_n = doc->items_used = b->items;
 }
 
@@ -509,6 +505,7 @@ static void clear_all(struct cv_doc *doc)
         c->log = NULL;
         c->log_len = c->log_cap = c->next = 0;
     }
+    doc->txn.deleted.n = 0;
 }
 
 /* Where the bits of each client lie; false if they would be too many. */

@@ -106,6 +106,53 @@ static bool reserve_structs(struct cv_plan *plan,
     return cv_vec_reserve(&plan->structs, 1 + (more < most ? more : most));
 }
 
+/* The state of a client as the plan makes it. */
+static uint32_t state(const struct cv_doc *doc, uint32_t client)
+{
+    const struct cv_client *c = &doc->clients[client];
+
+    return c->plan == doc->plan_serial ? c->sim : c->next;
+}
+
+static struct cv_client *enlist(struct cv_doc *doc, uint32_t client)
+{
+    struct cv_client *c = &doc->clients[client];
+
+    if (c->plan == doc->plan_serial)
+        return c;
+    c->plan = doc->plan_serial;
+    c->sim = c->next;
+    c->source = CV_NONE;
+    c->queued = false;
+    return c;
+}
+
+/* Does a struct need units of another client that are not there yet? */
+static bool lacks(const struct cv_doc *doc, const struct cv_struct *s,
+                  uint32_t *client, uint32_t *clock)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        if (cv_struct_needs(s, client, clock, i) &&
+            state(doc, *client) <= *clock)
+            return true;
+    }
+    return false;
+}
+
+/* Is it ready, behind those that came before it?  That is the case for all
+ * structs of nearly every update. */
+static bool is_ready(struct cv_doc *doc, const struct cv_struct *s)
+{
+    uint32_t client, clock;
+    struct cv_client *c = enlist(doc, s->client);
+
+    if (s->clock > c->sim || lacks(doc, s, &client, &clock))
+        return false;
+    if (s->clock + s->len > c->sim)
+        c->sim = s->clock + s->len;
+    return true;
+}
+
 static int decode_structs(struct cv_doc *doc, struct cv_plan *plan,
                           struct cv_update_reader *u, struct decoding *d)
 {
@@ -129,6 +176,7 @@ static int decode_structs(struct cv_doc *doc, struct cv_plan *plan,
         if (s->client == doc->self)
             plan->own_id = true;
         plan->structs.n++;
+        plan->natural = plan->natural && is_ready(doc, s);
     }
     return CV_OK;
 }
@@ -181,39 +229,6 @@ static int decode(struct cv_doc *doc, struct cv_plan *plan,
 
 /* ---- putting into order ---- */
 
-/* The state of a client as the plan makes it. */
-static uint32_t state(const struct cv_doc *doc, uint32_t client)
-{
-    const struct cv_client *c = &doc->clients[client];
-
-    return c->plan == doc->plan_serial ? c->sim : c->next;
-}
-
-static struct cv_client *enlist(struct cv_doc *doc, uint32_t client)
-{
-    struct cv_client *c = &doc->clients[client];
-
-    if (c->plan == doc->plan_serial)
-        return c;
-    c->plan = doc->plan_serial;
-    c->sim = c->next;
-    c->source = CV_NONE;
-    c->queued = false;
-    return c;
-}
-
-/* Does a struct need units of another client that are not there yet? */
-static bool lacks(const struct cv_doc *doc, const struct cv_struct *s,
-                  uint32_t *client, uint32_t *clock)
-{
-    for (unsigned i = 0; i < 3; i++) {
-        if (cv_struct_needs(s, client, clock, i) &&
-            state(doc, *client) <= *clock)
-            return true;
-    }
-    return false;
-}
-
 /* The first struct behind i that does not go on where the one before it ends;
  * a hole is no end. */
 static uint32_t block_end(const struct cv_plan *plan, uint32_t i)
@@ -226,23 +241,6 @@ static uint32_t block_end(const struct cv_plan *plan, uint32_t i)
             break;
     }
     return i;
-}
-
-/* Are all structs ready in the order in which they came?  That is the case
- * for nearly every update. */
-static bool in_order(struct cv_doc *doc, const struct cv_plan *plan)
-{
-    for (uint32_t i = 0; i < plan->structs.n; i++) {
-        const struct cv_struct *s = &plan->structs.at[i];
-        uint32_t client, clock;
-        struct cv_client *c = enlist(doc, s->client);
-
-        if (s->clock > c->sim || lacks(doc, s, &client, &clock))
-            return false;
-        if (s->clock + s->len > c->sim)
-            c->sim = s->clock + s->len;
-    }
-    return true;
 }
 
 static int add_step(struct cv_plan *plan, const struct cv_struct *s,
@@ -412,7 +410,7 @@ static int put_into_order(struct cv_doc *doc, struct cv_plan *plan)
 {
     int err;
 
-    /* Forget what in_order() has found out. */
+    /* Forget what is_ready() has found out. */
     doc->plan_serial++;
     for (uint32_t i = 0, end; i < plan->structs.n; i = end) {
         uint32_t client = plan->structs.at[i].client;
@@ -539,7 +537,7 @@ int cv_plan_make(struct cv_doc *doc, struct cv_plan *plan,
     plan->natural = true;
     doc->plan_serial++;
     err = decode(doc, plan, update);
-    if (err == CV_OK && (doc->waiting.structs.n > 0 || !in_order(doc, plan))) {
+    if (err == CV_OK && (doc->waiting.structs.n > 0 || !plan->natural)) {
         plan->natural = false;
         err = put_into_order(doc, plan);
     }
