@@ -102,7 +102,6 @@ struct arrival {
     unsigned n_offices;
     unsigned slot;
     struct cv_bytes value;
-    struct cv_bucket *limit;
     bool in_dht;
     cv_time now;
     uint64_t now_s;
@@ -227,7 +226,7 @@ static int open_value(struct cv_inbox *in, const struct arrival *v,
         note_junk(in, v);
         return CV_ERR_FORMAT;
     }
-    if (!cv_bucket_take(v->limit, v->now)) {
+    if (!cv_bucket_take(v->in_dht ? &in->slots[v->slot] : &in->rings, v->now)) {
         note_junk(in, v);
         return CV_ERR_LIMIT;
     }
@@ -302,19 +301,23 @@ out:
     return err;
 }
 
+static struct arrival arrived(unsigned slot, struct cv_bytes value, bool in_dht,
+                              cv_time now, uint64_t now_s)
+{
+    return (struct arrival){.slot = slot % CV_INBOX_SLOTS,
+                            .value = value,
+                            .in_dht = in_dht,
+                            .now = now,
+                            .now_s = now_s};
+}
+
 int cv_inbox_take(struct cv_inbox *in, struct cv_office *o, unsigned slot,
                   struct cv_bytes value, cv_time now, uint64_t now_s,
                   struct cv_inbox_taken *out)
 {
-    const struct arrival v = {.offices = {o},
-                              .n_offices = 1,
-                              .slot = slot % CV_INBOX_SLOTS,
-                              .value = value,
-                              .limit = &in->slots[slot % CV_INBOX_SLOTS],
-                              .in_dht = true,
-                              .now = now,
-                              .now_s = now_s};
+    struct arrival v = arrived(slot, value, true, now, now_s);
 
+    v.offices[v.n_offices++] = o;
     return take(in, &v, out);
 }
 
@@ -322,14 +325,9 @@ int cv_inbox_take_token(struct cv_inbox *in, struct cv_office *o, unsigned slot,
                         struct cv_bytes value, cv_time now, uint64_t now_s,
                         struct cv_inbox_taken *out)
 {
-    const struct arrival v = {.offices = {o},
-                              .n_offices = 1,
-                              .slot = slot % CV_INBOX_SLOTS,
-                              .value = value,
-                              .limit = &in->rings,
-                              .now = now,
-                              .now_s = now_s};
+    struct arrival v = arrived(slot, value, false, now, now_s);
 
+    v.offices[v.n_offices++] = o;
     return take(in, &v, out);
 }
 
@@ -346,14 +344,10 @@ int cv_inbox_take_ring(struct cv_inbox *in, const uint8_t room[CV_ROOM_KEY],
                        unsigned slot, struct cv_bytes value, cv_time now,
                        uint64_t now_s, struct cv_inbox_taken *out)
 {
-    struct arrival v = {.slot = slot % CV_INBOX_SLOTS,
-                        .value = value,
-                        .limit = &in->rings,
-                        .now = now,
-                        .now_s = now_s};
+    struct arrival v = arrived(slot, value, false, now, now_s);
 
     out->attempt = NULL;
     add_offices(&v, in->offices, CV_OFFICES, room);
     add_offices(&v, in->moved, CV_OFFICES_MOVED, room);
-    return v.n_offices > 0 ? take(in, &v, out) : CV_ERR_NOTFOUND;
+    return v.n_offices > 0 ? take(in, &v, out) : CV_ERR_CLOSED;
 }

@@ -128,7 +128,7 @@ CV_MUST_USE int cv_inbox_take(struct cv_inbox *in, struct cv_office *o,
                               unsigned slot, struct cv_bytes value, cv_time now,
                               uint64_t now_s, struct cv_inbox_taken *out);
 /* The same of what came over a gate, for an office whose room has this key, be
- * it one that has moved; CV_ERR_NOTFOUND, too, when there is none. */
+ * it one that has moved; CV_ERR_CLOSED when there is none. */
 CV_MUST_USE int cv_inbox_take_ring(struct cv_inbox *in,
                                    const uint8_t room[CV_ROOM_KEY],
                                    unsigned slot, struct cv_bytes value,

@@ -164,18 +164,6 @@ unsigned cv_rendezvous_rooms(const struct cv_rendezvous *rv,
     return n;
 }
 
-static bool is_our_room(const struct cv_rendezvous *rv,
-                        const uint8_t room_key[CV_ROOM_KEY])
-{
-    uint8_t rooms[CV_RENDEZVOUS_ROOMS][CV_ROOM_KEY];
-    const unsigned n = cv_rendezvous_rooms(rv, rooms);
-
-    for (unsigned i = 0; i < n; i++)
-        if (memcmp(rooms[i], room_key, CV_ROOM_KEY) == 0)
-            return true;
-    return false;
-}
-
 int cv_rendezvous_take_ring(struct cv_rendezvous *rv,
                             const uint8_t room_key[CV_ROOM_KEY],
                             struct cv_bytes ring)
@@ -187,11 +175,11 @@ int cv_rendezvous_take_ring(struct cv_rendezvous *rv,
         return cv_rv_take_token_ring(rv, ring);
     if (ring.len != 1 + CV_KNOCK_BYTES || ring.data[0] >= CV_INBOX_SLOTS)
         return CV_ERR_FORMAT;
-    if (!is_our_room(rv, room_key))
-        return CV_ERR_NOTFOUND; /* another session's */
     err = cv_inbox_take_ring(&rv->inbox, room_key, ring.data[0],
                              CV_BYTES(ring.data + 1, ring.len - 1), rv->now,
                              cv_rv_unix_s(rv), &t);
+    if (err == CV_ERR_CLOSED)
+        return CV_ERR_NOTFOUND; /* the room of another session */
     return knock_taken(rv, err, &t);
 }
 

@@ -184,7 +184,7 @@ struct cv_attempt {
     bool heard;        /* an authenticated request came */
     bool answered;     /* the rendezvous answered: news after the first */
     bool trusted;      /* as cv_contact */
-    bool carried;      /* a gate led to the peer: a connection may live */
+    bool carried;      /* a gate takes packets for the peer */
     bool looked;       /* again, below a connection */
     cv_time begun;     /* the first time it was started */
     cv_time again_at;  /* when a better path is looked for next */
