@@ -12,6 +12,55 @@
 /* What a struct of a state takes on the wire, most often. */
 #define STRUCT_BYTES 16
 
+/* ---- what is ready ---- */
+
+/* The state of a client as the plan makes it. */
+static uint32_t state(const struct cv_doc *doc, uint32_t client)
+{
+    const struct cv_client *c = &doc->clients[client];
+
+    return c->plan == doc->plan_serial ? c->sim : c->next;
+}
+
+static struct cv_client *enlist(struct cv_doc *doc, uint32_t client)
+{
+    struct cv_client *c = &doc->clients[client];
+
+    if (c->plan == doc->plan_serial)
+        return c;
+    c->plan = doc->plan_serial;
+    c->sim = c->next;
+    c->source = CV_NONE;
+    c->queued = false;
+    return c;
+}
+
+/* Does a struct need units of another client that are not there yet? */
+static bool lacks(const struct cv_doc *doc, const struct cv_struct *s,
+                  uint32_t *client, uint32_t *clock)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        if (cv_struct_needs(s, client, clock, i) &&
+            state(doc, *client) <= *clock)
+            return true;
+    }
+    return false;
+}
+
+/* Is it ready, behind those that came before it?  That is the case for all
+ * structs of nearly every update. */
+static bool is_ready(struct cv_doc *doc, const struct cv_struct *s)
+{
+    uint32_t client, clock;
+    struct cv_client *c = enlist(doc, s->client);
+
+    if (s->clock > c->sim || lacks(doc, s, &client, &clock))
+        return false;
+    if (s->clock + s->len > c->sim)
+        c->sim = s->clock + s->len;
+    return true;
+}
+
 /* ---- decoding ---- */
 
 struct decoding {
@@ -104,53 +153,6 @@ static bool reserve_structs(struct cv_plan *plan,
     uint64_t more = u->structs, most = cv_reader_left(&u->r) / STRUCT_BYTES;
 
     return cv_vec_reserve(&plan->structs, 1 + (more < most ? more : most));
-}
-
-/* The state of a client as the plan makes it. */
-static uint32_t state(const struct cv_doc *doc, uint32_t client)
-{
-    const struct cv_client *c = &doc->clients[client];
-
-    return c->plan == doc->plan_serial ? c->sim : c->next;
-}
-
-static struct cv_client *enlist(struct cv_doc *doc, uint32_t client)
-{
-    struct cv_client *c = &doc->clients[client];
-
-    if (c->plan == doc->plan_serial)
-        return c;
-    c->plan = doc->plan_serial;
-    c->sim = c->next;
-    c->source = CV_NONE;
-    c->queued = false;
-    return c;
-}
-
-/* Does a struct need units of another client that are not there yet? */
-static bool lacks(const struct cv_doc *doc, const struct cv_struct *s,
-                  uint32_t *client, uint32_t *clock)
-{
-    for (unsigned i = 0; i < 3; i++) {
-        if (cv_struct_needs(s, client, clock, i) &&
-            state(doc, *client) <= *clock)
-            return true;
-    }
-    return false;
-}
-
-/* Is it ready, behind those that came before it?  That is the case for all
- * structs of nearly every update. */
-static bool is_ready(struct cv_doc *doc, const struct cv_struct *s)
-{
-    uint32_t client, clock;
-    struct cv_client *c = enlist(doc, s->client);
-
-    if (s->clock > c->sim || lacks(doc, s, &client, &clock))
-        return false;
-    if (s->clock + s->len > c->sim)
-        c->sim = s->clock + s->len;
-    return true;
 }
 
 static int decode_structs(struct cv_doc *doc, struct cv_plan *plan,
