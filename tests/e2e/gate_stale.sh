@@ -3,45 +3,14 @@
 # a word, so that the pointer on the gate's shelf leads nowhere for a quarter of
 # an hour; somebody joins by it.  The two are together soon after the one who
 # shared is back.
-#
-#   p (DHT, STUN)  g (covim-gate) ── internet ──┬── a-nat ── a
-#                                               └── b-nat ── b
 set -euo pipefail
 # shellcheck source=tests/netlab/lab.sh
 . "$(dirname "$0")/../netlab/lab.sh"
 # shellcheck source=tests/e2e/vims.sh
 . "$(dirname "$0")/vims.sh"
 
-fail_also() {
-    local name
-    for name in "${!vim_space[@]}"; do
-        log_of "$name" | tail -n 60 | cut -c1-200
-    done
-}
-
-log_of() {
-    vim_eval "$1" 'join(covim#rpc#stderr(), "\n")' || :
-}
-
-log_has() { # NAME PATTERN
-    log_of "$1" | grep -a -q "$2"
-}
-
 vims_need
-lab_begin delay=25
-trap vims_end EXIT
-lab_net 'public g; public p addresses=2
-         side a tcp443only; side b tcp443only'
-mkdir -m 700 "$work/gate"
-gate_options=(--listen "${lab_ip[g]}:443" --key "$work/gate/key" --metrics off)
-start_gate
-gate_name=$(lab_in g "$gate" "${gate_options[@]}" --name "${lab_ip[g]}" \
-    --print-name)
-lab_spawn p "$work/dht.log" dhtnode -s -p 4222
-vim_settings="let g:covim_bootstrap = ['${lab_ip[p]}:4222']
-let g:covim_stun = ['${lab_ip[p]}:3478']
-let g:covim_gate = ['$gate_name']
-let g:covim_port_mapping = 0"
+gate_lab tcp443only
 
 step "a shares"
 printf 'one\ntwo\n' >"$work/text.txt"
@@ -49,7 +18,7 @@ vim_start a a "$work/text.txt"
 vim_keys a ':CoVim share --open' Enter
 lab_wait 10 vim_key a || fail "no key"
 key=$(vim_key a)
-lab_wait 20 log_has a 'publish due -> placed' || fail "a has no pointer"
+lab_wait 20 vim_log_has a 'publish due -> placed' || fail "a has no pointer"
 sleep 1
 
 step "a is killed; b joins by what it left"
@@ -58,7 +27,7 @@ lab_wait 5 vim_gone a || :
 unset "vim_space[a]"
 vim_start b b
 vim_keys b ":CoVim join $key" Enter
-lab_wait 40 log_has b 'meeting: not reached' || fail "b reached somebody"
+lab_wait 40 vim_log_has b 'meeting: not reached' || fail "b reached somebody"
 
 step "a is back"
 vim_start a a
@@ -70,7 +39,7 @@ took=$((($(date +%s%N) - since) / 1000000))
 echo "b has the text $took ms after a was back"
 [ $took -lt 15000 ] || fail "so late"
 # Nobody was there: that is no fault of the network.
-! log_has b 'not reached.*1200 bytes' || fail "b blames the network"
+! vim_log_has b 'not reached.*1200 bytes' || fail "b blames the network"
 vim_end a
 vim_end b
 step "done"

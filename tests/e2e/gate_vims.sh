@@ -6,9 +6,6 @@
 #
 #   gate_vims.sh tls|udp       who carries them: TCP is all that leaves the two
 #                              networks, or UDP goes to the gate as well
-#
-#   p (DHT, STUN)  g (covim-gate) ── internet ──┬── a-nat ── a
-#                                               └── b-nat ── b
 set -euo pipefail
 # shellcheck source=tests/netlab/lab.sh
 . "$(dirname "$0")/../netlab/lab.sh"
@@ -16,15 +13,7 @@ set -euo pipefail
 . "$(dirname "$0")/vims.sh"
 
 fail_also() {
-    local name
-    for name in "${!vim_space[@]}"; do
-        log_of "$name" | tail -n 40 | cut -c1-200
-    done
     tail -n 20 "$work/gate.log"
-}
-
-log_of() {
-    vim_eval "$1" 'join(covim#rpc#stderr(), "\n")' || :
 }
 
 now_ms() {
@@ -72,27 +61,10 @@ has() { # TEXT…: a line each, once, in both
 }
 
 vims_need
-lab_begin delay=25
-trap vims_end EXIT
 case $carrier in
-tls) lab_net 'public g; public p addresses=2
-              side a tcp443only; side b tcp443only' ;;
-udp) lab_net 'public g; public p addresses=2
-              side a symmetric; side b symmetric' ;;
+tls) gate_lab tcp443only ;;
+udp) gate_lab symmetric ;;
 esac
-mkdir -m 700 "$work/gate"
-gate_options=(--listen "${lab_ip[g]}:443" --key "$work/gate/key" --metrics off)
-start_gate
-gate_name=$(lab_in g "$gate" "${gate_options[@]}" --name "${lab_ip[g]}" \
-    --print-name)
-lab_spawn p "$work/dht.log" dhtnode -s -p 4222
-lab_spawn p "$work/stun.log" "$covim" stun --listen "${lab_ip[p]}:3478" \
-    --listen 20.0.2.2:3478
-vim_settings="let g:covim_bootstrap = ['${lab_ip[p]}:4222']
-let g:covim_stun = ['${lab_ip[p]}:3478']
-let g:covim_gate = ['$gate_name']
-let g:covim_birthday = 'off'
-let g:covim_port_mapping = 0"
 
 step "a shares, b joins, over the gate ($carrier)"
 printf 'one\ntwo\n' >"$work/text.txt"
@@ -148,11 +120,9 @@ type_into a 'from a, silent'
 type_into b 'from b, silent'
 said a 6000
 said b 6000
-dead() {
-    log_of "$1" | grep -q 'the gate does not answer any more'
-}
 for name in a b; do
-    lab_wait 5 dead "$name" || fail "the link of $name was not seen to be dead"
+    lab_wait 5 vim_log_has "$name" 'the gate does not answer any more' ||
+        fail "the link of $name was not seen to be dead"
 done
 
 step "and lets them through again"

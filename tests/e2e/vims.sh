@@ -10,6 +10,7 @@
 #   vim_eval a EXPR             what an expression is, on stdout
 #   vim_text a FILE             write the buffer's lines there
 #   vim_wait a SECONDS EXPR     until it is true
+#   vim_log_has a PATTERN       is it in the log of its agent?
 #   vim_end a                   :qall!, and wait for it
 #
 #   step TEXT…                  say what comes now
@@ -154,6 +155,10 @@ vim_text() {
     vim_eval "$1" "writefile(getbufline($3, 1, '\$'), '$2')" >/dev/null
 }
 
+vim_log_has() {
+    { vim_eval "$1" 'join(covim#rpc#stderr(), "\n")' || :; } | grep -a -q "$2"
+}
+
 vim_end() {
     local name=$1
     vim_keys "$name" Escape Escape ':qall!' Enter
@@ -242,6 +247,29 @@ vims_lab() {
 start_gate() {
     lab_spawn g "$work/gate.log" "$gate" "${gate_options[@]}"
     gate_pid=$lab_pid
+}
+
+# gate_lab KIND: two sides of this kind, and Vims that know the gate.
+#
+#   p (DHT, STUN)  g (covim-gate) ── internet ──┬── a-nat ── a
+#                                               └── b-nat ── b
+gate_lab() {
+    lab_begin delay=25
+    trap vims_end EXIT
+    lab_net "public g; public p addresses=2; side a $1; side b $1"
+    mkdir -m 700 "$work/gate"
+    gate_options=(--listen "${lab_ip[g]}:443" --key "$work/gate/key"
+        --metrics off)
+    start_gate
+    lab_spawn p "$work/dht.log" dhtnode -s -p 4222
+    lab_spawn p "$work/stun.log" "$covim" stun --listen "${lab_ip[p]}:3478" \
+        --listen 20.0.2.2:3478
+    vim_settings="let g:covim_bootstrap = ['${lab_ip[p]}:4222']
+let g:covim_stun = ['${lab_ip[p]}:3478']
+let g:covim_gate = ['$(lab_in g "$gate" "${gate_options[@]}" \
+        --name "${lab_ip[g]}" --print-name)']
+let g:covim_birthday = 'off'
+let g:covim_port_mapping = 0"
 }
 
 # A C source file of more than 5,000 lines: our own, as often as it takes.
