@@ -1,6 +1,7 @@
 #include "crdt/bulk.h"
 
 #include "crdt/chain.h"
+#include "crdt/plan.h"
 #include "crdt/tree.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
@@ -17,43 +18,94 @@
  * find room. */
 #define FILL(max) ((max)*7 / 8)
 
-struct part {       /* of one client */
+struct cv_bulk_part {
     uint32_t word;  /* its first one in `bits` */
     uint32_t first; /* its first item */
-    uint32_t next;  /* clock */
     uint32_t bytes; /* content */
 };
 
-struct bulk {
-    struct cv_doc *doc;
-    const struct cv_plan *plan;
-    uint32_t n; /* structs */
-    const uint8_t *base;
-    struct part *part;
-    /* A bit for each unit: an item begins with it.  And how many items begin
-     * before each word. */
-    uint64_t *bits;
-    uint32_t *rank;
-    uint32_t words;
-    uint32_t items;
-    uint32_t *next; /* of each item in the list; [items] leads to the first */
-    uint32_t listed;
-    struct cv_bytes root; /* name of the one list */
-    bool named;
-    /* Conflict scans: the last one that saw an item; since when it is left of
-     * what it conflicts with. */
-    uint32_t *seen, *since;
-    uint32_t scan, epoch;
-    uint64_t steps;
-};
+/* ---- one item for each struct ---- */
 
-/* The structs in an order in which each is ready. */
-static const struct cv_struct *nth(const struct bulk *b, uint32_t i)
+bool cv_bulk_open(struct cv_bulk *b, struct cv_doc *doc, struct cv_bytes update)
 {
-    return b->plan->natural ? &b->plan->structs.at[i] : b->plan->steps.at[i].s;
+    if (doc->items_n > 0 || doc->leaves_n > 0 || doc->inners_n > 0 ||
+        cv_doc_waiting(doc))
+        return false;
+    *b = (struct cv_bulk){.doc = doc,
+                          .update = update,
+                          .client = CV_NONE,
+                          .list = CV_NONE,
+                          .head = CV_NONE};
+    return true;
 }
 
-/* ---- units and items ---- */
+bool cv_bulk_reserve(struct cv_bulk *b, size_t more)
+{
+    struct cv_doc *doc = b->doc;
+
+    return doc->items_cap - b->n >= more ||
+           cv_vec_grow((void **)&doc->items, &doc->items_cap, b->n, more,
+                       sizeof(*doc->items));
+}
+
+static bool same_name(struct cv_bytes a, struct cv_bytes b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* Is it what a text is made of? */
+static bool is_plain(struct cv_bulk *b, const struct cv_struct *s)
+{
+    struct cv_bytes name;
+
+    if ((s->kind > CV_KIND_DELETED && s->kind != CV_KIND_STRING) ||
+        (s->info & CV_INFO_KEY) || s->parent == CV_PARENT_ITEM)
+        return false;
+    if (s->parent != CV_PARENT_ROOT)
+        return true;
+    name = cv_struct_root(s, b->update.data);
+    if (!b->named)
+        b->root = name;
+    b->named = true;
+    return same_name(b->root, name);
+}
+
+/* The content stays in the update at first. */
+bool cv_bulk_take(struct cv_bulk *b, const struct cv_struct *s)
+{
+    struct cv_doc *doc = b->doc;
+    struct cv_client *c = &doc->clients[s->client];
+    struct cv_item *x;
+
+    if (s->clock != c->next || !is_plain(b, s) ||
+        (b->n == doc->items_cap && !cv_bulk_reserve(b, 1)))
+        return false;
+    if (s->client != b->client) {
+        if (c->next > 0)
+            return false; /* a second block of it */
+        b->client = s->client;
+        c->first = b->n;
+    }
+    x = &doc->items[b->n++];
+    x->client = s->client & CV_CLIENT_MASK;
+    x->kind = s->kind & 0xfu;
+    x->fresh = 0;
+    x->marked = 0;
+    x->lines = CV_LINES_UNKNOWN;
+    x->clock = s->clock;
+    x->len = s->len;
+    x->oclient = s->oclient;
+    x->oclock = cv_struct_oclock(s);
+    x->rclient = s->rclient;
+    x->rclock = cv_struct_rclock(s);
+    x->off = s->content;
+    x->bytes = s->content_len;
+    x->leaf = CV_NONE;
+    c->next += s->len;
+    return true;
+}
+
+/* ---- where items begin ---- */
 
 static uint32_t ones(uint64_t v)
 {
@@ -64,22 +116,23 @@ static uint32_t ones(uint64_t v)
     return (uint32_t)(v * UINT64_C(0x0101010101010101) >> 56);
 }
 
-static void mark(struct bulk *b, uint32_t client, uint32_t clock)
+static void mark(struct cv_bulk *b, uint32_t client, uint32_t clock)
 {
     b->bits[b->part[client].word + clock / 64] |= UINT64_C(1) << clock % 64;
 }
 
 /* The item that holds a unit. */
-static uint32_t holder(const struct bulk *b, uint32_t client, uint32_t clock)
+static uint32_t holder(const struct cv_bulk *b, uint32_t client, uint32_t clock)
 {
-    uint32_t w = b->part[client].word + clock / 64;
+    const struct cv_bulk_part *p = &b->part[client];
+    uint32_t w = p->word + clock / 64;
 
-    return b->rank[w] + ones(b->bits[w] << (63 - clock % 64)) - 1;
+    return p->first + b->rank[w] + ones(b->bits[w] << (63 - clock % 64)) - 1;
 }
 
 /* The end of the item that begins at `clock`, at most `end`. */
-static uint32_t item_end(const struct bulk *b, uint32_t client, uint32_t clock,
-                         uint32_t end)
+static uint32_t item_end(const struct cv_bulk *b, uint32_t client,
+                         uint32_t clock, uint32_t end)
 {
     uint32_t word = b->part[client].word, at = clock + 1;
 
@@ -97,35 +150,35 @@ static uint32_t item_end(const struct bulk *b, uint32_t client, uint32_t clock,
     return at < end ? at : end;
 }
 
-/* ---- where items begin ---- */
-
-static bool same_name(struct cv_bytes a, struct cv_bytes b)
+/* Where the bits of each client lie; false if they would be too many. */
+static bool lay_out(struct cv_bulk *b)
 {
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
+    struct cv_doc *doc = b->doc;
+    uint64_t words = 0, most = b->update.len * (uint64_t)UNITS_PER_BYTE / 64;
 
-/* Is it what a text is made of? */
-static bool is_plain(struct bulk *b, const struct cv_struct *s)
-{
-    struct cv_bytes name = cv_struct_root(s, b->base);
-
-    if (s->clock != b->part[s->client].next ||
-        (s->kind > CV_KIND_DELETED && s->kind != CV_KIND_STRING) ||
-        (s->info & CV_INFO_KEY) || s->parent == CV_PARENT_ITEM)
+    b->part = calloc((size_t)doc->clients_n, sizeof(*b->part));
+    if (b->part == NULL)
         return false;
-    if (s->parent != CV_PARENT_ROOT)
-        return true;
-    if (!b->named)
-        b->root = name;
-    b->named = true;
-    return same_name(b->root, name);
+    for (uint32_t i = 0; i < doc->clients_n; i++) {
+        const struct cv_client *c = &doc->clients[i];
+
+        b->part[i].word = (uint32_t)words;
+        b->part[i].first = c->first;
+        words += (c->next + UINT64_C(63)) / 64;
+        if (words > most + doc->clients_n)
+            return false;
+    }
+    b->words = (uint32_t)words;
+    b->bits = calloc(words + 1, sizeof(*b->bits));
+    b->rank = malloc((words + 1) * sizeof(*b->rank));
+    return b->bits != NULL && b->rank != NULL;
 }
 
 /* Long text is cut so that no item holds more than CV_RUN_BYTES. */
-static void mark_pieces(struct bulk *b, const struct cv_struct *s)
+static void mark_pieces(struct cv_bulk *b, const struct cv_item *x)
 {
-    const uint8_t *text = b->base + s->content;
-    uint32_t left = s->content_len, clock = s->clock;
+    const uint8_t *text = b->update.data + x->off;
+    uint32_t left = x->bytes, clock = x->clock;
 
     while (left > CV_RUN_BYTES) {
         uint32_t n = CV_RUN_BYTES;
@@ -133,126 +186,141 @@ static void mark_pieces(struct bulk *b, const struct cv_struct *s)
         while (!cv_utf8_border(text, n))
             n--;
         clock += (uint32_t)cv_utf8_units(text, n);
-        mark(b, s->client, clock);
+        mark(b, x->client, clock);
         text += n;
         left -= n;
     }
 }
 
-static bool mark_all(struct bulk *b)
+/* How many items it will be. */
+static uint32_t mark_all(struct cv_bulk *b)
 {
-    for (uint32_t i = 0; i < b->n; i++) {
-        const struct cv_struct *s = nth(b, i);
-        struct part *p = &b->part[s->client];
+    const struct cv_doc *doc = b->doc;
+    uint32_t items = 0;
 
-        if (!is_plain(b, s))
-            return false;
-        p->next += s->len;
-        p->bytes += s->content_len;
-        mark(b, s->client, s->clock);
-        if (s->content_len > CV_RUN_BYTES)
-            mark_pieces(b, s);
-        if (s->oclient != CV_NONE &&
-            s->oclock + 1 < b->doc->clients[s->oclient].sim)
-            mark(b, s->oclient, s->oclock + 1);
-        if (s->rclient != CV_NONE)
-            mark(b, s->rclient, s->rclock);
+    for (uint32_t i = 0; i < b->n; i++) {
+        const struct cv_item *x = &doc->items[i];
+
+        b->part[x->client].bytes += x->bytes;
+        mark(b, x->client, x->clock);
+        if (x->bytes > CV_RUN_BYTES)
+            mark_pieces(b, x);
+        if (x->oclient != CV_NONE &&
+            x->oclock + 1 < doc->clients[x->oclient].next)
+            mark(b, x->oclient, x->oclock + 1);
+        if (x->rclient != CV_NONE)
+            mark(b, x->rclient, x->rclock);
     }
-    for (uint32_t w = 0; w < b->words; w++) {
-        b->rank[w] = b->items;
-        b->items += ones(b->bits[w]);
+    for (uint32_t i = 0, w = 0; i < doc->clients_n; i++) {
+        uint32_t end = i + 1 < doc->clients_n ? b->part[i + 1].word : b->words;
+        uint32_t n = 0;
+
+        for (; w < end; w++) {
+            b->rank[w] = n;
+            n += ones(b->bits[w]);
+        }
+        items += n;
     }
-    return true;
+    return items;
 }
 
-/* ---- making them ---- */
+/* ---- cutting them ---- */
 
-/* The items of one struct.  False without memory, or if a cut falls into a
- * surrogate pair. */
-static bool make_items(struct bulk *b, const struct cv_struct *s)
+/* Put the pieces of an item to `to`, which moves on.  False if a cut falls into
+ * a surrogate pair. */
+static bool cut_item(const struct cv_bulk *b, const struct cv_item *x,
+                     struct cv_item **to)
 {
-    struct cv_doc *doc = b->doc;
-    struct cv_client *c = &doc->clients[s->client];
-    struct part *p = &b->part[s->client];
-    uint32_t clock = s->clock, end = clock + s->len, i = p->next;
-    uint32_t off = c->log_len, left = s->content_len;
-    bool ascii = s->content_len == s->len, inside = false;
+    uint32_t clock = x->clock, end = cv_item_end(x), off = x->off;
+    uint32_t left = x->bytes;
+    bool inside = false;
 
-    if (s->kind == CV_KIND_DELETED)
-        cv_txn_deleted(doc, s->client, clock, s->len);
-    if (left > 0)
-        memcpy(c->log + off, b->base + s->content, left);
-    c->log_len += left;
     while (clock < end) {
-        struct cv_item *x = &doc->items[i];
-        uint32_t stop = item_end(b, s->client, clock, end), bytes = left;
+        struct cv_item *y = (*to)++;
+        uint32_t stop = item_end(b, x->client, clock, end), bytes = left;
 
         if (stop < end && left > 0)
-            bytes = ascii ? stop - clock
-                          : (uint32_t)cv_utf8_offset(c->log + off, left,
-                                                     stop - clock, &inside);
+            bytes = x->bytes == x->len
+                        ? stop - clock
+                        : (uint32_t)cv_utf8_offset(b->update.data + off, left,
+                                                   stop - clock, &inside);
         if (inside)
             return false;
-        x->client = s->client & CV_CLIENT_MASK;
-        x->kind = s->kind & 0xfu;
-        x->fresh = 0;
-        x->lines = CV_LINES_UNKNOWN;
-        x->clock = clock;
-        x->len = stop - clock;
-        x->oclient = clock > s->clock ? s->client : s->oclient;
-        x->oclock = clock > s->clock ? clock - 1 : cv_struct_oclock(s);
-        x->rclient = s->rclient;
-        x->rclock = cv_struct_rclock(s);
-        x->off = left > 0 ? off : 0;
-        x->bytes = bytes;
-        x->leaf = CV_NONE;
-        cv_chain_append(doc, i);
+        *y = *x;
+        y->clock = clock;
+        y->len = stop - clock;
+        y->off = off;
+        y->bytes = bytes;
+        if (clock > x->clock) {
+            y->oclient = x->client;
+            y->oclock = clock - 1;
+        }
         clock = stop;
         off += bytes;
         left -= bytes;
-        i++;
     }
-    p->next = i;
-    c->next = end;
     return true;
 }
 
-/* Room for all of a client.  part.next becomes the next item, part.bytes the
- * number of them. */
-static bool reserve_client(struct bulk *b, uint32_t client)
+/* A state rarely has others point into an item; it takes a second array. */
+static bool cut_all(struct cv_bulk *b, uint32_t items)
 {
-    struct part *p = &b->part[client];
-    uint32_t last =
-        client + 1 < b->doc->clients_n ? b->part[client + 1].word : b->words;
-    uint32_t bytes = p->bytes;
+    struct cv_doc *doc = b->doc;
+    struct cv_item *cut = malloc(items * sizeof(*cut)), *to = cut;
+    bool done = cut != NULL;
 
-    p->first = p->next = p->word < b->words ? b->rank[p->word] : b->items;
-    p->bytes = (last < b->words ? b->rank[last] : b->items) - p->first;
-    if (p->bytes == 0)
-        return true;
-    return cv_store_log_reserve(b->doc, client, bytes) == CV_OK;
+    for (uint32_t i = 0; i < b->n && done; i++) {
+        const struct cv_item *x = &doc->items[i];
+
+        if (x->clock == 0)
+            b->part[x->client].first = (uint32_t)(to - cut);
+        done = cut_item(b, x, &to);
+    }
+    if (!done) {
+        free(cut);
+        return false;
+    }
+    free(doc->items);
+    doc->items = cut;
+    doc->items_cap = b->n = items;
+    return true;
 }
 
-static bool make_all(struct bulk *b)
+/* ---- what they hold ---- */
+
+/* Move the content into the logs, link each client's items, note what is
+ * deleted. */
+static bool fill_all(struct cv_bulk *b)
 {
     struct cv_doc *doc = b->doc;
 
-    if (!cv_vec_grow((void **)&doc->items, &doc->items_cap, 0, b->items,
-                     sizeof(*doc->items)) ||
-        !cv_vec_reserve(&doc->txn.deleted, b->n))
+    if (!cv_vec_reserve(&doc->txn.deleted, b->n))
         return false;
     for (uint32_t i = 0; i < doc->clients_n; i++) {
-        if (!reserve_client(b, i))
+        if (b->part[i].bytes > 0 &&
+            cv_store_log_reserve(doc, i, b->part[i].bytes) != CV_OK)
             return false;
     }
     for (uint32_t i = 0; i < b->n; i++) {
-        if (!make_items(b, nth(b, i)))
-            return false;
+        struct cv_item *x = &doc->items[i];
+
+        if (x->kind == CV_KIND_DELETED)
+            cv_txn_deleted(doc, x->client, x->clock, x->len);
+        x->off = x->bytes == 0
+                     ? 0
+                     : cv_store_log_append(doc, x->client,
+                                           b->update.data + x->off, x->bytes);
+        cv_chain_append(doc, i);
     }
     return true;
 }
 
-/* ---- linking them ---- */
+/* ---- linking them; until there are leaves, `leaf` is the next item ---- */
+
+static uint32_t *next_of(struct cv_bulk *b, uint32_t item)
+{
+    return item == CV_NONE ? &b->head : &b->doc->items[item].leaf;
+}
 
 static bool same_unit(uint32_t client, uint32_t clock, uint32_t other,
                       uint32_t at)
@@ -260,35 +328,35 @@ static bool same_unit(uint32_t client, uint32_t clock, uint32_t other,
     return client == other && (client == CV_NONE || clock == at);
 }
 
-/* The conflict scan of YATA (docs/protocol.md): the item that x goes behind,
- * `head` for the start.  CV_NONE when it takes too long or finds a GC. */
-static uint32_t scan(struct bulk *b, const struct cv_item *x, uint32_t left,
-                     uint32_t right)
+/* The conflict scan of YATA (docs/protocol.md): *left becomes the item that x
+ * goes behind, CV_NONE for the start.  False when it takes too long. */
+static bool scan(struct cv_bulk *b, const struct cv_item *x, uint32_t *left,
+                 uint32_t right)
 {
     const struct cv_item *items = b->doc->items;
     const struct cv_client *clients = b->doc->clients;
 
     if (b->seen == NULL) {
-        b->seen = calloc((size_t)b->items * 2, sizeof(*b->seen));
+        b->seen = calloc((size_t)b->n * 2, sizeof(*b->seen));
         if (b->seen == NULL)
-            return CV_NONE;
-        b->since = b->seen + b->items;
+            return false;
+        b->since = b->seen + b->n;
     }
     b->scan++;
     b->epoch++;
-    for (uint32_t o = b->next[left]; o != right; o = b->next[o]) {
+    for (uint32_t o = *next_of(b, *left); o != right; o = items[o].leaf) {
         const struct cv_item *y;
 
         if (o == CV_NONE)
             break;
         y = &items[o];
-        if (++b->steps > (uint64_t)SCAN_STEPS * b->items)
-            return CV_NONE;
+        if (++b->steps > (uint64_t)SCAN_STEPS * b->n)
+            return false;
         b->seen[o] = b->scan;
         b->since[o] = b->epoch;
         if (same_unit(x->oclient, x->oclock, y->oclient, y->oclock)) {
             if (clients[y->client].id < clients[x->client].id) {
-                left = o;
+                *left = o;
                 b->epoch++;
             } else if (same_unit(x->rclient, x->rclock, y->rclient,
                                  y->rclock)) {
@@ -303,60 +371,63 @@ static uint32_t scan(struct bulk *b, const struct cv_item *x, uint32_t left,
             if (b->seen[h] != b->scan)
                 break;
             if (b->since[h] != b->epoch) {
-                left = o;
+                *left = o;
                 b->epoch++;
             }
         }
     }
-    return left;
-}
-
-/* Link the items of one struct, from `item` on. */
-static bool link_struct(struct bulk *b, const struct cv_struct *s,
-                        uint32_t item)
-{
-    const struct cv_item *x = &b->doc->items[item];
-    uint32_t left = b->items, right = CV_NONE, end = s->clock + s->len;
-
-    if (s->oclient != CV_NONE) {
-        left = holder(b, s->oclient, s->oclock);
-        if (b->doc->items[left].kind == CV_KIND_GC)
-            return false;
-    }
-    if (s->rclient != CV_NONE) {
-        right = holder(b, s->rclient, s->rclock);
-        if (b->doc->items[right].kind == CV_KIND_GC)
-            return false;
-    }
-    if (b->next[left] != right) {
-        left = scan(b, x, left, right);
-        if (left == CV_NONE)
-            return false;
-        right = b->next[left];
-    }
-    b->next[left] = item;
-    for (; cv_item_end(x) != end; x++, item++)
-        b->next[item] = item + 1;
-    b->next[item] = right;
     return true;
 }
 
-static bool link_all(struct bulk *b)
+static bool link_item(struct cv_bulk *b, uint32_t item)
 {
-    uint32_t item = 0;
+    struct cv_item *items = b->doc->items, *x = &items[item];
+    uint32_t left = CV_NONE, right = CV_NONE, *next;
 
-    b->next = malloc(((size_t)b->items + 1) * sizeof(*b->next));
-    if (b->next == NULL)
-        return false;
-    b->next[b->items] = CV_NONE;
+    if (x->oclient != CV_NONE) {
+        left = holder(b, x->oclient, x->oclock);
+        if (items[left].kind == CV_KIND_GC)
+            return false;
+    }
+    if (x->rclient != CV_NONE) {
+        right = holder(b, x->rclient, x->rclock);
+        if (items[right].kind == CV_KIND_GC)
+            return false;
+    }
+    next = next_of(b, left);
+    if (*next != right) {
+        if (!scan(b, x, &left, right))
+            return false;
+        next = next_of(b, left);
+    }
+    x->leaf = *next;
+    *next = item;
+    return true;
+}
+
+static bool link_all(struct cv_bulk *b)
+{
     for (uint32_t i = 0; i < b->n; i++) {
-        const struct cv_struct *s = nth(b, i);
+        if (b->doc->items[i].kind != CV_KIND_GC && !link_item(b, i))
+            return false;
+    }
+    return true;
+}
 
-        item = holder(b, s->client, s->clock);
+static bool link_steps(struct cv_bulk *b, const struct cv_step *steps,
+                       uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const struct cv_struct *s = steps[i].s;
+        uint32_t item = holder(b, s->client, s->clock), clock = s->clock;
+
         if (s->kind == CV_KIND_GC)
             continue;
-        if (!link_struct(b, s, item))
-            return false;
+        for (; clock < s->clock + s->len; item++) {
+            clock = cv_item_end(&b->doc->items[item]);
+            if (!link_item(b, item))
+                return false;
+        }
     }
     return true;
 }
@@ -402,13 +473,13 @@ static uint32_t make_parents(struct cv_doc *doc, uint32_t from, uint32_t n,
     return first;
 }
 
-static void fill_leaves(struct bulk *b, uint32_t list)
+static void fill_leaves(struct cv_bulk *b)
 {
     struct cv_doc *doc = b->doc;
-    struct cv_list *top = &doc->lists[list];
+    struct cv_list *top = &doc->lists[b->list];
     struct cv_leaf *l = NULL;
 
-    for (uint32_t i = b->next[b->items]; i != CV_NONE; i = b->next[i]) {
+    for (uint32_t i = b->head, next; i != CV_NONE; i = next) {
         struct cv_item *x = &doc->items[i];
         uint32_t newlines;
 
@@ -419,10 +490,11 @@ static void fill_leaves(struct bulk *b, uint32_t list)
                 l->next = at;
             l = &doc->leaves[at];
             *l = (struct cv_leaf){.parent = CV_NONE,
-                                  .list = list,
+                                  .list = b->list,
                                   .prev = at == 0 ? CV_NONE : at - 1,
                                   .next = CV_NONE};
         }
+        next = x->leaf;
         x->leaf = doc->leaves_n - 1;
         l->at[l->n++] = (struct cv_entry){i, cv_item_visible(x)};
         l->sum[CV_BYTES] += cv_item_visible(x);
@@ -437,13 +509,13 @@ static void fill_leaves(struct bulk *b, uint32_t list)
     }
 }
 
-static void build_tree(struct bulk *b, uint32_t list)
+static void build_tree(struct cv_bulk *b)
 {
     struct cv_doc *doc = b->doc;
-    struct cv_list *l = &doc->lists[list];
+    struct cv_list *l = &doc->lists[b->list];
     uint32_t from = 0, n, level = 0;
 
-    fill_leaves(b, list);
+    fill_leaves(b);
     n = doc->leaves_n;
     if (n == 0)
         return;
@@ -458,10 +530,10 @@ static void build_tree(struct bulk *b, uint32_t list)
 }
 
 /* Take all memory that is left to take. */
-static bool reserve_tree(struct bulk *b, uint32_t *list)
+static bool reserve_tree(struct cv_bulk *b)
 {
     struct cv_doc *doc = b->doc;
-    size_t leaves = b->items / FILL(CV_LEAF_ITEMS) + 2;
+    size_t leaves = b->n / FILL(CV_LEAF_ITEMS) + 2;
     size_t inners = leaves / (FILL(CV_INNER_NODES) - 1) + 34;
 
     return cv_vec_grow((void **)&doc->leaves, &doc->leaves_cap, 0, leaves,
@@ -470,16 +542,28 @@ static bool reserve_tree(struct bulk *b, uint32_t *list)
                        sizeof(*doc->inners)) &&
            cv_vec_reserve(&doc->txn.touched, doc->clients_n) &&
            (!b->named ||
-            cv_store_list_add(doc, CV_NONE, b->root, list) == CV_OK);
+            cv_store_list_add(doc, CV_NONE, b->root, &b->list) == CV_OK);
 }
 
 /* ---- all of it ---- */
 
-/* Tell the transaction what has come. */
-static void note_all(struct bulk *b)
+bool cv_bulk_link(struct cv_bulk *b, const struct cv_step *steps, uint32_t n)
+{
+    uint32_t items;
+
+    if (!lay_out(b))
+        return false;
+    items = mark_all(b);
+    return (items == b->n || cut_all(b, items)) && fill_all(b) &&
+           (steps == NULL ? link_all(b) : link_steps(b, steps, n)) &&
+           reserve_tree(b);
+}
+
+void cv_bulk_commit(struct cv_bulk *b)
 {
     struct cv_doc *doc = b->doc;
 
+    /* Tell the transaction what has come. */
     for (uint32_t i = 0; i < doc->clients_n; i++) {
         struct cv_client *c = &doc->clients[i];
 
@@ -489,74 +573,64 @@ static void note_all(struct bulk *b)
         c->before = 0;
         c->newest = CV_NONE;
         doc->txn.touched.at[doc->txn.touched.n++] = i;
-        doc->log_total += c->log_len;
     }
-    doc->items_n = doc->items_used = b->items;
+    doc->items_n = doc->items_used = b->n;
+    if (b->list != CV_NONE)
+        build_tree(b);
 }
 
-/* The document is empty again. */
-static void clear_all(struct cv_doc *doc)
+static bool has_gone(const struct cv_bulk *b, const struct cv_deleted *r)
 {
+    const struct cv_doc *doc = b->doc;
+    uint32_t clock = r->clock, end = r->clock + r->len, item;
+
+    if (end > doc->clients[r->client].next)
+        return false;
+    for (item = holder(b, r->client, clock); clock < end; item++) {
+        if (!cv_item_deleted(&doc->items[item]))
+            return false;
+        clock = cv_item_end(&doc->items[item]);
+    }
+    return true;
+}
+
+uint32_t cv_bulk_skim(const struct cv_bulk *b, struct cv_deleted *ranges,
+                      uint32_t n)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        if (!has_gone(b, &ranges[i]))
+            ranges[kept++] = ranges[i];
+    }
+    return kept;
+}
+
+void cv_bulk_drop(struct cv_bulk *b)
+{
+    struct cv_doc *doc = b->doc;
+
     for (uint32_t i = 0; i < doc->clients_n; i++) {
         struct cv_client *c = &doc->clients[i];
 
         cv_chain_clear(c);
         free(c->log);
+        doc->log_total -= c->log_len;
         c->log = NULL;
         c->log_len = c->log_cap = c->next = 0;
     }
     doc->txn.deleted.n = 0;
+    free(doc->items);
+    doc->items = NULL;
+    doc->items_cap = 0;
+    cv_bulk_close(b);
 }
 
-/* Where the bits of each client lie; false if they would be too many. */
-static bool lay_out(struct bulk *b, size_t update_len)
+void cv_bulk_close(struct cv_bulk *b)
 {
-    struct cv_doc *doc = b->doc;
-    uint64_t words = 0;
-
-    b->part = calloc((size_t)doc->clients_n, sizeof(*b->part));
-    if (b->part == NULL)
-        return false;
-    for (uint32_t i = 0; i < doc->clients_n; i++) {
-        const struct cv_client *c = &doc->clients[i];
-
-        b->part[i].word = (uint32_t)words;
-        if (c->plan == doc->plan_serial)
-            words += (c->sim + UINT64_C(63)) / 64;
-        if (words > update_len * UNITS_PER_BYTE / 64 + doc->clients_n)
-            return false;
-    }
-    b->words = (uint32_t)words;
-    b->bits = calloc(words, sizeof(*b->bits));
-    b->rank = malloc(words * sizeof(*b->rank));
-    return b->bits != NULL && b->rank != NULL;
-}
-
-bool cv_bulk(struct cv_doc *doc, const struct cv_plan *plan)
-{
-    struct bulk b = {
-        .doc = doc, .plan = plan, .n = plan->structs.n, .base = plan->base};
-    uint32_t list = CV_NONE;
-    bool done;
-
-    /* All of it can go, and nothing was there or waiting. */
-    if (doc->items_n > 0 || doc->leaves_n > 0 || doc->inners_n > 0 ||
-        cv_doc_waiting(doc) ||
-        (!plan->natural && plan->steps.n != plan->structs.n))
-        return false;
-    done = lay_out(&b, plan->len) && mark_all(&b) && make_all(&b) &&
-           link_all(&b) && reserve_tree(&b, &list);
-    if (done) {
-        note_all(&b);
-        if (list != CV_NONE)
-            build_tree(&b, list);
-    } else {
-        clear_all(doc);
-    }
-    free(b.part);
-    free(b.bits);
-    free(b.rank);
-    free(b.next);
-    free(b.seen);
-    return done;
+    free(b->part);
+    free(b->bits);
+    free(b->rank);
+    free(b->seen);
+    *b = (struct cv_bulk){.doc = NULL};
 }

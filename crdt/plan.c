@@ -1,6 +1,5 @@
 #include "crdt/plan.h"
 
-#include "crdt/bulk.h"
 #include "crdt/pending.h"
 #include "crdt/run.h"
 #include <assert.h>
@@ -146,13 +145,36 @@ static void weigh(struct decoding *d, const struct cv_struct *s)
     d->lists += s->parent != CV_PARENT_NONE ? 2 : 0;
 }
 
-/* What is said to come, but no more than the bytes that are left could hold. */
-static bool reserve_structs(struct cv_plan *plan,
+/* Room for one more; for what is said to come, too, but no more than the bytes
+ * that are left could hold. */
+static bool reserve_structs(const struct cv_doc *doc, struct cv_plan *plan,
                             const struct cv_update_reader *u)
 {
     uint64_t more = u->structs, most = cv_reader_left(&u->r) / STRUCT_BYTES;
 
-    return cv_vec_reserve(&plan->structs, 1 + (more < most ? more : most));
+    if (plan->bulk.doc != NULL ? plan->bulk.n < doc->items_cap
+                               : plan->structs.n < plan->structs.cap)
+        return true;
+    more = 1 + (more < most ? more : most);
+    if (plan->bulk.doc != NULL)
+        return cv_bulk_reserve(&plan->bulk, more);
+    return cv_vec_reserve(&plan->structs, more);
+}
+
+/* Add one that is new.  What a bulk cannot take is CV_ERR_UNSUPPORTED. */
+static int add_struct(struct cv_doc *doc, struct cv_plan *plan,
+                      const struct cv_struct *s)
+{
+    uint32_t client, clock;
+
+    if (plan->bulk.doc == NULL) {
+        plan->structs.at[plan->structs.n++] = *s;
+        plan->natural = plan->natural && is_ready(doc, s);
+    } else if (lacks(doc, s, &client, &clock) ||
+               !cv_bulk_take(&plan->bulk, s)) {
+        return CV_ERR_UNSUPPORTED;
+    }
+    return CV_OK;
 }
 
 static int decode_structs(struct cv_doc *doc, struct cv_plan *plan,
@@ -161,24 +183,24 @@ static int decode_structs(struct cv_doc *doc, struct cv_plan *plan,
     struct cv_wire w;
 
     while (cv_update_struct(u, &w)) {
-        struct cv_struct *s;
+        struct cv_struct s;
         int err;
 
         if (w.kind == CV_KIND_SKIP)
             continue;
-        if (plan->structs.n == plan->structs.cap && !reserve_structs(plan, u))
+        if (!reserve_structs(doc, plan, u))
             return CV_ERR_NOMEM;
-        s = &plan->structs.at[plan->structs.n];
-        err = to_struct(doc, d, &w, s);
+        err = to_struct(doc, d, &w, &s);
         if (err != CV_OK)
             return err;
-        if (s->clock + s->len <= doc->clients[s->client].next)
+        if (s.clock + s.len <= doc->clients[s.client].next)
             continue; /* known */
-        weigh(d, s);
-        if (s->client == doc->self)
+        weigh(d, &s);
+        if (s.client == doc->self)
             plan->own_id = true;
-        plan->structs.n++;
-        plan->natural = plan->natural && is_ready(doc, s);
+        err = add_struct(doc, plan, &s);
+        if (err != CV_OK)
+            return err;
     }
     return CV_OK;
 }
@@ -528,6 +550,25 @@ static void untake(struct cv_doc *doc, struct cv_plan *plan, uint32_t from)
     recheck(doc, plan);
 }
 
+/* Build an empty document without a plan, if what comes is a state of a text
+ * and ready as it comes.  False: nothing was done. */
+static bool make_bulk(struct cv_doc *doc, struct cv_plan *plan,
+                      struct cv_bytes update)
+{
+    uint32_t clients = doc->clients_n;
+
+    if (update.len < CV_BULK_BYTES || !cv_bulk_open(&plan->bulk, doc, update))
+        return false;
+    if (decode(doc, plan, update) == CV_OK &&
+        check_waiting(doc, plan) == CV_OK && cv_bulk_link(&plan->bulk, NULL, 0))
+        return true;
+    cv_bulk_drop(&plan->bulk);
+    cv_store_client_undo(doc, clients);
+    plan->ranges.n = 0;
+    plan->own_id = false;
+    return false;
+}
+
 int cv_plan_make(struct cv_doc *doc, struct cv_plan *plan,
                  struct cv_bytes update)
 {
@@ -538,6 +579,8 @@ int cv_plan_make(struct cv_doc *doc, struct cv_plan *plan,
     plan->len = update.len;
     plan->natural = true;
     doc->plan_serial++;
+    if (make_bulk(doc, plan, update))
+        return CV_OK;
     err = decode(doc, plan, update);
     if (err == CV_OK && (doc->waiting.structs.n > 0 || !plan->natural)) {
         plan->natural = false;
@@ -640,15 +683,41 @@ static int run_steps(struct cv_doc *doc, struct cv_plan *plan, uint64_t stop)
     return err;
 }
 
+/* Structs that had to be put into order may be all of a state, too. */
+static bool make_bulk_of_steps(struct cv_doc *doc, struct cv_plan *plan)
+{
+    struct cv_bulk *b = &plan->bulk;
+    bool fits = true;
+
+    if (plan->natural || plan->steps.n != plan->structs.n ||
+        plan->steps.n < CV_BULK_STRUCTS ||
+        !cv_bulk_open(b, doc, (struct cv_bytes){plan->base, plan->len}))
+        return false;
+    for (uint32_t i = 0; i < plan->steps.n && fits; i++)
+        fits = plan->steps.at[i].node == NULL;
+    fits = fits && cv_bulk_reserve(b, plan->structs.n);
+    for (uint32_t i = 0; i < plan->structs.n && fits; i++)
+        fits = cv_bulk_take(b, &plan->structs.at[i]);
+    fits = fits && cv_bulk_link(b, plan->steps.at, plan->steps.n);
+    if (!fits)
+        cv_bulk_drop(b);
+    return fits;
+}
+
 int cv_plan_run(struct cv_doc *doc, struct cv_plan *plan)
 {
     uint64_t stop = doc->scanned + doc->limits.scan;
     int err = CV_OK;
 
     doc->put_off = false;
-    if (plan->structs.n < CV_BULK_STRUCTS || !cv_bulk(doc, plan))
+    if (plan->bulk.doc != NULL || make_bulk_of_steps(doc, plan)) {
+        cv_bulk_commit(&plan->bulk);
+        plan->ranges.n =
+            cv_bulk_skim(&plan->bulk, plan->ranges.at, plan->ranges.n);
+    } else {
         err = plan->natural ? run_natural(doc, plan, stop)
                             : run_steps(doc, plan, stop);
+    }
     if (err == CV_OK)
         err = delete_ranges(doc, plan);
     doc->unsettled = err != CV_OK || doc->put_off;
@@ -668,6 +737,8 @@ int cv_plan_run(struct cv_doc *doc, struct cv_plan *plan)
 
 void cv_plan_reset(struct cv_plan *plan)
 {
+    if (plan->bulk.doc != NULL)
+        cv_bulk_close(&plan->bulk);
     RESET(&plan->structs);
     RESET(&plan->ranges);
     RESET(&plan->sources);

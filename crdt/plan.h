@@ -7,6 +7,7 @@
  * succeeds nothing is left to refuse. */
 #ifndef CV_CRDT_PLAN_H
 #define CV_CRDT_PLAN_H
+#include "crdt/bulk.h"
 #include "crdt/integrate.h"
 #include "crdt/store.h"
 
@@ -34,6 +35,7 @@ struct cv_plan {
     CV_VEC(uint32_t) queue;     /* clients to try */
     CV_VEC(uint32_t) recheck;   /* clients whose waiting structs changed */
     struct cv_wait_set blocked; /* what the sources need */
+    struct cv_bulk bulk;        /* in use: it has all structs, none is here */
 };
 
 /* CV_ERR_FORMAT, CV_ERR_LIMIT or CV_ERR_NOMEM: nothing changed. */
