@@ -18,6 +18,9 @@
  * find room. */
 #define FILL(max) ((max)*7 / 8)
 
+#define PLAIN_KINDS                                                            \
+    (1u << CV_KIND_GC | 1u << CV_KIND_DELETED | 1u << CV_KIND_STRING)
+
 struct cv_bulk_part {
     uint32_t word;  /* its first one in `bits` */
     uint32_t first; /* its first item */
@@ -58,8 +61,8 @@ static bool is_plain(struct cv_bulk *b, const struct cv_struct *s)
 {
     struct cv_bytes name;
 
-    if ((s->kind > CV_KIND_DELETED && s->kind != CV_KIND_STRING) ||
-        (s->info & CV_INFO_KEY) || s->parent == CV_PARENT_ITEM)
+    if ((1u << s->kind & PLAIN_KINDS) == 0 || (s->info & CV_INFO_KEY) ||
+        s->parent == CV_PARENT_ITEM)
         return false;
     if (s->parent != CV_PARENT_ROOT)
         return true;
@@ -288,11 +291,27 @@ static bool cut_all(struct cv_bulk *b, uint32_t items)
 
 /* ---- what they hold ---- */
 
-/* Move the content into the logs, link each client's items, note what is
- * deleted. */
+/* Move the content of an item into the log of its client. */
+static void keep_text(struct cv_bulk *b, struct cv_item *x)
+{
+    struct cv_doc *doc = b->doc;
+    const uint8_t *text = b->update.data + x->off;
+    uint32_t off = 0;
+
+    if (doc->clients[x->client].log != NULL &&
+        b->update.len - x->off >= CV_UTF8_PAD)
+        off = cv_store_log_append_block(doc, x->client, text, x->bytes);
+    else if (x->bytes > 0)
+        off = cv_store_log_append(doc, x->client, text, x->bytes);
+    x->off = off & -(uint32_t)(x->bytes > 0);
+}
+
+/* Fill the logs, link each client's items, note what is deleted: which that
+ * will be cannot be foreseen, so no branch asks. */
 static bool fill_all(struct cv_bulk *b)
 {
     struct cv_doc *doc = b->doc;
+    struct cv_deleted *gone;
 
     if (!cv_vec_reserve(&doc->txn.deleted, b->n))
         return false;
@@ -301,17 +320,16 @@ static bool fill_all(struct cv_bulk *b)
             cv_store_log_reserve(doc, i, b->part[i].bytes) != CV_OK)
             return false;
     }
+    gone = doc->txn.deleted.at;
     for (uint32_t i = 0; i < b->n; i++) {
         struct cv_item *x = &doc->items[i];
 
-        if (x->kind == CV_KIND_DELETED)
-            cv_txn_deleted(doc, x->client, x->clock, x->len);
-        x->off = x->bytes == 0
-                     ? 0
-                     : cv_store_log_append(doc, x->client,
-                                           b->update.data + x->off, x->bytes);
+        *gone = (struct cv_deleted){x->client, x->clock, x->len};
+        gone += x->kind == CV_KIND_DELETED;
+        keep_text(b, x);
         cv_chain_append(doc, i);
     }
+    doc->txn.deleted.n = (uint32_t)(gone - doc->txn.deleted.at);
     return true;
 }
 
@@ -499,7 +517,8 @@ static void fill_leaves(struct cv_bulk *b)
         l->at[l->n++] = (struct cv_entry){i, cv_item_visible(x)};
         l->sum[CV_BYTES] += cv_item_visible(x);
         l->sum[CV_UNITS] += cv_item_units(x);
-        newlines = cv_item_newlines(doc, x);
+        newlines = (uint32_t)cv_utf8_newlines_padded(cv_item_content(doc, x),
+                                                     x->bytes);
         cv_item_set_newlines(x, newlines);
         l->sum[CV_NEWLINES] += newlines;
     }

@@ -45,6 +45,11 @@ static inline uint64_t get_uint(struct cv_reader *r)
     return cv_get_varuint(r);
 }
 
+static inline uint8_t get_u8(struct cv_reader *r)
+{
+    return r->at < r->end ? *r->at++ : cv_get_u8(r);
+}
+
 /* The next `len` bytes, which must be there. */
 static inline struct cv_bytes get_raw(struct cv_reader *r, uint64_t len)
 {
@@ -95,6 +100,31 @@ static void get_json(struct cv_reader *r, bool undefined)
         return;
     if (!cv_json_valid(s.data, s.len))
         cv_reader_fail(r);
+}
+
+/* Most of what comes is deleted, or short text: which of them cannot be
+ * foreseen, so no branch asks.  False: it is something else, nothing was
+ * read. */
+static bool get_short(struct cv_reader *r, struct cv_wire *s)
+{
+    const uint8_t *start = r->at;
+    uint64_t n;
+    size_t bytes;
+
+    if ((1u << s->kind & (1u << CV_KIND_DELETED | 1u << CV_KIND_STRING)) == 0)
+        return false;
+    n = get_uint(r);
+    bytes = n & -(uint64_t)(s->kind == CV_KIND_STRING);
+    if (bytes > CV_UTF8_PAD || r->end - r->at < CV_UTF8_PAD ||
+        !cv_utf8_short_ascii(r->at, bytes)) {
+        r->at = start;
+        return false;
+    }
+    s->len = n;
+    s->content.data = r->at;
+    s->content.len = bytes;
+    r->at += bytes;
+    return true;
 }
 
 /* Sets len and content; the reader is behind the content then. */
@@ -173,11 +203,13 @@ static void get_struct(struct cv_update_reader *u, struct cv_wire *s)
     size_t units;
 
     s->client = u->client;
-    s->clock = u->clock;
-    s->info = cv_get_u8(r);
+    s->info = get_u8(r);
     s->kind = s->info & CV_INFO_KIND;
     s->parent = CV_PARENT_NONE;
-    s->root = s->key = s->content = (struct cv_bytes){NULL, 0};
+    s->clock = u->clock;
+    s->root = (struct cv_bytes){NULL, 0};
+    s->key = (struct cv_bytes){NULL, 0};
+    s->content = (struct cv_bytes){NULL, 0};
     if (s->kind == CV_KIND_GC || s->kind == CV_KIND_SKIP) {
         s->info = s->kind;
         s->len = get_uint(r);
@@ -209,7 +241,8 @@ static void get_struct(struct cv_update_reader *u, struct cv_wire *s)
         if (s->info & CV_INFO_KEY)
             s->key = get_string(r, &units);
     }
-    get_content(r, u->nesting, s);
+    if (!get_short(r, s))
+        get_content(r, u->nesting, s);
 }
 
 void cv_update_open(struct cv_update_reader *u, struct cv_bytes update,

@@ -218,29 +218,41 @@ int cv_doc_read(const struct cv_doc *doc, size_t at, size_t len,
                 struct cv_writer *out)
 {
     size_t total = cv_doc_text_bytes(doc);
+    const struct cv_leaf *l;
     struct cv_place p;
+    uint8_t *to;
 
     if (at > total || len > total - at)
         return CV_ERR_INVALID;
-    if (len == 0)
+    if (len == 0 || (to = cv_put_space(out, len)) == NULL)
         return out->err;
     p = cv_tree_find(doc, doc->text, CV_BYTES, (uint32_t)at, false);
     at -= p.start;
+    l = &doc->leaves[p.leaf];
     while (len > 0) {
-        const struct cv_item *x = &doc->items[p.item];
-        size_t n = x->bytes - at;
+        struct cv_entry e;
+        const struct cv_item *x;
+        size_t n;
 
-        if (x->kind == CV_KIND_STRING) {
-            if (n > len)
-                n = len;
-            cv_put_raw(out, cv_item_content(doc, x) + at, n);
-            len -= n;
+        if (p.pos == l->n) {
+            l = &doc->leaves[l->next];
+            p.pos = 0;
+            continue;
         }
+        e = l->at[p.pos++];
+        if (e.vis == 0)
+            continue;
+        x = &doc->items[e.item];
+        n = e.vis - at < len ? e.vis - at : len;
+        if (len >= CV_UTF8_PAD)
+            cv_utf8_copy_block(to, cv_item_content(doc, x) + at, n);
+        else
+            memcpy(to, cv_item_content(doc, x) + at, n);
+        to += n;
+        len -= n;
         at = 0;
-        if (len > 0)
-            cv_place_next_live(doc, &p);
     }
-    return out->err;
+    return CV_OK;
 }
 
 int cv_doc_line_offset(const struct cv_doc *doc, size_t line, size_t *at)

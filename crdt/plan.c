@@ -150,11 +150,12 @@ static void weigh(struct decoding *d, const struct cv_struct *s)
 static bool reserve_structs(const struct cv_doc *doc, struct cv_plan *plan,
                             const struct cv_update_reader *u)
 {
-    uint64_t more = u->structs, most = cv_reader_left(&u->r) / STRUCT_BYTES;
+    uint64_t more = u->structs, most;
 
     if (plan->bulk.doc != NULL ? plan->bulk.n < doc->items_cap
                                : plan->structs.n < plan->structs.cap)
         return true;
+    most = cv_reader_left(&u->r) / STRUCT_BYTES;
     more = 1 + (more < most ? more : most);
     if (plan->bulk.doc != NULL)
         return cv_bulk_reserve(&plan->bulk, more);

@@ -298,11 +298,8 @@ static int compact_client(struct cv_doc *doc, struct cv_client *c)
         uint32_t stored = cv_item_stored(x);
 
         assert(stored <= live - len && x->off <= c->log_cap);
-        /* Short text, and none, as one block: no length to foresee. */
-        if (stored > CV_LOG_SLACK)
-            memcpy(log + len, c->log + x->off, stored);
-        else if (log != NULL)
-            memcpy(log + len, c->log + x->off, CV_LOG_SLACK);
+        if (log != NULL)
+            cv_utf8_copy_block(log + len, c->log + x->off, stored);
         /* What has no text may not point behind a log that is shorter now. */
         x->off = stored > 0 ? len : 0;
         len += stored;

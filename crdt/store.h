@@ -351,6 +351,19 @@ static inline uint32_t cv_store_log_append(struct cv_doc *doc, uint32_t client,
     doc->log_total += len;
     return off;
 }
+/* The same of text that is padded. */
+static inline uint32_t cv_store_log_append_block(struct cv_doc *doc,
+                                                 uint32_t client,
+                                                 const void *data, size_t len)
+{
+    struct cv_client *c = &doc->clients[client];
+    uint32_t off = c->log_len;
+
+    cv_utf8_copy_block(c->log + off, data, len);
+    c->log_len += (uint32_t)len;
+    doc->log_total += len;
+    return off;
+}
 /* The same of what is mostly a keystroke. */
 static inline uint32_t cv_store_log_type(struct cv_doc *doc, uint32_t client,
                                          const void *data, size_t len)
@@ -387,10 +400,10 @@ static inline void cv_store_log_lose(struct cv_doc *doc, uint32_t client,
 static inline const uint8_t *cv_item_content(const struct cv_doc *doc,
                                              const struct cv_item *x)
 {
-    static const uint8_t nothing;
+    static const uint8_t nothing[CV_LOG_SLACK];
     const uint8_t *log = doc->clients[x->client].log;
 
-    return log == NULL ? &nothing : log + x->off;
+    return log == NULL ? nothing : log + x->off;
 }
 /* UTF-16 units that the first `bytes` bytes of an item of text hold. */
 static inline uint32_t cv_item_units_before(const struct cv_doc *doc,

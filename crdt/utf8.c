@@ -57,14 +57,14 @@ static struct words load_words(const uint8_t *p, size_t len)
     return w;
 }
 
-/* The same, from 1 byte on, where CV_UTF8_PAD may be read. */
+/* The same where CV_UTF8_PAD may be read: without a branch. */
 static inline struct words first_words(const uint8_t *p, size_t len)
 {
-    unsigned behind = -8u * (unsigned)len & 63; /* bits, in the last word */
+    unsigned low = len < 8 ? 4 * (unsigned)len : 32; /* half of the bits */
+    unsigned high = 4 * (unsigned)len - low;
 
-    if (len <= 8)
-        return (struct words){load64(p) << behind >> behind, 0};
-    return (struct words){load64(p), load64(p + 8) << behind >> behind};
+    return (struct words){load64(p) & ~(~UINT64_C(0) << low << low),
+                          load64(p + 8) & ~(~UINT64_C(0) << high << high)};
 }
 
 /* The high bit of each of eight bytes that is a newline. */
@@ -161,6 +161,13 @@ bool cv_utf8_measure_long(const uint8_t *text, size_t len, size_t *units)
     return true;
 }
 
+bool cv_utf8_short_ascii(const uint8_t *text, size_t len)
+{
+    struct words w = first_words(text, len);
+
+    return ((w.low | w.high) & HIGH_BITS) == 0;
+}
+
 bool cv_text_measure_long(struct cv_text *t)
 {
     size_t units;
@@ -238,7 +245,7 @@ size_t cv_utf8_newlines_padded(const uint8_t *text, size_t len)
 {
     size_t n = 0;
 
-    if (len == 0 || len > BLOCK)
+    if (len > BLOCK)
         return cv_utf8_newlines_long(text, len);
     for (; len > CV_UTF8_PAD; text += CV_UTF8_PAD, len -= CV_UTF8_PAD)
         n += newlines_of_both((struct words){load64(text), load64(text + 8)});

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* U+FFFD: what both halves of a surrogate pair become when it is cut. */
 #define CV_UTF8_REPLACEMENT     "\xEF\xBF\xBD"
@@ -70,11 +71,24 @@ static inline size_t cv_utf8_newlines(const uint8_t *text, size_t len)
         return text[0] == '\n';
     return cv_utf8_newlines_long(text, len);
 }
-/* The same of text behind which so many bytes may be read. */
+/* Behind text that is `padded` so many bytes may be read; behind a copy that
+ * is, so many may be written.  Mostly text is that short, and its length is
+ * hard to foresee: a block of that size needs no loop and no branch. */
 #define CV_UTF8_PAD 16
 size_t cv_utf8_newlines_padded(const uint8_t *text, size_t len);
-/* Copy text; so many bytes behind the copy may be written. */
+/* Is it ASCII?  Up to CV_UTF8_PAD bytes that are padded. */
+bool cv_utf8_short_ascii(const uint8_t *text, size_t len);
+/* Copy text; only the copy is padded. */
 void cv_utf8_copy_padded(uint8_t *to, const uint8_t *text, size_t len);
+/* Both are. */
+static inline void cv_utf8_copy_block(uint8_t *to, const uint8_t *text,
+                                      size_t len)
+{
+    if (len <= CV_UTF8_PAD)
+        memcpy(to, text, CV_UTF8_PAD);
+    else
+        memcpy(to, text, len);
+}
 /* Offset behind the n-th (from 1) newline; there are that many. */
 size_t cv_utf8_after_newline(const uint8_t *text, size_t len, size_t n);
 #endif

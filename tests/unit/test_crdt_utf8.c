@@ -35,6 +35,15 @@ static void make(struct sample *s, size_t most, uint32_t wide, uint64_t *seed)
     }
 }
 
+static bool is_ascii(const struct sample *s)
+{
+    for (size_t i = 0; i < s->len; i++) {
+        if (s->text[i] >= 0x80)
+            return false;
+    }
+    return true;
+}
+
 TEST(text_is_weighed_in_every_way_alike)
 {
     static struct sample s;
@@ -58,6 +67,9 @@ TEST(text_is_weighed_in_every_way_alike)
         CHECK_EQ(cv_utf8_units(s.text, s.len), s.units);
         CHECK_EQ(cv_utf8_newlines(s.text, s.len), s.newlines);
         CHECK_EQ(cv_utf8_newlines_padded(s.text, s.len), s.newlines);
+        memset(s.text + s.len, 0xff, CV_UTF8_PAD);
+        if (s.len <= CV_UTF8_PAD)
+            CHECK_EQ(cv_utf8_short_ascii(s.text, s.len), is_ascii(&s));
     }
 }
 
@@ -81,6 +93,10 @@ TEST(text_is_copied_and_nothing_behind_it_is_read)
         CHECK_EQ(t.newlines, s.newlines);
         memset(to, 0xee, sizeof(to));
         cv_utf8_copy_padded(to, alone, s.len);
+        CHECK(memcmp(to, alone, s.len) == 0);
+        CHECK(to[s.len + CV_UTF8_PAD] == 0xee);
+        memset(to, 0xee, sizeof(to));
+        cv_utf8_copy_block(to, s.text, s.len);
         CHECK(memcmp(to, alone, s.len) == 0);
         CHECK(to[s.len + CV_UTF8_PAD] == 0xee);
         free(alone);
