@@ -239,7 +239,7 @@ static uint32_t search(struct cv_doc *doc, uint32_t client, uint32_t clock)
         if (doc->items[item].marked) {
             step_on(c, &s);
             walked = 0;
-        } else if (++walked == CV_MARK_STEP && marks) {
+        } else if (++walked == CV_MARK_WALK && marks) {
             mark_behind(doc, c, &s, item);
             walked = 0;
         }

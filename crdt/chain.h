@@ -11,10 +11,13 @@
 #define CV_CRDT_CHAIN_H
 #include "crdt/store.h"
 
-/* Items from one mark to the next, about. */
+/* Items from one mark to the next, about: where they were appended, and where
+ * somebody has searched.  There each further step may be another miss of the
+ * cache. */
 #ifndef CV_MARK_STEP
 #define CV_MARK_STEP 8
 #endif
+#define CV_MARK_WALK 2
 
 /* Is there an item still that was noted once, and is it of this client and does
  * it not begin behind that clock?  Then the chain leads from it to the unit. */
