@@ -11,7 +11,8 @@
  *   test/edit    {doc, range, text}    an edit of somebody else; answered
  *                                      before it is sent
  *   test/random  {doc, count, rate, seed}  such edits, `rate` a second
- *   test/send    {method, params}      a notification as it stands
+ *   test/send    {method, params, pause_ms}  a notification as it stands,
+ *                                      with a pause in its middle
  *   test/doc     {…}                   what the next `join` brings
  *   test/resync  {doc, lines, reason}
  *   test/hold    {hold}                confirm no changes while true
@@ -337,18 +338,27 @@ static void diff(const struct text *a, const struct text *b, struct ops *out)
 
 /* Messages. */
 
+/* How long the second half of the next one takes. */
+static unsigned pause_ms;
+
 static void send_json(json_t *msg)
 {
     char *s;
-    size_t len;
+    size_t len, half;
 
     json_object_set_new(msg, "jsonrpc", json_string("2.0"));
     s = take(json_dumps(msg, JSON_COMPACT));
     len = strlen(s);
-    if (ndjson)
-        printf("%s\n", s);
-    else
-        printf("Content-Length: %zu\r\n\r\n%s", len, s);
+    half = pause_ms > 0 ? len / 2 : 0;
+    if (!ndjson)
+        printf("Content-Length: %zu\r\n\r\n", len);
+    if (half > 0) {
+        fwrite(s, 1, half, stdout);
+        fflush(stdout);
+        (void)!usleep(pause_ms * 1000);
+        pause_ms = 0;
+    }
+    printf("%s%s", s + half, ndjson ? "\n" : "");
     fflush(stdout);
     free(s);
     json_decref(msg);
@@ -639,6 +649,8 @@ static json_t *test_request(const char *verb, json_t *params)
         d->seed = (uint32_t)json_integer_value(json_object_get(params, "seed"));
         d->random_next = now();
     } else if (strcmp(verb, "send") == 0) {
+        pause_ms =
+            (unsigned)json_integer_value(json_object_get(params, "pause_ms"));
         notify(json_string_value(json_object_get(params, "method")),
                json_incref(json_object_get(params, "params")));
     } else if (strcmp(verb, "doc") == 0) {

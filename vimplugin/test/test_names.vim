@@ -103,7 +103,14 @@ function! Test_hostile_names() abort
     call s:nothing_ran()
 endfunction
 
+function! s:hear(msg) abort
+    call covim#rpc#on_line(covim#rpc#generation(), json_encode(a:msg))
+endfunction
+
 function! Test_messages_that_are_not_what_they_should_be() abort
+    for l:line in ['', '{', 'x', '{"method":', "\x80", '{"method": "edit"} more']
+        call covim#rpc#on_line(covim#rpc#generation(), l:line)
+    endfor
     call Share(['x'])
     let l:d = Doc()
     for l:value in [[], {}, 'x', 7, 0.5, v:null, v:true, [[]], -1]
@@ -113,12 +120,13 @@ function! Test_messages_that_are_not_what_they_should_be() abort
                         \ 'name', 'state', 'rtt_ms', 'role', 'path', 'shared', 'eol', 'stage', 'hint', 'tag']
                 let l:msg = {'session': l:d.session, 'doc': l:d.doc, 'epoch': l:d.epoch, 'erev': l:d.erev}
                 let l:msg[l:key] = l:value
-                call covim#rpc#on_notification(covim#rpc#generation(), {'method': l:method, 'params': l:msg})
+                call s:hear({'method': l:method, 'params': l:msg})
             endfor
         endfor
-        call covim#rpc#on_notification(covim#rpc#generation(), l:value)
-        call covim#rpc#on_notification(covim#rpc#generation(), {'method': l:value, 'params': l:value})
-        call covim#rpc#on_response(covim#rpc#generation(), 1, l:value)
+        call s:hear(l:value)
+        call s:hear({'method': l:value, 'params': l:value})
+        call s:hear({'id': l:value, 'result': l:value})
+        call s:hear({'id': 1, 'result': l:value, 'error': l:value})
     endfor
     call assert_notmatch('internal error', Log())
     call covim#dispatch('role', {'doc': l:d.doc, 'role': 'editor'})

@@ -4,14 +4,13 @@
 let s:job = 0
 let s:generation = 0
 let s:rest = ''
-let s:serial = 0
 
 function! covim#nvim#version() abort
     return matchstr(tolower(split(execute('version'), "\n")[0]),
                 \ 'nvim v\=\zs[0-9.]*')->printf('nvim %s')
 endfunction
 
-" The job: JSON objects, one a line.  {{{1
+" The job.  {{{1
 
 function! covim#nvim#start(cmd, generation) abort
     let s:rest = ''
@@ -39,25 +38,9 @@ function! s:on_out(generation, job, data, event) abort
     let s:rest = remove(l:lines, -1)
     for l:line in l:lines
         if !empty(l:line)
-            call s:on_line(a:generation, l:line)
+            call covim#rpc#on_line(a:generation, l:line)
         endif
     endfor
-endfunction
-
-function! s:on_line(generation, line) abort
-    try
-        let l:msg = json_decode(a:line)
-    catch
-        return
-    endtry
-    if type(l:msg) != type({})
-        return
-    endif
-    if has_key(l:msg, 'method')
-        call covim#rpc#on_notification(a:generation, l:msg)
-    else
-        call covim#rpc#on_response(a:generation, get(l:msg, 'id', -1), l:msg)
-    endif
 endfunction
 
 function! s:on_err(generation, job, data, event) abort
@@ -70,41 +53,28 @@ function! s:on_exit(generation, job, code, event) abort
     call covim#rpc#on_exit(a:generation)
 endfunction
 
-function! s:send(msg) abort
+function! covim#nvim#send(line) abort
     try
-        call chansend(s:job, json_encode(extend({'jsonrpc': '2.0'}, a:msg))
-                    \ . "\n")
+        call chansend(s:job, a:line)
     catch /^Vim\%((\a\+)\)\=:E\%(900\|475\|906\)/
         " The agent has just died; its exit callback follows.
     endtry
 endfunction
 
-function! covim#nvim#notify(method, params) abort
-    call s:send({'method': a:method, 'params': a:params})
-endfunction
-
-function! covim#nvim#request(method, params, serial, generation) abort
-    call s:send({'id': a:serial, 'method': a:method, 'params': a:params})
-endfunction
-
 function! covim#nvim#stop() abort
     if s:job > 0
-        silent! call chanclose(s:job, 'stdin')
+        call covim#nvim#close()
         silent! call jobstop(s:job)
     endif
 endfunction
 
-" An answer proves that all that was sent before has been read.
-function! covim#nvim#finish(timeout) abort
-    let g:covim_nvim_answered = 0
-    try
-        call covim#rpc#request('status', {},
-                    \ {error, result -> extend(g:, {'covim_nvim_answered': 1})})
-        call wait(a:timeout, 'g:covim_nvim_answered', 5)
-        call chanclose(s:job, 'stdin')
-    catch
-    endtry
-    unlet g:covim_nvim_answered
+" Waits until Expr() is true.
+function! covim#nvim#wait(timeout, Expr) abort
+    call wait(a:timeout, a:Expr, 5)
+endfunction
+
+function! covim#nvim#close() abort
+    silent! call chanclose(s:job, 'stdin')
 endfunction
 
 function! covim#nvim#pid() abort

@@ -175,7 +175,13 @@ endfunction
 function! s:send(method, params, Callback) abort
     let s:serial += 1
     let s:pending[s:serial] = a:Callback
-    call covim#backend('request', a:method, a:params, s:serial, s:generation)
+    call s:write({'id': s:serial, 'method': a:method, 'params': a:params})
+endfunction
+
+" One object, one line.
+function! s:write(msg) abort
+    call covim#backend('send', json_encode(extend({'jsonrpc': '2.0'}, a:msg))
+                \ . "\n")
 endfunction
 
 " Calls Callback(error, result) once; one of the two is {}.  Throws what
@@ -193,34 +199,49 @@ endfunction
 " `resume`.
 function! covim#rpc#notify(method, params) abort
     if s:state ==# 'ready'
-        call covim#backend('notify', a:method, a:params)
+        call s:write({'method': a:method, 'params': a:params})
     endif
 endfunction
 
-" The back end hands in the answers, ...
-function! covim#rpc#on_response(generation, serial, msg) abort
-    if a:generation != s:generation || !has_key(s:pending, a:serial)
+" The back end hands in what the agent says, a line each, ...
+function! covim#rpc#on_line(generation, line) abort
+    if a:generation != s:generation
         return
     endif
-    let l:Callback = remove(s:pending, a:serial)
-    let l:error = type(a:msg) == type({}) ? get(a:msg, 'error', {}) : {}
+    try
+        let l:msg = json_decode(a:line)
+    catch
+        return
+    endtry
+    if type(l:msg) != type({})
+        return
+    elseif has_key(l:msg, 'method')
+        call s:on_notification(l:msg)
+    else
+        call s:on_response(l:msg)
+    endif
+endfunction
+
+function! s:on_response(msg) abort
+    let l:serial = covim#num(a:msg, 'id', -1)
+    if !has_key(s:pending, l:serial)
+        return
+    endif
+    let l:Callback = remove(s:pending, l:serial)
+    let l:error = get(a:msg, 'error', {})
     if type(l:error) != type({})
         let l:error = {}
     endif
-    let l:result = type(a:msg) == type({}) ? get(a:msg, 'result', {}) : {}
+    let l:result = get(a:msg, 'result', {})
     if type(l:result) != type({})
         let l:result = {}
     endif
     call l:Callback(l:error, l:result)
 endfunction
 
-" ... the notifications, ...
-function! covim#rpc#on_notification(generation, msg) abort
-    if a:generation != s:generation || type(a:msg) != type({})
-        return
-    endif
+function! s:on_notification(msg) abort
     let l:params = get(a:msg, 'params', {})
-    if type(l:params) == type({}) && type(get(a:msg, 'method')) == type('')
+    if type(l:params) == type({}) && type(a:msg.method) == type('')
         call covim#dispatch(a:msg.method, l:params)
     endif
 endfunction
@@ -308,11 +329,23 @@ endfunction
 function! covim#rpc#finish() abort
     if s:state ==# 'ready'
         let s:leaving = 1
-        call covim#backend('finish', 1000)
+        call s:finish(1000)
     elseif s:state ==# 'starting'
         let s:leaving = 1
         call covim#backend('stop')
     endif
+endfunction
+
+" An answer proves that all that was sent before has been read.
+function! s:finish(ms) abort
+    let l:answer = {}
+    try
+        call covim#rpc#request('status', {},
+                    \ {error, result -> extend(l:answer, {'came': 1})})
+        call covim#backend('wait', a:ms, {-> !empty(l:answer)})
+        call covim#backend('close')
+    catch
+    endtry
 endfunction
 
 " Ends the agent when nothing needs it any more; the next command starts one.

@@ -4,7 +4,7 @@
 " What this Vim lacks, as a sentence, or ''.
 function! covim#vim#missing(...) abort
     let l:needs = a:0 ? a:1 : [
-                \ [has('patch-8.2.4684'), 'patch 8.2.4684 (channels in "lsp" mode)'],
+                \ [has('patch-8.2.4684'), 'patch 8.2.4684'],
                 \ [has('channel'), '+channel'], [has('job'), '+job'],
                 \ [has('timers'), '+timers'], [has('textprop'), '+textprop'],
                 \ [has('lambda'), '+lambda'], [exists('*listener_add'), 'listener_add()'],
@@ -35,9 +35,10 @@ let s:channel = v:null
 
 function! covim#vim#start(cmd, generation) abort
     " stoponexit: the agent sees its stdin close when Vim ends, and leaves in
-    " good order; noblock: a stopped agent must not stop Vim.
+    " good order; noblock: a stopped agent must not stop Vim; nl: in the modes
+    " that know JSON, Vim throws a message away of which the rest takes 100 ms.
     let s:job = job_start(a:cmd, {
-                \ 'in_mode': 'lsp', 'out_mode': 'lsp', 'err_mode': 'nl',
+                \ 'in_mode': 'nl', 'out_mode': 'nl', 'err_mode': 'nl',
                 \ 'noblock': 1, 'stoponexit': '',
                 \ 'out_cb': function('s:on_out', [a:generation]),
                 \ 'err_cb': function('s:on_err', [a:generation]),
@@ -46,8 +47,8 @@ function! covim#vim#start(cmd, generation) abort
     return job_status(s:job) !=# 'fail'
 endfunction
 
-function! s:on_out(generation, channel, msg) abort
-    call covim#rpc#on_notification(a:generation, a:msg)
+function! s:on_out(generation, channel, line) abort
+    call covim#rpc#on_line(a:generation, a:line)
 endfunction
 
 function! s:on_err(generation, channel, line) abort
@@ -58,42 +59,31 @@ function! s:on_close(generation, channel) abort
     call covim#rpc#on_exit(a:generation)
 endfunction
 
-function! covim#vim#notify(method, params) abort
+function! covim#vim#send(line) abort
     try
-        call ch_sendexpr(s:channel, {'method': a:method, 'params': a:params})
+        call ch_sendraw(s:channel, a:line)
     catch /^Vim\%((\a\+)\)\=:E\%(630\|631\|906\)/
         " The agent has just died; its close callback follows.
     endtry
 endfunction
 
-function! covim#vim#request(method, params, serial, generation) abort
-    try
-        call ch_sendexpr(s:channel, {'method': a:method, 'params': a:params},
-                    \ {'callback': function('s:on_response',
-                    \ [a:generation, a:serial])})
-    catch /^Vim\%((\a\+)\)\=:E\%(630\|631\|906\)/
-    endtry
-endfunction
-
-function! s:on_response(generation, serial, channel, msg) abort
-    call covim#rpc#on_response(a:generation, a:serial, a:msg)
-endfunction
-
 function! covim#vim#stop() abort
     if type(s:job) == v:t_job && job_status(s:job) ==# 'run'
-        silent! call ch_close_in(s:channel)
+        call covim#vim#close()
         call job_stop(s:job, 'term')
     endif
 endfunction
 
-" An answer proves that all that was sent before has been read.
-function! covim#vim#finish(timeout) abort
-    try
-        call ch_evalexpr(s:channel, {'method': 'status', 'params': {}},
-                    \ {'timeout': a:timeout})
-        call ch_close_in(s:channel)
-    catch
-    endtry
+" Waits until Expr() is true.
+function! covim#vim#wait(timeout, Expr) abort
+    let l:start = reltime()
+    while !a:Expr() && reltimefloat(reltime(l:start)) * 1000 < a:timeout
+        sleep 5m
+    endwhile
+endfunction
+
+function! covim#vim#close() abort
+    silent! call ch_close_in(s:channel)
 endfunction
 
 function! covim#vim#pid() abort
