@@ -11,7 +11,10 @@
 /* A search through n symbols with bound D takes n * D steps at worst. */
 #define STEPS     (1u << 24)
 #define LOW_BOUND 16
-/* Changed lines above this size are replaced between their common ends. */
+/* Changed lines above this size are told apart once more: by what they hold
+ * but for blanks, else by their place. */
+#define PASSAGE 2048u
+/* What is still above this size is replaced between its common ends. */
 #define HUNK_CHARS (64u * 1024u)
 /* Changes with no more characters than this between them are one. */
 #define SMALL_GAP 2
@@ -256,6 +259,39 @@ static void cut_lines(struct cut *c, size_t len, struct lines *l)
     c->starts[i] = (uint32_t)len;
 }
 
+/* The same, where lines that differ in blanks alone are one symbol; `squeezed`
+ * has room for the text and holds it without them. */
+static void cut_squeezed(struct cut *c, size_t len, struct lines *l,
+                         uint8_t *squeezed)
+{
+    size_t i = 0, at = 0, out = 0;
+
+    while (at < len) {
+        size_t from = out;
+        uint8_t byte = 0;
+
+        c->starts[i] = (uint32_t)at;
+        while (at < len && byte != '\n') {
+            byte = c->text[at++];
+            if (byte != ' ' && byte != '\t')
+                squeezed[out++] = byte;
+        }
+        c->symbols[i++] = line_number(l, squeezed + from, out - from);
+    }
+    c->starts[i] = (uint32_t)len;
+}
+
+static int open_lines(struct lines *l, size_t n)
+{
+    size_t size = 16;
+
+    while (size < 2 * n)
+        size *= 2;
+    l->mask = size - 1;
+    l->table = calloc(size, sizeof(*l->table));
+    return l->table ? CV_OK : CV_ERR_NOMEM;
+}
+
 /* ---- characters ---- */
 
 static bool is_inside(uint8_t c)
@@ -437,20 +473,84 @@ static int on_lines(struct changes *c, size_t at, struct cv_bytes del,
     return err;
 }
 
+static struct cv_bytes lines_of(const struct cut *c, size_t from, size_t to)
+{
+    return (struct cv_bytes){c->text + c->starts[from],
+                             c->starts[to] - c->starts[from]};
+}
+
+/* The lines of a passage, those that are a pair or at the same place in as many
+ * others each by itself. */
+static int each_line(const struct cut *old, const struct cut *fresh,
+                     struct changes *c, size_t base)
+{
+    size_t i = 0, k = 0;
+    int err = CV_OK;
+
+    while (err == CV_OK && (i < old->n || k < fresh->n)) {
+        size_t i1 = i, k1 = k;
+
+        while (i1 < old->n && old->differs[i1])
+            i1++;
+        while (k1 < fresh->n && fresh->differs[k1])
+            k1++;
+        if (i1 == i && k1 == k)
+            i1++, k1++; /* they are a pair */
+        if (i1 - i != k1 - k) {
+            err = on_lines(c, base + old->starts[i], lines_of(old, i, i1),
+                           lines_of(fresh, k, k1));
+            i = i1;
+            k = k1;
+        }
+        for (; err == CV_OK && i < i1; i++, k++)
+            err = on_lines(c, base + old->starts[i], lines_of(old, i, i + 1),
+                           lines_of(fresh, k, k + 1));
+    }
+    return err;
+}
+
+/* Changed lines, perhaps many. */
+static int on_passage(struct changes *c, size_t at, struct cv_bytes del,
+                      struct cv_bytes ins)
+{
+    struct cut old = {0}, fresh = {0};
+    struct lines lines = {0};
+    uint8_t *squeezed;
+    size_t n_old, n_new;
+    int err;
+
+    if (!del.len || !ins.len || (del.len <= PASSAGE && ins.len <= PASSAGE))
+        return on_lines(c, at, del, ins);
+    n_old = count_lines(del);
+    n_new = count_lines(ins);
+    squeezed = malloc(del.len + ins.len);
+    err = squeezed ? open_lines(&lines, n_old + n_new) : CV_ERR_NOMEM;
+    if (err == CV_OK)
+        err = alloc_cut(&old, del.data, n_old);
+    if (err == CV_OK)
+        err = alloc_cut(&fresh, ins.data, n_new);
+    if (err == CV_OK) {
+        cut_squeezed(&old, del.len, &lines, squeezed);
+        cut_squeezed(&fresh, ins.len, &lines, squeezed + del.len);
+        err = match(&old, &fresh, LINE_BOUND);
+    }
+    if (err == CV_OK)
+        err = each_line(&old, &fresh, c, at);
+    free(lines.table);
+    free(squeezed);
+    free_cut(&old);
+    free_cut(&fresh);
+    return err;
+}
+
 static int diff(struct cv_bytes old_text, struct cv_bytes new_text, size_t base,
                 struct changes *c)
 {
     struct cut old = {0}, fresh = {0};
     struct lines lines = {0};
     size_t n_old = count_lines(old_text), n_new = count_lines(new_text);
-    size_t size = 16;
-    int err;
+    int err = open_lines(&lines, n_old + n_new);
 
-    while (size < 2 * (n_old + n_new))
-        size *= 2;
-    lines.mask = size - 1;
-    lines.table = calloc(size, sizeof(*lines.table));
-    err = lines.table ? CV_OK : CV_ERR_NOMEM;
     if (err == CV_OK)
         err = alloc_cut(&old, old_text.data, n_old);
     if (err == CV_OK)
@@ -461,7 +561,7 @@ static int diff(struct cv_bytes old_text, struct cv_bytes new_text, size_t base,
         err = match(&old, &fresh, LINE_BOUND);
     }
     if (err == CV_OK)
-        err = each_run(&old, &fresh, 0, on_lines, c, base);
+        err = each_run(&old, &fresh, 0, on_passage, c, base);
     free(lines.table);
     free_cut(&old);
     free_cut(&fresh);

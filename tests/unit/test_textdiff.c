@@ -175,6 +175,61 @@ TEST(few_edits_give_few_changes)
     }
 }
 
+/* One command that changes every line must leave what it did not change: who
+ * wrote it, and what others are writing there. */
+TEST(a_change_of_every_line_keeps_the_lines)
+{
+    enum { LINES = 5000, GAINED = 4 };
+    static char old[LINES * 64], fresh[LINES * 64];
+
+    for (int way = 0; way < 4; way++) {
+        size_t n = 0, m = 0, gone = 0, come = 0, calls = 0;
+        struct built b;
+
+        for (int line = 0; line < LINES; line++) {
+            int blanks = line % 5;
+
+            n += (size_t)sprintf(old + n, "%*sword %d, apple %d\n", blanks, "",
+                                 line % 7, line);
+            if (way == 3 && line % 500 == 250) { /* this one goes … */
+                gone += (size_t)sprintf(fresh + m, "%*sword %d, apple %d\n",
+                                        blanks, "", line % 7, line);
+                calls++;
+                continue;
+            }
+            if (way == 3 && line % 500 == 0) { /* … and one comes */
+                size_t len = (size_t)sprintf(fresh + m, "another, %d\n", line);
+
+                m += len;
+                come += len;
+                calls++;
+            }
+            switch (way) {
+            case 0: /* another word of that length: one letter differs */
+                m += (size_t)sprintf(fresh + m, "%*sword %d, ample %d\n",
+                                     blanks, "", line % 7, line);
+                gone++;
+                come++;
+                break;
+            case 1: /* a longer line */
+                m += (size_t)sprintf(fresh + m, "%*sword %d, apple %d;\n",
+                                     blanks, "", line % 7, line);
+                come++;
+                break;
+            default: /* indented */
+                m += (size_t)sprintf(fresh + m, "%*sword %d, apple %d\n",
+                                     blanks + GAINED, "", line % 7, line);
+                come += GAINED;
+            }
+            calls++;
+        }
+        b = apply(CV_BYTES(old, n), CV_BYTES(fresh, m));
+        CHECK(b.calls <= calls);
+        CHECK(b.deleted <= gone + gone / 10);
+        CHECK(b.inserted <= come + come / 10);
+    }
+}
+
 static double milliseconds(struct cv_bytes a, struct cv_bytes b)
 {
     struct timespec from, to;
@@ -225,4 +280,5 @@ TEST(a_megabyte_takes_no_time)
 
 RUN_TESTS(T(small_cases_are_minimal), T(text_that_is_not_utf8_is_refused),
           T(random_texts_become_each_other), T(few_edits_give_few_changes),
+          T(a_change_of_every_line_keeps_the_lines),
           T(a_megabyte_takes_no_time))
