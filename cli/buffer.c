@@ -24,8 +24,9 @@ struct cv_buffer {
     bool in_transaction;
     const char *kind; /* of the edits that the editor is sent */
     uint64_t alone;   /* changes without a group, so far */
-    bool lost;    /* the mirror missed a change; resync when the batch ends */
-    uint64_t seq; /* of the last commit */
+    bool lost; /* the mirror missed a change; resync when the batch ends */
+    unsigned changes;                /* of the text in this batch */
+    uint64_t seq;                    /* of the last commit */
     uint64_t kept, shared;           /* commits, as the document said */
     uint64_t kept_erev, shared_erev; /* changes, as the editor was told */
     struct unshared *queue;          /* changes not yet shared, in order */
@@ -133,6 +134,8 @@ static void on_edit(void *user, const struct cv_mirror_edit *edit)
     cv_json_put_string(o, "text", edit->text);
     cv_json_put_uint(o, "peer", 0);
     cv_json_put_text(o, "kind", b->kind);
+    if (edit->joined)
+        cv_json_put_bool(o, "joined", true);
     cv_rpc_send(b->rpc);
 }
 
@@ -151,20 +154,40 @@ static const struct cv_mirror_events mirror_events = {on_splice, on_edit,
 
 /* --- the document's events --- */
 
+/* More changes in one go than this come to the editor as one. */
+#define BATCH_EDITS 200u
+
 static void on_text(void *user, const struct cv_text_change *change)
 {
     struct cv_buffer *b = user;
 
+    if (++b->changes > BATCH_EDITS)
+        return;
     if (!b->lost && cv_mirror_remote(b->mirror, change->at, change->deleted,
                                      CV_BYTES(change->inserted,
                                               change->inserted_len)) != CV_OK)
         b->lost = true;
 }
 
+/* What was not told one by one. */
+static int tell_rest(struct cv_buffer *b)
+{
+    struct cv_writer text;
+    int err = cv_wholetext_read(b->document, &text);
+
+    if (err == CV_OK)
+        err = cv_mirror_join(b->mirror, cv_writer_bytes(&text));
+    cv_writer_fini(&text);
+    return err;
+}
+
 static void on_text_done(void *user)
 {
     struct cv_buffer *b = user;
 
+    if (b->changes > BATCH_EDITS && !b->lost)
+        b->lost = tell_rest(b) != CV_OK;
+    b->changes = 0;
     if (b->lost)
         cv_buffer_resync(b, "too much changed while the editor was busy");
 }

@@ -177,6 +177,31 @@ size_t cv_delta_position(const struct cv_delta *d, size_t at)
     return moved + left;
 }
 
+int cv_delta_span(const struct cv_delta *d, const void *text, size_t *at,
+                  size_t *deleted, struct cv_writer *out)
+{
+    size_t first = 0, end = d->n, old;
+
+    *at = *deleted = 0;
+    if (end && d->steps[0].kind == CV_STEP_KEEP)
+        *at = d->steps[first++].len;
+    if (end > first && d->steps[end - 1].kind == CV_STEP_KEEP)
+        end--;
+    old = *at;
+    for (size_t i = first; i < end; i++) {
+        const struct cv_step *s = &d->steps[i];
+
+        if (s->kind == CV_STEP_KEEP)
+            cv_put_raw(out, (const uint8_t *)text + old, s->len);
+        else if (s->kind == CV_STEP_INSERT)
+            cv_put_raw(out, d->text + s->text, s->len);
+        if (s->kind != CV_STEP_INSERT)
+            old += s->len;
+    }
+    *deleted = old - *at;
+    return out->err;
+}
+
 int cv_delta_splices(const struct cv_delta *d,
                      int (*fn)(void *user, size_t at, size_t deleted,
                                struct cv_bytes inserted),

@@ -43,6 +43,13 @@ CV_MUST_USE int cv_delta_over(struct cv_delta *out, const struct cv_delta *a,
 /* Where a position of the text is after `d`; before text inserted at it. */
 size_t cv_delta_position(const struct cv_delta *d, size_t at);
 
+/* All of it as one replacement: `deleted` bytes at `at` of the old text, and in
+ * `out`, which is appended to, what stands there afterwards.  The error of
+ * `out`. */
+CV_MUST_USE int cv_delta_span(const struct cv_delta *d, const void *text,
+                              size_t *at, size_t *deleted,
+                              struct cv_writer *out);
+
 /* Call fn for each replacement, in coordinates that hold after those before
  * it; a delete and an insert at one place are one call.  Stops at an error. */
 CV_MUST_USE int cv_delta_splices(const struct cv_delta *d,

@@ -14,6 +14,7 @@ struct pending {
     size_t deleted;
     size_t inserted;
     uint8_t *bytes;
+    bool joined;
 };
 
 struct cv_mirror {
@@ -21,6 +22,7 @@ struct cv_mirror {
     bool eol;               /* what the editor was told, or told us */
     uint64_t erev;
     uint64_t rev; /* confirmed */
+    bool joined;  /* so are the edits that are sent now */
     struct pending *pending;
     size_t first, n, cap; /* pending[first, first + n) */
     const struct cv_mirror_events *events;
@@ -176,8 +178,8 @@ static int send_edit(struct cv_mirror *m, size_t at, size_t deleted,
                      struct cv_bytes inserted)
 {
     size_t old_shown = shown(&m->text), new_shown, start, end, keep;
-    struct cv_mirror_edit edit = {.erev = m->erev};
-    struct pending p = {at, deleted, inserted.len, NULL};
+    struct cv_mirror_edit edit = {.erev = m->erev, .joined = m->joined};
+    struct pending p = {at, deleted, inserted.len, NULL, m->joined};
     int err = reserve_pending(m);
 
     if (err != CV_OK)
@@ -215,16 +217,6 @@ static int send_edit(struct cv_mirror *m, size_t at, size_t deleted,
     return CV_OK;
 }
 
-int cv_mirror_remote(struct cv_mirror *m, size_t at, size_t deleted,
-                     struct cv_bytes inserted)
-{
-    if (at > m->text.len || deleted > m->text.len - at)
-        return CV_ERR_INVALID;
-    return send_edit(m, at, deleted, inserted);
-}
-
-/* --- the editor's change, as a delta of the text it rests on --- */
-
 static bool is_continuation(uint8_t byte)
 {
     return (byte & 0xc0) == 0x80;
@@ -248,6 +240,33 @@ static void trim(struct cv_bytes a, struct cv_bytes b, size_t *head,
     *head = h;
     *tail = t;
 }
+
+int cv_mirror_remote(struct cv_mirror *m, size_t at, size_t deleted,
+                     struct cv_bytes inserted)
+{
+    if (at > m->text.len || deleted > m->text.len - at)
+        return CV_ERR_INVALID;
+    return send_edit(m, at, deleted, inserted);
+}
+
+int cv_mirror_join(struct cv_mirror *m, struct cv_bytes text)
+{
+    struct cv_bytes old = cv_mirror_text(m);
+    size_t head, tail;
+    int err = CV_OK;
+
+    if (!text.len)
+        text = CV_BYTES("", 0);
+    trim(old, text, &head, &tail);
+    m->joined = true;
+    if (head + tail < old.len || head + tail < text.len)
+        err = send_edit(m, head, old.len - head - tail,
+                        CV_BYTES(text.data + head, text.len - head - tail));
+    m->joined = false;
+    return err;
+}
+
+/* --- the editor's change, as a delta of the text it rests on --- */
 
 /* Several places are possible for text[at, at + len) when it repeats: move it
  * left so that it begins at `want`, if it may. */
@@ -436,12 +455,19 @@ static int line_delta(struct cv_mirror *m, const struct cv_mirror_change *c,
 
 /* --- moving the change and the unconfirmed edits past each other --- */
 
-static int splice_text(void *user, size_t at, size_t deleted,
-                       struct cv_bytes inserted)
+/* Do a delta to the text, as one splice: each of them moves what is behind. */
+static int change_text(struct cv_mirror *m, const struct cv_delta *delta)
 {
-    struct cv_mirror *m = user;
+    struct cv_writer now;
+    size_t at, deleted;
+    int err;
 
-    return cv_textbuf_splice(&m->text, at, deleted, inserted);
+    cv_writer_init_heap(&now, SIZE_MAX / 2);
+    err = cv_delta_span(delta, m->text.data, &at, &deleted, &now);
+    if (err == CV_OK)
+        err = cv_textbuf_splice(&m->text, at, deleted, cv_writer_bytes(&now));
+    cv_writer_fini(&now);
+    return err;
 }
 
 static int splice_send(void *user, size_t at, size_t deleted,
@@ -450,18 +476,39 @@ static int splice_send(void *user, size_t at, size_t deleted,
     return send_edit(user, at, deleted, inserted);
 }
 
-static int pending_delta(const struct pending *p, struct cv_delta *out)
+/* Send a delta as one edit. */
+static int send_joined(struct cv_mirror *m, const struct cv_delta *delta)
 {
+    struct cv_writer now;
+    size_t at, deleted;
     int err;
 
-    cv_delta_clear(out);
-    err = cv_delta_keep(out, p->at);
-    if (err == CV_OK)
-        err = cv_delta_delete(out, p->deleted);
-    if (err == CV_OK)
-        err =
-            cv_delta_insert(out, CV_BYTES(p->bytes + p->deleted, p->inserted));
+    cv_writer_init_heap(&now, SIZE_MAX / 2);
+    err = cv_delta_span(delta, m->text.data, &at, &deleted, &now);
+    m->joined = true;
+    if (err == CV_OK && (deleted || now.len))
+        err = send_edit(m, at, deleted, cv_writer_bytes(&now));
+    m->joined = false;
+    cv_writer_fini(&now);
     return err;
+}
+
+/* What lies between the changes of a joined one stays: nobody's text and no
+ * place there may move to its ends. */
+static int pending_delta(const struct pending *p, struct cv_delta *out)
+{
+    struct cv_bytes old = CV_BYTES(p->bytes, p->deleted);
+    struct cv_bytes now = CV_BYTES(p->bytes + p->deleted, p->inserted);
+    struct builder b = {.delta = out, .base = p->at};
+
+    cv_delta_clear(out);
+    if (p->joined) {
+        int err = cv_textdiff(old, now, build_splice, &b);
+
+        return err != CV_OK ? err : b.err;
+    }
+    build_splice(&b, 0, p->deleted, now);
+    return b.err;
 }
 
 /* Send the edits old[n] again, each moved over the change; the change ends up
@@ -484,7 +531,8 @@ static int rebase(struct cv_mirror *m, struct cv_delta *change,
         if (err == CV_OK)
             err = cv_delta_over(&next, change, &edit, true);
         if (err == CV_OK)
-            err = cv_delta_splices(&moved, splice_send, m);
+            err = old[i].joined ? send_joined(m, &moved)
+                                : cv_delta_splices(&moved, splice_send, m);
         swap = *change;
         *change = next;
         next = swap;
@@ -529,7 +577,7 @@ int cv_mirror_change(struct cv_mirror *m, const struct cv_mirror_change *change)
     }
     m->erev++;
     if (err == CV_OK)
-        err = cv_delta_splices(&delta, splice_text, m);
+        err = change_text(m, &delta);
 
     /* From here the editor drops what it has not applied. */
     old = m->pending;

@@ -24,6 +24,7 @@ struct cv_mirror_edit {
     uint64_t erev; /* the editor's changes it rests on */
     struct cv_mirror_range range;
     struct cv_bytes text; /* borrowed for the call */
+    bool joined;          /* of many changes, with what lies between them */
 };
 
 struct cv_mirror_events {
@@ -63,6 +64,9 @@ CV_MUST_USE int cv_mirror_change(struct cv_mirror *m,
 /* The document changed from elsewhere.  CV_ERR_LIMIT, CV_ERR_NOMEM: resync. */
 CV_MUST_USE int cv_mirror_remote(struct cv_mirror *m, size_t at, size_t deleted,
                                  struct cv_bytes inserted);
+/* The same after many changes: the document's text is `text` now, and all that
+ * differs goes as one edit. */
+CV_MUST_USE int cv_mirror_join(struct cv_mirror *m, struct cv_bytes text);
 /* The editor has applied `rev` edits.  CV_ERR_INVALID: it cannot have. */
 CV_MUST_USE int cv_mirror_ack(struct cv_mirror *m, uint64_t rev);
 

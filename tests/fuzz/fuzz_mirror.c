@@ -71,6 +71,26 @@ static void remote(struct cv_mirror *m, struct cv_textbuf *document,
     }
 }
 
+/* Two at once, told as one. */
+static void join(struct cv_mirror *m, struct cv_textbuf *document,
+                 struct cv_reader *r)
+{
+    for (int i = 0; i < 2; i++) {
+        size_t at = cv_get_u8(r), deleted = cv_get_u8(r) % 16;
+        struct cv_bytes text = cv_get_varstring(r, 16);
+
+        if (at <= document->len && deleted <= document->len - at &&
+            cv_textbuf_splice(document, at, deleted, text) != CV_OK)
+            abort();
+    }
+    if (!cv_utf8_valid(document->data, document->len)) {
+        r->at = r->end;
+        r->err = CV_ERR_FORMAT;
+    }
+    if (cv_mirror_join(m, CV_BYTES(document->data, document->len)) != CV_OK)
+        abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct cv_textbuf document;
@@ -86,7 +106,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         cv_mirror_new(&m, text, len & 1, &events, &document) != CV_OK)
         abort();
     while (cv_reader_left(&r)) {
-        switch (cv_get_u8(&r) % 4) {
+        switch (cv_get_u8(&r) % 5) {
+        case 4:
+            join(m, &document, &r);
+            break;
         case 0:
             remote(m, &document, &r);
             break;

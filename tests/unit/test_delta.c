@@ -80,6 +80,35 @@ TEST(two_changes_pass_each_other_to_the_same_text)
     }
 }
 
+TEST(all_of_a_change_is_one_replacement)
+{
+    static const char start[] = "abcdefghijklmnop";
+
+    rng = cv_rng_from_seed(&state, cv_random_u64(&cv_rng_system));
+    for (int i = 0; i < 20000; i++) {
+        size_t len = below(sizeof(start)), at, deleted;
+        struct cv_textbuf x, y;
+        struct cv_delta d;
+        struct cv_writer now;
+
+        cv_delta_init(&d);
+        cv_textbuf_init(&x), cv_textbuf_init(&y);
+        cv_writer_init_heap(&now, 1 << 16);
+        REQUIRE(cv_textbuf_splice(&x, 0, 0, CV_BYTES(start, len)) == CV_OK);
+        REQUIRE(cv_textbuf_splice(&y, 0, 0, CV_BYTES(start, len)) == CV_OK);
+        random_delta(&d, len, 'X');
+        REQUIRE(cv_delta_splices(&d, splice, &x) == CV_OK);
+        CHECK_EQ(cv_delta_span(&d, y.data, &at, &deleted, &now), CV_OK);
+        CHECK_EQ(cv_textbuf_splice(&y, at, deleted, cv_writer_bytes(&now)),
+                 CV_OK);
+        CHECK_EQ(x.len, y.len);
+        CHECK(!memcmp(x.data, y.data, x.len));
+        cv_writer_fini(&now);
+        cv_textbuf_fini(&x), cv_textbuf_fini(&y);
+        cv_delta_fini(&d);
+    }
+}
+
 TEST(positions_follow_the_text)
 {
     struct cv_delta d;
@@ -132,4 +161,5 @@ TEST(lines_are_found_from_everywhere)
 }
 
 RUN_TESTS(T(two_changes_pass_each_other_to_the_same_text),
-          T(positions_follow_the_text), T(lines_are_found_from_everywhere))
+          T(all_of_a_change_is_one_replacement), T(positions_follow_the_text),
+          T(lines_are_found_from_everywhere))

@@ -9,7 +9,7 @@
 #define QUEUE 4096
 
 struct message { /* on its way to the editor */
-    bool is_eol, eol;
+    bool is_eol, eol, joined;
     uint64_t erev;
     struct cv_mirror_range range;
     char *text;
@@ -68,7 +68,8 @@ static void on_edit(void *user, const struct cv_mirror_edit *edit)
 {
     struct message *m = queue_down(user);
 
-    *m = (struct message){.erev = edit->erev, .range = edit->range};
+    *m = (struct message){
+        .erev = edit->erev, .range = edit->range, .joined = edit->joined};
     m->text = malloc(edit->text.len + 1);
     m->len = edit->text.len;
     if (m->len)
@@ -260,14 +261,16 @@ static bool is_border(const struct cv_textbuf *t, size_t at)
     return at == t->len || ((uint8_t)t->data[at] & 0xc0) != 0x80;
 }
 
-static void random_remote(struct world *w)
+/* A change of the document, which the mirror is not told. */
+static bool change_document(struct world *w, size_t *from, size_t *gone,
+                            const char **text)
 {
     static const char *const more[] = {"",     "\n",         "x",
                                        "日\n", "one\ntwo\n", "\n\n"};
     struct cv_textbuf *d = &w->document;
     size_t at = below(d->len + 1), end;
-    const char *text = more[below(6)];
 
+    *text = more[below(6)];
     while (!is_border(d, at))
         at--;
     end = at + below(d->len - at < 8 ? d->len - at + 1 : 8);
@@ -275,12 +278,40 @@ static void random_remote(struct world *w)
         end++;
     if (below(20) == 0) /* all of it */
         at = 0, end = d->len;
-    if (at == end && !*text)
-        return;
-    REQUIRE(cv_textbuf_splice(d, at, end - at, CV_BYTES(text, strlen(text))) ==
+    *from = at;
+    *gone = end - at;
+    if (at == end && !**text)
+        return false;
+    REQUIRE(cv_textbuf_splice(d, at, *gone, CV_BYTES(*text, strlen(*text))) ==
             CV_OK);
-    REQUIRE(cv_mirror_remote(w->mirror, at, end - at,
-                             CV_BYTES(text, strlen(text))) == CV_OK);
+    return true;
+}
+
+static void random_remote(struct world *w)
+{
+    size_t at, gone;
+    const char *text;
+
+    if (change_document(w, &at, &gone, &text))
+        REQUIRE(cv_mirror_remote(w->mirror, at, gone,
+                                 CV_BYTES(text, strlen(text))) == CV_OK);
+}
+
+static int join(struct world *w)
+{
+    return cv_mirror_join(w->mirror,
+                          CV_BYTES(w->document.data, w->document.len));
+}
+
+/* Several at once, told as one. */
+static void random_join(struct world *w)
+{
+    size_t at, gone;
+    const char *text;
+
+    for (size_t n = below(4); n > 0; n--)
+        (void)change_document(w, &at, &gone, &text);
+    REQUIRE(join(w) == CV_OK);
 }
 
 TEST(editor_and_document_meet_whatever_crosses)
@@ -301,7 +332,10 @@ TEST(editor_and_document_meet_whatever_crosses)
                 random_local(&w);
                 break;
             case 1:
-                random_remote(&w);
+                if (below(3))
+                    random_remote(&w);
+                else
+                    random_join(&w);
                 break;
             case 2:
             case 3:
@@ -401,7 +435,37 @@ TEST(places_follow_unconfirmed_edits)
     close_world(&w);
 }
 
+TEST(what_is_typed_between_joined_changes_stays_there)
+{
+    static struct world w;
+    const char *want = "ONE\ntwo, typed\nTHREE\n";
+    size_t at;
+
+    open_world(&w, "one\ntwo\nthree\n", true);
+    REQUIRE(cv_textbuf_splice(&w.document, 0, 3, CV_LITERAL("ONE")) == CV_OK);
+    REQUIRE(cv_textbuf_splice(&w.document, 8, 5, CV_LITERAL("THREE")) == CV_OK);
+    CHECK_EQ(join(&w), CV_OK);
+    CHECK_EQ(w.down_n, 1);
+    CHECK_EQ(w.down[0].joined, 1);
+    /* So does a place there. */
+    CHECK_EQ(cv_mirror_offset(w.mirror, 0, 2, 2, &at), CV_OK);
+    CHECK_EQ(at, 6);
+    edit_lines(&w, 2, 1, (const char *const[]){"two, typed"}, 1, 0, 0);
+    step_up(&w); /* the edit is on its way again */
+    CHECK_EQ(w.down_n, 2);
+    CHECK_EQ(w.down[1].joined, 1);
+    settle(&w);
+    CHECK(same(&w));
+    CHECK_EQ(w.document.len, strlen(want));
+    CHECK(!memcmp(w.document.data, want, strlen(want)));
+    /* Nothing differs: nothing is sent. */
+    CHECK_EQ(join(&w), CV_OK);
+    CHECK_EQ(w.down_n, 0);
+    close_world(&w);
+}
+
 RUN_TESTS(T(editor_and_document_meet_whatever_crosses),
           T(the_cursor_says_where_a_repeated_letter_was_typed),
           T(what_cannot_be_is_refused_and_changes_nothing),
-          T(places_follow_unconfirmed_edits))
+          T(places_follow_unconfirmed_edits),
+          T(what_is_typed_between_joined_changes_stays_there))

@@ -81,6 +81,88 @@ function! s:look(win) abort
                 \ g:view.curswant]
 endfunction
 
+" Lines `first` to `last` become `lines`: many changes of others that came as
+" one.  The made-up agent knows nothing of it.
+function! s:join(first, last, lines) abort
+    let l:d = Doc()
+    let l:want = getline(1, a:first - 1) + a:lines + getline(a:last + 1, '$')
+    call covim#dispatch('edit', {'doc': l:d.doc, 'epoch': l:d.epoch,
+                \ 'erev': l:d.erev, 'joined': v:true, 'text': join(a:lines, "\n"),
+                \ 'range': [a:first, 0, a:last, len(getline(a:last))]})
+    let [l:d.rev, l:d.acked] = [0, 0]
+    call assert_true(l:want ==# getline(1, '$'))
+endfunction
+
+function! Test_joined_changes_leave_cursors_in_their_lines() abort
+    call Share(map(range(1, 300), '"line " . v:val . " alpha beta"'))
+    set scrolloff=0
+    split
+    vsplit
+    let l:wins = win_findbuf(bufnr('%'))
+    let l:at = 61
+    for l:win in l:wins
+        call win_execute(l:win, 'call winrestview({"topline": ' . l:at
+                    \ . ', "lnum": ' . (l:at + 2) . ', "col": 5})')
+        let l:at += 80
+    endfor
+    " As many lines as before: some of them differ.
+    let l:before = map(copy(l:wins), {_, w -> s:place(w)})
+    call s:join(5, 290, map(getline(5, 290),
+                \ {i, line -> i % 3 ? line : toupper(line)}))
+    call assert_equal(l:before, map(copy(l:wins), {_, w -> s:place(w)}))
+    " Fewer, and more: each window shows what it showed.
+    let l:before = map(copy(l:wins), {_, w -> s:look(w)})
+    call s:join(5, 290, filter(getline(5, 290), 'v:val !~# "[579] "'))
+    call assert_equal(l:before, map(copy(l:wins), {_, w -> s:look(w)}))
+    let l:more = []
+    for l:line in getline(2, 180)
+        call extend(l:more, [l:line, '', '    -- ' . l:line])
+    endfor
+    call s:join(2, 180, l:more)
+    call assert_equal(l:before, map(copy(l:wins), {_, w -> s:look(w)}))
+    " The line of the cursor goes: it is on the next one that stays.
+    call cursor(20, 3)
+    let l:next = getline(22)
+    call s:join(10, 100, filter(getline(10, 100), {i, _ -> i != 10 && i != 11
+                \ && i != 50}))
+    call assert_equal([20, l:next], [line('.'), getline('.')])
+    " What comes in the line itself moves the cursor as any edit does.
+    for [l:was, l:is, l:col, l:want] in [['one two', "\tone two", 5, 6],
+                \ ['one two', 'one two three', 5, 5], ['one two', 'two', 5, 1],
+                \ ['one two', 'two', 1, 0], ['é two', 'éé two', 3, 5],
+                \ ['one two', 'one', 5, 2], ['same', 'same', 2, 2]]
+        call s:join(30, 30, [l:was])
+        call cursor(30, l:col + 1)
+        call s:join(20, 40, map(getline(20, 40),
+                    \ {i, line -> i == 10 ? l:is : line . '.'}))
+        call assert_equal([30, l:want], [line('.'), col('.') - 1],
+                    \ string([l:was, l:is, l:col]))
+    endfor
+endfunction
+
+" Where the first line and the cursor of a window are.
+function! s:place(win) abort
+    call win_execute(a:win, 'let g:view = winsaveview()')
+    return [g:view.topline, g:view.lnum, g:view.col]
+endfunction
+
+function! Test_properties_stay_between_joined_changes() abort
+    if has('nvim')
+        return
+    endif
+    call Share(map(range(1, 300), '"line " . v:val . " alpha beta"'))
+    call prop_type_add('other', {'highlight': 'Search'})
+    for l:lnum in [7, 100, 289]
+        call prop_add(l:lnum, 6, {'type': 'other', 'id': l:lnum, 'length': 3})
+    endfor
+    call s:join(5, 290, map(getline(5, 290),
+                \ {i, line -> i % 2 ? line : toupper(line)}))
+    call assert_equal([[7, 6, 3], [100, 6, 3], [289, 6, 3]],
+                \ map(prop_list(1, {'end_lnum': -1, 'types': ['other']}),
+                \ '[v:val.lnum, v:val.col, v:val.length]'))
+    call prop_type_delete('other')
+endfunction
+
 function! Test_marks_and_folds() abort
     call Share(map(range(1, 40), '"line " . v:val'))
     setlocal foldmethod=manual

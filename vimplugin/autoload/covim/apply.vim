@@ -4,7 +4,8 @@
 " Where the byte `col` of line `lnum` is after an edit {l1, c1, l2, c2, el,
 " ec}: its range, and where the inserted text ends.  What was deleted moves
 " to its start; a place where text was inserted stays when `stay`, else it
-" moves with the character that follows.
+" moves with the character that follows.  With `to` it is known where the
+" lines of the range are afterwards, of which the first is 0.
 function! covim#apply#shift(lnum, col, edit, stay) abort
     let l:e = a:edit
     if a:lnum < l:e.l1 || a:lnum == l:e.l1 && (a:col < l:e.c1
@@ -17,11 +18,15 @@ function! covim#apply#shift(lnum, col, edit, stay) abort
     if a:lnum == l:e.l2 && a:col >= l:e.c2
         return [l:e.el, a:col - l:e.c2 + l:e.ec]
     endif
+    if has_key(l:e, 'to')
+        return l:e.to(a:lnum - l:e.l1, a:col, a:stay)
+    endif
     return [l:e.l1, l:e.c1]
 endfunction
 
-" Applies the replacement of a range of bytes.  Returns 0 when it does not fit.
-function! covim#apply#edit(d, range, text) abort
+" Applies the replacement of a range of bytes; `joined`: it is many changes, and
+" most of its text was there before.  Returns 0 when it does not fit.
+function! covim#apply#edit(d, range, text, joined) abort
     let l:d = a:d
     if type(a:range) != type([]) || len(a:range) != 4
                 \ || type(a:text) != type('')
@@ -48,6 +53,9 @@ function! covim#apply#edit(d, range, text) abort
     call covim#doc#note_edit(l:d, l:old, l:edit)
     let l:new[0] = strpart(l:old[0], 0, l:c1) . l:new[0]
     let l:new[-1] .= strpart(l:old[-1], l:c2)
+    if a:joined
+        return s:replace_joined(l:d, l:l1, l:old, l:new)
+    endif
     return s:replace(l:d, l:l1, l:old, l:new, l:edit)
 endfunction
 
@@ -62,6 +70,72 @@ function! covim#apply#lines(d, new) abort
     call s:replace(l:d, 1, l:old, a:new, {'l1': l:skip + 1, 'c1': 0,
                 \ 'l2': len(l:old) - l:same + 1, 'c2': 0,
                 \ 'el': len(a:new) - l:same + 1, 'ec': 0})
+endfunction
+
+" Lines from `first` on, now `old`, become `new`, and cursors stay in theirs.
+function! s:replace_joined(d, first, old, new) abort
+    let [l:skip, l:same] = s:common(a:old, a:new)
+    let l:old = s:middle(a:old, l:skip, l:same)
+    let l:new = s:middle(a:new, l:skip, l:same)
+    let l:first = a:first + l:skip
+    let l:edit = {'l1': l:first, 'c1': 0, 'l2': l:first + len(l:old), 'c2': 0,
+                \ 'el': l:first + len(l:new), 'ec': 0}
+    if !empty(l:old) && !empty(l:new)
+        let l:edit.to = {i, col, stay ->
+                    \ s:moved(l:first, l:old, l:new, i, col, stay)}
+    endif
+    return s:replace(a:d, l:first, l:old, l:new, l:edit)
+endfunction
+
+" Where byte `col` of line `i` of `old` is, in `new`, which begins at `first`.
+function! s:moved(first, old, new, i, col, stay) abort
+    let l:k = len(a:old) == len(a:new) ? a:i : s:place(a:old, a:new, a:i)
+    let [l:was, l:is] = [a:old[a:i], a:new[l:k]]
+    let l:most = min([len(l:was), len(l:is)])
+    let l:head = 0
+    while l:head < l:most && l:was[l:head] ==# l:is[l:head]
+        let l:head += 1
+    endwhile
+    let l:tail = 0
+    while l:tail < l:most - l:head && l:was[-1 - l:tail] ==# l:is[-1 - l:tail]
+        let l:tail += 1
+    endwhile
+    let l:behind = len(l:was) - a:col
+    return [a:first + l:k, a:col < l:head || a:col == l:head && a:stay ? a:col
+                \ : l:behind <= l:tail ? len(l:is) - l:behind : l:head]
+endfunction
+
+" How far to look for a line that is there only once.
+let s:near = 20
+
+" The index in `new` of line `i` of `old`: that of the line if it is in each only
+" once, else beside the nearest one that is (as patience diff does); where that
+" is another line, `i` has gone, and what follows it is there.
+function! s:place(old, new, i) abort
+    for l:way in [0] + range(1, s:near)
+        for l:k in l:way == 0 ? [a:i] : [a:i - l:way, a:i + l:way]
+            if l:k < 0 || l:k >= len(a:old) || count(a:old, a:old[l:k]) != 1
+                continue
+            endif
+            let l:at = index(a:new, a:old[l:k])
+            if l:at >= 0 && index(a:new, a:old[l:k], l:at + 1) < 0
+                return s:beside(a:old, a:new, a:i, l:k, l:at)
+            endif
+        endfor
+    endfor
+    return min([a:i, len(a:new) - 1])
+endfunction
+
+" Line `i`, when line `k` is at `at`: as far from there as lines are the same.
+function! s:beside(old, new, i, k, at) abort
+    let [l:k, l:at] = [a:k, a:at]
+    while l:k < a:i && get(a:new, l:at + 1, 0) is# a:old[l:k + 1]
+        let [l:k, l:at] = [l:k + 1, l:at + 1]
+    endwhile
+    while l:k > a:i && l:at > 0 && a:new[l:at - 1] ==# a:old[l:k - 1]
+        let [l:k, l:at] = [l:k - 1, l:at - 1]
+    endwhile
+    return l:k < a:i ? min([l:at + 1, len(a:new) - 1]) : l:at
 endfunction
 
 " How many lines the two begin, and end, with in common.

@@ -463,6 +463,7 @@ function! covim#doc#note_edit(d, old, edit) abort
     let s:last_edit.inside = l:inside
 endfunction
 
+" Without an edit that comes before the answer.
 let s:answer_s = 2.0
 
 " Asks the agent about a document and waits for the answer, a few
@@ -479,8 +480,12 @@ function! covim#doc#ask(d, method, params, force) abort
         call covim#rpc#request(a:method, extend({'doc': a:d.doc,
                     \ 'epoch': a:d.epoch}, a:params),
                     \ function('s:on_answer', [l:answer]))
+        let l:applied = s:stats.applied
         while empty(l:answer) && reltimefloat(reltime(l:start)) < s:answer_s
             sleep 1m
+            if s:stats.applied != l:applied
+                let [l:applied, l:start] = [s:stats.applied, reltime()]
+            endif
         endwhile
     finally
         if a:force
@@ -587,7 +592,8 @@ function! s:take(d, kind, msg) abort
         let s:stats.dropped += 1
         return
     endif
-    if covim#apply#edit(a:d, get(a:msg, 'range', []), get(a:msg, 'text', ''))
+    if covim#apply#edit(a:d, get(a:msg, 'range', []), get(a:msg, 'text', ''),
+                \ covim#bool(a:msg, 'joined', 0))
         let a:d.rev += 1
         let s:stats.applied += 1
         call covim#blame#changed(a:d.buf)
