@@ -130,7 +130,9 @@ function! Test_joined_changes_leave_cursors_in_their_lines() abort
     for [l:was, l:is, l:col, l:want] in [['one two', "\tone two", 5, 6],
                 \ ['one two', 'one two three', 5, 5], ['one two', 'two', 5, 1],
                 \ ['one two', 'two', 1, 0], ['é two', 'éé two', 3, 5],
-                \ ['one two', 'one', 5, 2], ['same', 'same', 2, 2]]
+                \ ['one two', 'one', 5, 2], ['same', 'same', 2, 2],
+                \ ['abcd', 'abXYcZ', 3, 3],
+                \ ['a bc d', 'a d', 3, 2], ['a bcd', 'A BCD', 3, 3]]
         call s:join(30, 30, [l:was])
         call cursor(30, l:col + 1)
         call s:join(20, 40, map(getline(20, 40),
@@ -160,6 +162,13 @@ function! Test_properties_stay_between_joined_changes() abort
     call assert_equal([[7, 6, 3], [100, 6, 3], [289, 6, 3]],
                 \ map(prop_list(1, {'end_lnum': -1, 'types': ['other']}),
                 \ '[v:val.lnum, v:val.col, v:val.length]'))
+    " Of more than can be looked for, none is left in a wrong place.
+    call prop_add(50, 1, {'type': 'other', 'length': 4})
+    for l:i in range(200)
+        call prop_add(60, 1 + l:i % 9, {'type': 'other', 'id': l:i, 'length': 1})
+    endfor
+    call s:join(5, 290, filter(getline(5, 290), {i, _ -> i % 5}))
+    call assert_equal([], prop_list(5, {'end_lnum': 200, 'types': ['other']}))
     call prop_type_delete('other')
 endfunction
 

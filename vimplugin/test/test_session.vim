@@ -345,6 +345,15 @@ function! Test_resync_keeps_the_losing_text() abort
     call assert_match('set right (test)', join(Popups()))
 endfunction
 
+function! Test_resync_leaves_the_cursor_in_its_line() abort
+    call Share(['one', 'two', 'three', 'four'])
+    call cursor(3, 4)
+    call Ask('test/resync', {'doc': Doc().doc, 'reason': 'test',
+                \ 'lines': ['ONE', 'two', 'and', 'three', 'FOUR']})
+    call WaitFor('line("$") == 5')
+    call assert_equal([4, 4], [line('.'), col('.')])
+endfunction
+
 function! Test_a_difference_is_found_when_idle() abort
     call Share(['one', 'two'])
     let l:d = Doc()

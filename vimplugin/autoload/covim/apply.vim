@@ -65,11 +65,7 @@ function! covim#apply#lines(d, new) abort
     call covim#backend('flush', l:d.buf)
     let l:old = getbufline(l:d.buf, 1, '$')
     let l:d.n = len(l:old)
-    let [l:skip, l:same] = s:common(l:old, a:new)
-    " For the cursors: as if the differing lines were replaced as a whole.
-    call s:replace(l:d, 1, l:old, a:new, {'l1': l:skip + 1, 'c1': 0,
-                \ 'l2': len(l:old) - l:same + 1, 'c2': 0,
-                \ 'el': len(a:new) - l:same + 1, 'ec': 0})
+    call s:replace_joined(l:d, 1, l:old, a:new)
 endfunction
 
 " Lines from `first` on, now `old`, become `new`, and cursors stay in theirs.
@@ -97,12 +93,14 @@ function! s:moved(first, old, new, i, col, stay) abort
         let l:head += 1
     endwhile
     let l:tail = 0
-    while l:tail < l:most - l:head && l:was[-1 - l:tail] ==# l:is[-1 - l:tail]
+    while l:tail < l:most - l:head
+                \ && l:was[len(l:was) - 1 - l:tail] ==# l:is[len(l:is) - 1 - l:tail]
         let l:tail += 1
     endwhile
     let l:behind = len(l:was) - a:col
     return [a:first + l:k, a:col < l:head || a:col == l:head && a:stay ? a:col
-                \ : l:behind <= l:tail ? len(l:is) - l:behind : l:head]
+                \ : l:behind <= l:tail ? len(l:is) - l:behind
+                \ : max([l:head, min([a:col, len(l:is) - l:tail])])]
 endfunction
 
 " How far to look for a line that is there only once.

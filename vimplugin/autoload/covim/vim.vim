@@ -140,6 +140,10 @@ endfunction
 
 " Edits.  {{{1
 
+" Of so many properties it is found out which line they belong in, where an edit
+" leaves lines in other places.
+let s:props_max = 200
+
 " Replaces lines `first` to `last` by `lines`.  `edit` is the same change in
 " bytes: the text properties of other plugins move with it.  Returns whether
 " it could be done.
@@ -147,6 +151,10 @@ function! covim#vim#replace(buf, first, last, lines, edit) abort
     let l:common = min([a:last - a:first + 1, len(a:lines)])
     let l:props = a:last < a:first ? []
                 \ : prop_list(a:first, {'bufnr': a:buf, 'end_lnum': a:last})
+    if has_key(a:edit, 'to') && len(l:props) > s:props_max
+                \ && len(a:lines) != a:last - a:first + 1
+        call filter(l:props, 'v:val.type =~# "^covim_"')
+    endif
     let l:failed = 0
     " keepjumps: the change list and the '. mark are for the user's changes.
     if l:common > 0
