@@ -249,21 +249,30 @@ int cv_mirror_remote(struct cv_mirror *m, size_t at, size_t deleted,
     return send_edit(m, at, deleted, inserted);
 }
 
+/* One edit of many changes, if they come to anything. */
+static int send_joined(struct cv_mirror *m, size_t at, size_t deleted,
+                       struct cv_bytes inserted)
+{
+    int err;
+
+    if (!deleted && !inserted.len)
+        return CV_OK;
+    m->joined = true;
+    err = send_edit(m, at, deleted, inserted);
+    m->joined = false;
+    return err;
+}
+
 int cv_mirror_join(struct cv_mirror *m, struct cv_bytes text)
 {
     struct cv_bytes old = cv_mirror_text(m);
     size_t head, tail;
-    int err = CV_OK;
 
     if (!text.len)
         text = CV_BYTES("", 0);
     trim(old, text, &head, &tail);
-    m->joined = true;
-    if (head + tail < old.len || head + tail < text.len)
-        err = send_edit(m, head, old.len - head - tail,
-                        CV_BYTES(text.data + head, text.len - head - tail));
-    m->joined = false;
-    return err;
+    return send_joined(m, head, old.len - head - tail,
+                       CV_BYTES(text.data + head, text.len - head - tail));
 }
 
 /* --- the editor's change, as a delta of the text it rests on --- */
@@ -455,29 +464,16 @@ static int line_delta(struct cv_mirror *m, const struct cv_mirror_change *c,
 
 /* --- moving the change and the unconfirmed edits past each other --- */
 
-/* Do a delta to the text, as one splice: each of them moves what is behind. */
-static int change_text(struct cv_mirror *m, const struct cv_delta *delta)
-{
-    struct cv_writer now;
-    size_t at, deleted;
-    int err;
-
-    cv_writer_init_heap(&now, SIZE_MAX / 2);
-    err = cv_delta_span(delta, m->text.data, &at, &deleted, &now);
-    if (err == CV_OK)
-        err = cv_textbuf_splice(&m->text, at, deleted, cv_writer_bytes(&now));
-    cv_writer_fini(&now);
-    return err;
-}
-
 static int splice_send(void *user, size_t at, size_t deleted,
                        struct cv_bytes inserted)
 {
     return send_edit(user, at, deleted, inserted);
 }
 
-/* Send a delta as one edit. */
-static int send_joined(struct cv_mirror *m, const struct cv_delta *delta)
+/* Do a delta to the text in one go, for each splice moves what is behind it;
+ * `send`: and tell the editor. */
+static int apply_delta(struct cv_mirror *m, const struct cv_delta *delta,
+                       bool send)
 {
     struct cv_writer now;
     size_t at, deleted;
@@ -485,10 +481,10 @@ static int send_joined(struct cv_mirror *m, const struct cv_delta *delta)
 
     cv_writer_init_heap(&now, SIZE_MAX / 2);
     err = cv_delta_span(delta, m->text.data, &at, &deleted, &now);
-    m->joined = true;
-    if (err == CV_OK && (deleted || now.len))
-        err = send_edit(m, at, deleted, cv_writer_bytes(&now));
-    m->joined = false;
+    if (err == CV_OK && send)
+        err = send_joined(m, at, deleted, cv_writer_bytes(&now));
+    else if (err == CV_OK)
+        err = cv_textbuf_splice(&m->text, at, deleted, cv_writer_bytes(&now));
     cv_writer_fini(&now);
     return err;
 }
@@ -531,7 +527,7 @@ static int rebase(struct cv_mirror *m, struct cv_delta *change,
         if (err == CV_OK)
             err = cv_delta_over(&next, change, &edit, true);
         if (err == CV_OK)
-            err = old[i].joined ? send_joined(m, &moved)
+            err = old[i].joined ? apply_delta(m, &moved, true)
                                 : cv_delta_splices(&moved, splice_send, m);
         swap = *change;
         *change = next;
@@ -577,7 +573,7 @@ int cv_mirror_change(struct cv_mirror *m, const struct cv_mirror_change *change)
     }
     m->erev++;
     if (err == CV_OK)
-        err = change_text(m, &delta);
+        err = apply_delta(m, &delta, false);
 
     /* From here the editor drops what it has not applied. */
     old = m->pending;
