@@ -194,8 +194,11 @@ static int decode_structs(struct cv_doc *doc, struct cv_plan *plan,
         err = to_struct(doc, d, &w, &s);
         if (err != CV_OK)
             return err;
-        if (s.clock + s.len <= doc->clients[s.client].next)
-            continue; /* known */
+        /* Known; a bulk knows what came before in the update alone, and which
+         * of two wins is for the plan to say. */
+        if (plan->bulk.doc == NULL &&
+            s.clock + s.len <= doc->clients[s.client].next)
+            continue;
         weigh(d, &s);
         if (s.client == doc->self)
             plan->own_id = true;

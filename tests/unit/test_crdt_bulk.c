@@ -219,6 +219,21 @@ TEST(a_client_has_two_blocks)
     CHECK(both_ways(&w, "ab"));
 }
 
+TEST(the_same_units_say_two_things)
+{
+    struct cv_writer w;
+
+    begin(&w, 3);
+    block(&w, 1, 1, 0);
+    put_text(&w, NONE, NONE, "ab");
+    block(&w, 1, 1, 0);
+    put_text(&w, NONE, NONE, "xy");
+    block(&w, 1, 1, 1);
+    put_text(&w, ID(27, 1), NONE, "z");
+    end(&w);
+    CHECK(both_ways(&w, NULL));
+}
+
 TEST(something_is_missing)
 {
     struct cv_writer w;
@@ -361,8 +376,8 @@ TEST(what_is_refused_leaves_nothing)
 
 RUN_TESTS(T(others_point_into_an_item), T(long_text_is_cut_into_runs),
           T(a_pair_is_cut), T(blocks_come_in_any_order),
-          T(a_client_has_two_blocks), T(something_is_missing),
-          T(it_is_not_only_text), T(tombstones_are_of_any_length),
-          T(an_origin_has_gone), T(many_begin_at_one_place),
-          T(ranges_are_deleted_wherever_they_lie),
+          T(a_client_has_two_blocks), T(the_same_units_say_two_things),
+          T(something_is_missing), T(it_is_not_only_text),
+          T(tombstones_are_of_any_length), T(an_origin_has_gone),
+          T(many_begin_at_one_place), T(ranges_are_deleted_wherever_they_lie),
           T(what_is_refused_leaves_nothing))
