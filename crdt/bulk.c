@@ -5,6 +5,7 @@
 #include "crdt/tree.h"
 #include "crdt/txn.h"
 #include "crdt/utf8.h"
+#include <assert.h>
 #include <stdlib.h>
 
 /* One bit a unit is taken, and half of that again.  More units than this for
@@ -34,11 +35,8 @@ bool cv_bulk_open(struct cv_bulk *b, struct cv_doc *doc, struct cv_bytes update)
     if (doc->items_n > 0 || doc->leaves_n > 0 || doc->inners_n > 0 ||
         cv_doc_waiting(doc))
         return false;
-    *b = (struct cv_bulk){.doc = doc,
-                          .update = update,
-                          .client = CV_NONE,
-                          .list = CV_NONE,
-                          .head = CV_NONE};
+    *b = (struct cv_bulk){
+        .doc = doc, .update = update, .list = CV_NONE, .head = CV_NONE};
     return true;
 }
 
@@ -49,11 +47,6 @@ bool cv_bulk_reserve(struct cv_bulk *b, size_t more)
     return doc->items_cap - b->n >= more ||
            cv_vec_grow((void **)&doc->items, &doc->items_cap, b->n, more,
                        sizeof(*doc->items));
-}
-
-static bool same_name(struct cv_bytes a, struct cv_bytes b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
 /* Is it what a text is made of? */
@@ -70,7 +63,7 @@ static bool is_plain(struct cv_bulk *b, const struct cv_struct *s)
     if (!b->named)
         b->root = name;
     b->named = true;
-    return same_name(b->root, name);
+    return cv_bytes_equal(b->root, name);
 }
 
 /* The content stays in the update at first. */
@@ -80,15 +73,13 @@ bool cv_bulk_take(struct cv_bulk *b, const struct cv_struct *s)
     struct cv_client *c = &doc->clients[s->client];
     struct cv_item *x;
 
-    if (s->clock != c->next || !is_plain(b, s) ||
-        (b->n == doc->items_cap && !cv_bulk_reserve(b, 1)))
+    assert(b->n < doc->items_cap);
+    if (s->clock != c->next || !is_plain(b, s))
         return false;
-    if (s->client != b->client) {
-        if (c->next > 0)
-            return false; /* a second block of it */
-        b->client = s->client;
+    if (c->next == 0)
         c->first = b->n;
-    }
+    else if (doc->items[b->n - 1].client != s->client)
+        return false; /* a second block of it */
     x = &doc->items[b->n++];
     x->client = s->client & CV_CLIENT_MASK;
     x->kind = s->kind & 0xfu;
@@ -295,14 +286,14 @@ static bool cut_all(struct cv_bulk *b, uint32_t items)
 static void keep_text(struct cv_bulk *b, struct cv_item *x)
 {
     struct cv_doc *doc = b->doc;
+    uint8_t *log = doc->clients[x->client].log;
     const uint8_t *text = b->update.data + x->off;
-    uint32_t off = 0;
+    uint32_t off = cv_store_log_extend(doc, x->client, x->bytes);
 
-    if (doc->clients[x->client].log != NULL &&
-        b->update.len - x->off >= CV_UTF8_PAD)
-        off = cv_store_log_append_block(doc, x->client, text, x->bytes);
+    if (log != NULL && b->update.len - x->off >= CV_UTF8_PAD)
+        cv_utf8_copy_block(log + off, text, x->bytes);
     else if (x->bytes > 0)
-        off = cv_store_log_append(doc, x->client, text, x->bytes);
+        cv_utf8_copy_padded(log + off, text, x->bytes);
     x->off = off & -(uint32_t)(x->bytes > 0);
 }
 

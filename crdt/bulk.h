@@ -26,7 +26,6 @@ struct cv_bulk {
     struct cv_doc *doc; /* NULL: not in use */
     struct cv_bytes update;
     uint32_t n;           /* items */
-    uint32_t client;      /* of the newest */
     struct cv_bytes root; /* name of the one list */
     bool named;
     uint32_t list;
@@ -49,8 +48,8 @@ bool cv_bulk_open(struct cv_bulk *b, struct cv_doc *doc,
                   struct cv_bytes update);
 /* Room for so many structs more; false without memory. */
 bool cv_bulk_reserve(struct cv_bulk *b, size_t more);
-/* The next struct, in the order of the update.  False if it is none of a state
- * of a text, or without memory. */
+/* The next struct, in the order of the update; there is room for it.  False if
+ * it is none of a state of a text. */
 bool cv_bulk_take(struct cv_bulk *b, const struct cv_struct *s);
 /* Once all are there: link them in an order in which each is ready; `steps`
  * NULL: the order they came in.  False: it takes too long, or there is no

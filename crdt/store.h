@@ -338,30 +338,25 @@ static inline int cv_store_log_reserve(struct cv_doc *doc, uint32_t client,
         return CV_OK;
     return cv_store_log_grow(doc, client, len);
 }
-/* Append what was reserved; the offset of it. */
-static inline uint32_t cv_store_log_append(struct cv_doc *doc, uint32_t client,
-                                           const void *data, size_t len)
+/* What was reserved is used for text that the caller puts there; its offset. */
+static inline uint32_t cv_store_log_extend(struct cv_doc *doc, uint32_t client,
+                                           size_t len)
 {
     struct cv_client *c = &doc->clients[client];
     uint32_t off = c->log_len;
 
-    if (len > 0)
-        cv_utf8_copy_padded(c->log + off, data, len);
     c->log_len += (uint32_t)len;
     doc->log_total += len;
     return off;
 }
-/* The same of text that is padded. */
-static inline uint32_t cv_store_log_append_block(struct cv_doc *doc,
-                                                 uint32_t client,
-                                                 const void *data, size_t len)
+/* Append what was reserved; the offset of it. */
+static inline uint32_t cv_store_log_append(struct cv_doc *doc, uint32_t client,
+                                           const void *data, size_t len)
 {
-    struct cv_client *c = &doc->clients[client];
-    uint32_t off = c->log_len;
+    uint32_t off = cv_store_log_extend(doc, client, len);
 
-    cv_utf8_copy_block(c->log + off, data, len);
-    c->log_len += (uint32_t)len;
-    doc->log_total += len;
+    if (len > 0)
+        cv_utf8_copy_padded(doc->clients[client].log + off, data, len);
     return off;
 }
 /* The same of what is mostly a keystroke. */
