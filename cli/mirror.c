@@ -22,7 +22,6 @@ struct cv_mirror {
     bool eol;               /* what the editor was told, or told us */
     uint64_t erev;
     uint64_t rev; /* confirmed */
-    bool joined;  /* so are the edits that are sent now */
     struct pending *pending;
     size_t first, n, cap; /* pending[first, first + n) */
     const struct cv_mirror_events *events;
@@ -175,11 +174,11 @@ static void tell_eol(struct cv_mirror *m)
 
 /* Do an edit to the text, remember it, tell the editor. */
 static int send_edit(struct cv_mirror *m, size_t at, size_t deleted,
-                     struct cv_bytes inserted)
+                     struct cv_bytes inserted, bool joined)
 {
     size_t old_shown = shown(&m->text), new_shown, start, end, keep;
-    struct cv_mirror_edit edit = {.erev = m->erev, .joined = m->joined};
-    struct pending p = {at, deleted, inserted.len, NULL, m->joined};
+    struct cv_mirror_edit edit = {.erev = m->erev, .joined = joined};
+    struct pending p = {at, deleted, inserted.len, NULL, joined};
     int err = reserve_pending(m);
 
     if (err != CV_OK)
@@ -217,50 +216,21 @@ static int send_edit(struct cv_mirror *m, size_t at, size_t deleted,
     return CV_OK;
 }
 
-static bool is_continuation(uint8_t byte)
-{
-    return (byte & 0xc0) == 0x80;
-}
-
-/* Bytes of a common start and end, whole characters. */
-static void trim(struct cv_bytes a, struct cv_bytes b, size_t *head,
-                 size_t *tail)
-{
-    size_t most = a.len < b.len ? a.len : b.len, h = 0, t = 0;
-
-    while (h < most && a.data[h] == b.data[h])
-        h++;
-    while (h && ((h < a.len && is_continuation(a.data[h])) ||
-                 (h < b.len && is_continuation(b.data[h]))))
-        h--;
-    while (t < most - h && a.data[a.len - 1 - t] == b.data[b.len - 1 - t])
-        t++;
-    while (t && is_continuation(a.data[a.len - t]))
-        t--;
-    *head = h;
-    *tail = t;
-}
-
 int cv_mirror_remote(struct cv_mirror *m, size_t at, size_t deleted,
                      struct cv_bytes inserted)
 {
     if (at > m->text.len || deleted > m->text.len - at)
         return CV_ERR_INVALID;
-    return send_edit(m, at, deleted, inserted);
+    return send_edit(m, at, deleted, inserted, false);
 }
 
 /* One edit of many changes, if they come to anything. */
 static int send_joined(struct cv_mirror *m, size_t at, size_t deleted,
                        struct cv_bytes inserted)
 {
-    int err;
-
     if (!deleted && !inserted.len)
         return CV_OK;
-    m->joined = true;
-    err = send_edit(m, at, deleted, inserted);
-    m->joined = false;
-    return err;
+    return send_edit(m, at, deleted, inserted, true);
 }
 
 int cv_mirror_join(struct cv_mirror *m, struct cv_bytes text)
@@ -270,12 +240,17 @@ int cv_mirror_join(struct cv_mirror *m, struct cv_bytes text)
 
     if (!text.len)
         text = CV_BYTES("", 0);
-    trim(old, text, &head, &tail);
+    cv_textdiff_ends(old, text, &head, &tail);
     return send_joined(m, head, old.len - head - tail,
                        CV_BYTES(text.data + head, text.len - head - tail));
 }
 
 /* --- the editor's change, as a delta of the text it rests on --- */
+
+static bool is_continuation(uint8_t byte)
+{
+    return (byte & 0xc0) == 0x80;
+}
 
 /* Several places are possible for text[at, at + len) when it repeats: move it
  * left so that it begins at `want`, if it may. */
@@ -408,7 +383,7 @@ static int diff_region(const struct cv_mirror *m, const struct region *g,
     if (g->start < before.len)
         before.data += g->start;
     before.len = g->end - g->start;
-    trim(before, now, &head, &tail);
+    cv_textdiff_ends(before, now, &head, &tail);
     deleted = before.len - head - tail;
     at = head;
     now.len -= tail;
@@ -467,7 +442,7 @@ static int line_delta(struct cv_mirror *m, const struct cv_mirror_change *c,
 static int splice_send(void *user, size_t at, size_t deleted,
                        struct cv_bytes inserted)
 {
-    return send_edit(user, at, deleted, inserted);
+    return send_edit(user, at, deleted, inserted, false);
 }
 
 /* Do a delta to the text in one go, for each splice moves what is behind it;

@@ -244,39 +244,28 @@ static size_t count_lines(struct cv_bytes text)
     return n;
 }
 
-static void cut_lines(struct cut *c, size_t len, struct lines *l)
+/* `squeezed` is NULL, or room for the text without its blanks: then lines that
+ * differ in these alone are one symbol. */
+static void cut_lines(struct cut *c, size_t len, struct lines *l,
+                      uint8_t *squeezed)
 {
     size_t i = 0;
 
-    for (size_t at = 0; at < len; i++) {
+    for (size_t at = 0, end; at < len; i++, at = end) {
         const uint8_t *nl = memchr(c->text + at, '\n', len - at);
-        size_t end = nl ? (size_t)(nl - c->text) + 1 : len;
+        size_t out = 0;
 
+        end = nl ? (size_t)(nl - c->text) + 1 : len;
         c->starts[i] = (uint32_t)at;
-        c->symbols[i] = line_number(l, c->text + at, end - at);
-        at = end;
-    }
-    c->starts[i] = (uint32_t)len;
-}
-
-/* The same, where lines that differ in blanks alone are one symbol; `squeezed`
- * has room for the text and holds it without them. */
-static void cut_squeezed(struct cut *c, size_t len, struct lines *l,
-                         uint8_t *squeezed)
-{
-    size_t i = 0, at = 0, out = 0;
-
-    while (at < len) {
-        size_t from = out;
-        uint8_t byte = 0;
-
-        c->starts[i] = (uint32_t)at;
-        while (at < len && byte != '\n') {
-            byte = c->text[at++];
-            if (byte != ' ' && byte != '\t')
-                squeezed[out++] = byte;
+        if (!squeezed) {
+            c->symbols[i] = line_number(l, c->text + at, end - at);
+            continue;
         }
-        c->symbols[i++] = line_number(l, squeezed + from, out - from);
+        for (size_t k = at; k < end; k++)
+            if (c->text[k] != ' ' && c->text[k] != '\t')
+                squeezed[out++] = c->text[k];
+        c->symbols[i] = line_number(l, squeezed, out);
+        squeezed += out;
     }
     c->starts[i] = (uint32_t)len;
 }
@@ -366,27 +355,36 @@ static int add_change(struct changes *c, size_t at, size_t deleted,
     return CV_OK;
 }
 
-/* Drop what both begin and end with, in whole characters. */
+void cv_textdiff_ends(struct cv_bytes a, struct cv_bytes b, size_t *head,
+                      size_t *tail)
+{
+    size_t n = a.len < b.len ? a.len : b.len, h = 0, t = 0;
+
+    while (h + 8 <= n && memcmp(a.data + h, b.data + h, 8) == 0)
+        h += 8;
+    while (h < n && a.data[h] == b.data[h])
+        h++;
+    while (h && ((h < a.len && is_inside(a.data[h])) ||
+                 (h < b.len && is_inside(b.data[h]))))
+        h--;
+    n -= h;
+    while (t + 8 <= n &&
+           memcmp(a.data + a.len - t - 8, b.data + b.len - t - 8, 8) == 0)
+        t += 8;
+    while (t < n && a.data[a.len - t - 1] == b.data[b.len - t - 1])
+        t++;
+    while (t && is_inside(a.data[a.len - t]))
+        t--;
+    *head = h;
+    *tail = t;
+}
+
+/* Drop what both begin and end with; how much that is at the start. */
 static size_t common_ends(struct cv_bytes *a, struct cv_bytes *b)
 {
-    size_t n = a->len < b->len ? a->len : b->len;
-    size_t head = 0, tail = 0;
+    size_t head, tail;
 
-    while (head + 8 <= n && memcmp(a->data + head, b->data + head, 8) == 0)
-        head += 8;
-    while (head < n && a->data[head] == b->data[head])
-        head++;
-    while (head && ((head < a->len && is_inside(a->data[head])) ||
-                    (head < b->len && is_inside(b->data[head]))))
-        head--;
-    n -= head;
-    while (tail + 8 <= n && memcmp(a->data + a->len - tail - 8,
-                                   b->data + b->len - tail - 8, 8) == 0)
-        tail += 8;
-    while (tail < n && a->data[a->len - tail - 1] == b->data[b->len - tail - 1])
-        tail++;
-    while (tail && is_inside(a->data[a->len - tail]))
-        tail--;
+    cv_textdiff_ends(*a, *b, &head, &tail);
     a->data += head;
     b->data += head;
     a->len -= head + tail;
@@ -509,33 +507,32 @@ static int each_line(const struct cut *old, const struct cut *fresh,
     return err;
 }
 
-/* Changed lines, perhaps many. */
-static int on_passage(struct changes *c, size_t at, struct cv_bytes del,
-                      struct cv_bytes ins)
+/* Find out which lines differ; `blanks` as much as others, or not. */
+static int compare_lines(struct cv_bytes del, struct cv_bytes ins, bool blanks,
+                         int (*each)(const struct cut *old,
+                                     const struct cut *fresh, struct changes *c,
+                                     size_t base),
+                         struct changes *c, size_t base)
 {
     struct cut old = {0}, fresh = {0};
     struct lines lines = {0};
-    uint8_t *squeezed;
-    size_t n_old, n_new;
-    int err;
+    size_t n_old = count_lines(del), n_new = count_lines(ins);
+    uint8_t *squeezed = blanks ? NULL : malloc(del.len + ins.len);
+    int err =
+        blanks || squeezed ? open_lines(&lines, n_old + n_new) : CV_ERR_NOMEM;
 
-    if (!del.len || !ins.len || (del.len <= PASSAGE && ins.len <= PASSAGE))
-        return on_lines(c, at, del, ins);
-    n_old = count_lines(del);
-    n_new = count_lines(ins);
-    squeezed = malloc(del.len + ins.len);
-    err = squeezed ? open_lines(&lines, n_old + n_new) : CV_ERR_NOMEM;
     if (err == CV_OK)
         err = alloc_cut(&old, del.data, n_old);
     if (err == CV_OK)
         err = alloc_cut(&fresh, ins.data, n_new);
     if (err == CV_OK) {
-        cut_squeezed(&old, del.len, &lines, squeezed);
-        cut_squeezed(&fresh, ins.len, &lines, squeezed + del.len);
+        cut_lines(&old, del.len, &lines, squeezed);
+        cut_lines(&fresh, ins.len, &lines,
+                  squeezed ? squeezed + del.len : NULL);
         err = match(&old, &fresh, LINE_BOUND);
     }
     if (err == CV_OK)
-        err = each_line(&old, &fresh, c, at);
+        err = each(&old, &fresh, c, base);
     free(lines.table);
     free(squeezed);
     free_cut(&old);
@@ -543,29 +540,19 @@ static int on_passage(struct changes *c, size_t at, struct cv_bytes del,
     return err;
 }
 
-static int diff(struct cv_bytes old_text, struct cv_bytes new_text, size_t base,
-                struct changes *c)
+/* Changed lines, perhaps many. */
+static int on_passage(struct changes *c, size_t at, struct cv_bytes del,
+                      struct cv_bytes ins)
 {
-    struct cut old = {0}, fresh = {0};
-    struct lines lines = {0};
-    size_t n_old = count_lines(old_text), n_new = count_lines(new_text);
-    int err = open_lines(&lines, n_old + n_new);
+    if (!del.len || !ins.len || (del.len <= PASSAGE && ins.len <= PASSAGE))
+        return on_lines(c, at, del, ins);
+    return compare_lines(del, ins, false, each_line, c, at);
+}
 
-    if (err == CV_OK)
-        err = alloc_cut(&old, old_text.data, n_old);
-    if (err == CV_OK)
-        err = alloc_cut(&fresh, new_text.data, n_new);
-    if (err == CV_OK) {
-        cut_lines(&old, old_text.len, &lines);
-        cut_lines(&fresh, new_text.len, &lines);
-        err = match(&old, &fresh, LINE_BOUND);
-    }
-    if (err == CV_OK)
-        err = each_run(&old, &fresh, 0, on_passage, c, base);
-    free(lines.table);
-    free_cut(&old);
-    free_cut(&fresh);
-    return err;
+static int each_passage(const struct cut *old, const struct cut *fresh,
+                        struct changes *c, size_t base)
+{
+    return each_run(old, fresh, 0, on_passage, c, base);
 }
 
 int cv_textdiff(struct cv_bytes old, struct cv_bytes new_text,
@@ -584,7 +571,7 @@ int cv_textdiff(struct cv_bytes old, struct cv_bytes new_text,
     if (!old.len || !new_text.len)
         err = add_change(&c, base, old.len, new_text.data, new_text.len);
     else
-        err = diff(old, new_text, base, &c);
+        err = compare_lines(old, new_text, true, each_passage, &c, base);
     for (size_t i = 0; i < c.n && err == CV_OK; i++)
         splice(user, c.list[i].at, c.list[i].deleted,
                (struct cv_bytes){c.list[i].inserted, c.list[i].inserted_len});

@@ -15,6 +15,11 @@
 typedef void (*cv_textdiff_fn)(void *user, size_t at, size_t deleted,
                                struct cv_bytes inserted);
 
+/* How many bytes the two begin, and end, with in common: whole characters, none
+ * of them in both. */
+void cv_textdiff_ends(struct cv_bytes a, struct cv_bytes b, size_t *head,
+                      size_t *tail);
+
 /* Call `splice` for each change, in ascending order, all in coordinates of the
  * old text; they neither overlap nor touch.  CV_ERR_FORMAT if one of the texts
  * is not UTF-8 and CV_ERR_NOMEM: nothing was called.  CV_ERR_LIMIT: above
