@@ -23,10 +23,7 @@ begin() { # KIND of both NATs
     lab_begin delay=25
     trap vims_end EXIT
     lab_net "public p addresses=2; public g; side a $1; side b $1"
-    mkdir -m 700 "$work/gate"
-    gate_options=(--listen "${lab_ip[g]}:443" --key "$work/gate/key"
-        --metrics off)
-    start_gate
+    new_gate
     lab_spawn p "$work/stun.log" "$covim" stun --listen "${lab_ip[p]}:3478" \
         --listen 20.0.1.2:3478
     local settings="let g:covim_bootstrap = ['none']
@@ -34,8 +31,7 @@ let g:covim_stun = ['${lab_ip[p]}:3478']
 let g:covim_port_mapping = 0"
     printf 'one\ntwo\n' >"$work/text.txt"
     vim_settings="$settings
-let g:covim_gate = ['$(lab_in g "$gate" "${gate_options[@]}" \
-        --name "${lab_ip[g]}" --print-name)']"
+let g:covim_gate = ['$gate_name']"
     vim_start a a "$work/text.txt"
     vim_settings=$settings
     vim_start b b

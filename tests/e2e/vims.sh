@@ -249,6 +249,16 @@ start_gate() {
     gate_pid=$lab_pid
 }
 
+# A gate at g with a key of its own; sets gate_options, gate_pid and gate_name.
+new_gate() {
+    mkdir -m 700 "$work/gate"
+    gate_options=(--listen "${lab_ip[g]}:443" --key "$work/gate/key"
+        --metrics off)
+    start_gate
+    gate_name=$(lab_in g "$gate" "${gate_options[@]}" --name "${lab_ip[g]}" \
+        --print-name)
+}
+
 # gate_lab KIND: two sides of this kind, and Vims that know the gate.
 #
 #   p (DHT, STUN)  g (covim-gate) ── internet ──┬── a-nat ── a
@@ -257,17 +267,13 @@ gate_lab() {
     lab_begin delay=25
     trap vims_end EXIT
     lab_net "public g; public p addresses=2; side a $1; side b $1"
-    mkdir -m 700 "$work/gate"
-    gate_options=(--listen "${lab_ip[g]}:443" --key "$work/gate/key"
-        --metrics off)
-    start_gate
+    new_gate
     lab_spawn p "$work/dht.log" dhtnode -s -p 4222
     lab_spawn p "$work/stun.log" "$covim" stun --listen "${lab_ip[p]}:3478" \
         --listen 20.0.2.2:3478
     vim_settings="let g:covim_bootstrap = ['${lab_ip[p]}:4222']
 let g:covim_stun = ['${lab_ip[p]}:3478']
-let g:covim_gate = ['$(lab_in g "$gate" "${gate_options[@]}" \
-        --name "${lab_ip[g]}" --print-name)']
+let g:covim_gate = ['$gate_name']
 let g:covim_birthday = 'off'
 let g:covim_port_mapping = 0"
 }

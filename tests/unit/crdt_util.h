@@ -38,6 +38,30 @@ static inline struct cv_doc *new_doc(uint64_t client)
     return doc;
 }
 
+/* One struct of an update made by hand, in a root where it has no origin;
+ * `text` is its content, `len` its units if it has none. */
+static inline void put_struct(struct cv_writer *w, enum cv_kind kind,
+                              const struct cv_id *origin,
+                              const struct cv_id *right, const char *root,
+                              const char *text, uint64_t len)
+{
+    struct cv_wire s = {.info = (uint8_t)kind, .kind = (uint8_t)kind};
+
+    if (origin != NULL) {
+        s.info |= CV_INFO_ORIGIN;
+        s.origin = *origin;
+    }
+    if (right != NULL) {
+        s.info |= CV_INFO_RIGHT;
+        s.right = *right;
+    }
+    s.parent = CV_PARENT_ROOT;
+    s.root = CV_BYTES(root, strlen(root));
+    s.len = len;
+    s.content = CV_BYTES(text, strlen(text));
+    cv_wire_put(w, &s, false);
+}
+
 static inline struct cv_writer read_all(const struct cv_doc *doc)
 {
     struct cv_writer w = heap_writer();

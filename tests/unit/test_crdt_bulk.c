@@ -21,28 +21,6 @@ static void block(struct cv_writer *w, uint64_t structs, uint64_t client,
     cv_put_varuint(w, clock);
 }
 
-/* `root` is named where there is neither origin. */
-static void put(struct cv_writer *w, enum cv_kind kind,
-                const struct cv_id *origin, const struct cv_id *right,
-                const char *root, const char *text, uint64_t len)
-{
-    struct cv_wire s = {.info = (uint8_t)kind, .kind = (uint8_t)kind};
-
-    if (origin != NULL) {
-        s.info |= CV_INFO_ORIGIN;
-        s.origin = *origin;
-    }
-    if (right != NULL) {
-        s.info |= CV_INFO_RIGHT;
-        s.right = *right;
-    }
-    s.parent = CV_PARENT_ROOT;
-    s.root = CV_BYTES(root, strlen(root));
-    s.len = len;
-    s.content = CV_BYTES(text, strlen(text));
-    cv_wire_put(w, &s, false);
-}
-
 #define ID(client, clock)                                                      \
     &(struct cv_id)                                                            \
     {                                                                          \
@@ -52,13 +30,13 @@ static void put(struct cv_writer *w, enum cv_kind kind,
 static void put_text(struct cv_writer *w, const struct cv_id *origin,
                      const struct cv_id *right, const char *text)
 {
-    put(w, CV_KIND_STRING, origin, right, CV_DOC_TEXT, text, 0);
+    put_struct(w, CV_KIND_STRING, origin, right, CV_DOC_TEXT, text, 0);
 }
 
 static void put_gone(struct cv_writer *w, const struct cv_id *origin,
                      uint64_t len)
 {
-    put(w, CV_KIND_DELETED, origin, NONE, CV_DOC_TEXT, "", len);
+    put_struct(w, CV_KIND_DELETED, origin, NONE, CV_DOC_TEXT, "", len);
 }
 
 static void end(struct cv_writer *w)
@@ -255,7 +233,7 @@ TEST(it_is_not_only_text)
     begin(&w, 1);
     block(&w, 3, 1, 0);
     put_text(&w, NONE, NONE, "ab");
-    put(&w, CV_KIND_EMBED, ID(1, 0), NONE, "", "\x02{}", 1);
+    put_struct(&w, CV_KIND_EMBED, ID(1, 0), NONE, "", "\x02{}", 1);
     put_text(&w, ID(1, 2), NONE, "c");
     end(&w);
     CHECK(both_ways(&w, NULL));
@@ -264,7 +242,7 @@ TEST(it_is_not_only_text)
     begin(&w, 1);
     block(&w, 2, 1, 0);
     put_text(&w, NONE, NONE, "ab");
-    put(&w, CV_KIND_STRING, NONE, NONE, "other", "text", 0);
+    put_struct(&w, CV_KIND_STRING, NONE, NONE, "other", "text", 0);
     end(&w);
     CHECK(both_ways(&w, "ab"));
 }
@@ -288,7 +266,7 @@ TEST(an_origin_has_gone)
 
     begin(&w, 2);
     block(&w, 2, 1, 0);
-    put(&w, CV_KIND_GC, NONE, NONE, "", "", 3);
+    put_struct(&w, CV_KIND_GC, NONE, NONE, "", "", 3);
     put_text(&w, NONE, NONE, "ab");
     block(&w, 2, 2, 0);
     put_text(&w, ID(1, 1), NONE, "lost");

@@ -21,24 +21,11 @@ static void put_text(struct cv_writer *w, uint64_t client, uint64_t clock,
                      const struct cv_id *origin, const struct cv_id *right,
                      const char *text)
 {
-    struct cv_wire s = {.info = CV_KIND_STRING, .kind = CV_KIND_STRING};
-
-    if (origin != NULL) {
-        s.info |= CV_INFO_ORIGIN;
-        s.origin = *origin;
-    }
-    if (right != NULL) {
-        s.info |= CV_INFO_RIGHT;
-        s.right = *right;
-    }
-    s.parent = CV_PARENT_ROOT;
-    s.root = literal(CV_DOC_TEXT);
-    s.content = literal(text);
     cv_put_varuint(w, 1);
     cv_put_varuint(w, 1);
     cv_put_varuint(w, client);
     cv_put_varuint(w, clock);
-    cv_wire_put(w, &s, false);
+    put_struct(w, CV_KIND_STRING, origin, right, CV_DOC_TEXT, text, 0);
     cv_put_varuint(w, 0);
 }
 
