@@ -87,16 +87,7 @@ endfunction
 function! s:moved(first, old, new, i, col, stay) abort
     let l:k = len(a:old) == len(a:new) ? a:i : s:place(a:old, a:new, a:i)
     let [l:was, l:is] = [a:old[a:i], a:new[l:k]]
-    let l:most = min([len(l:was), len(l:is)])
-    let l:head = 0
-    while l:head < l:most && l:was[l:head] ==# l:is[l:head]
-        let l:head += 1
-    endwhile
-    let l:tail = 0
-    while l:tail < l:most - l:head
-                \ && l:was[len(l:was) - 1 - l:tail] ==# l:is[len(l:is) - 1 - l:tail]
-        let l:tail += 1
-    endwhile
+    let [l:head, l:tail] = s:common(l:was, l:is)
     let l:behind = len(l:was) - a:col
     return [a:first + l:k, a:col < l:head || a:col == l:head && a:stay ? a:col
                 \ : l:behind <= l:tail ? len(l:is) - l:behind
@@ -110,14 +101,12 @@ let s:near = 20
 " once, else beside the nearest one that is (as patience diff does); where that
 " is another line, `i` has gone, and what follows it is there.
 function! s:place(old, new, i) abort
-    for l:way in [0] + range(1, s:near)
+    for l:way in range(s:near + 1)
         for l:k in l:way == 0 ? [a:i] : [a:i - l:way, a:i + l:way]
-            if l:k < 0 || l:k >= len(a:old) || count(a:old, a:old[l:k]) != 1
-                continue
-            endif
-            let l:at = index(a:new, a:old[l:k])
-            if l:at >= 0 && index(a:new, a:old[l:k], l:at + 1) < 0
-                return s:beside(a:old, a:new, a:i, l:k, l:at)
+            if l:k >= 0 && l:k < len(a:old) && count(a:old, a:old[l:k]) == 1
+                        \ && count(a:new, a:old[l:k]) == 1
+                return s:beside(a:old, a:new, a:i, l:k,
+                            \ index(a:new, a:old[l:k]))
             endif
         endfor
     endfor
@@ -136,16 +125,18 @@ function! s:beside(old, new, i, k, at) abort
     return l:k < a:i ? min([l:at + 1, len(a:new) - 1]) : l:at
 endfunction
 
-" How many lines the two begin, and end, with in common.
+" How many lines, or bytes of two strings, the two begin, and end, with in
+" common.  (A negative index of a string is none.)
 function! s:common(old, new) abort
-    let l:most = min([len(a:old), len(a:new)])
+    let [l:old_end, l:new_end] = [len(a:old) - 1, len(a:new) - 1]
+    let l:most = min([l:old_end, l:new_end]) + 1
     let l:skip = 0
     while l:skip < l:most && a:old[l:skip] ==# a:new[l:skip]
         let l:skip += 1
     endwhile
     let l:same = 0
     while l:same < l:most - l:skip
-                \ && a:old[-1 - l:same] ==# a:new[-1 - l:same]
+                \ && a:old[l:old_end - l:same] ==# a:new[l:new_end - l:same]
         let l:same += 1
     endwhile
     return [l:skip, l:same]
