@@ -57,7 +57,7 @@ int cv_doc_new(struct cv_doc **out, uint64_t client_id,
     doc->items_free = doc->leaves_free = doc->inners_free = CV_NONE;
     doc->lists_free = CV_NONE;
     doc->lazy = CV_NONE;
-    doc->hot = (struct cv_hot){.leaf = CV_NONE};
+    cv_hot_forget(doc);
     doc->waiting.seed = (uint32_t)((uintptr_t)doc >> 4);
     doc->txn.serial = 1;
     err = CV_ERR_NOMEM;

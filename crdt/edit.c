@@ -199,6 +199,7 @@ static inline bool insert_here(struct cv_doc *doc, const struct insertion *in,
         /* Nothing before the gap is visible there. */
         doc->hot.leaf = gap.leaf;
         doc->hot.start = in->at;
+        cv_hot_forget_former(doc);
     }
     doc->hot.pos = gap.pos;
     doc->hot.at = in->at;

@@ -1,6 +1,7 @@
 #include "crdt/hot.h"
 
 #include "crdt/txn.h"
+#include <stdlib.h>
 
 static void settle_typed(struct cv_doc *doc)
 {
@@ -75,8 +76,11 @@ void cv_hot_set(struct cv_doc *doc, uint32_t leaf, uint32_t pos, uint32_t at)
 
     for (uint32_t i = 0; i < pos; i++)
         start -= l->at[i].vis;
-    doc->hot =
-        (struct cv_hot){.leaf = leaf, .start = start, .pos = pos, .at = at};
+    cv_hot_forget(doc);
+    doc->hot.leaf = leaf;
+    doc->hot.start = start;
+    doc->hot.pos = pos;
+    doc->hot.at = at;
 }
 
 void cv_hot_back(struct cv_doc *doc, uint32_t pos, uint32_t at, bool forward)
@@ -101,6 +105,40 @@ void cv_hot_back(struct cv_doc *doc, uint32_t pos, uint32_t at, bool forward)
     hot->to = doc->clients[x->client].log + x->off + (forward ? 0 : x->bytes);
 }
 
+/* How far a place has moved since edits left it. */
+static inline uint32_t former_moved(const struct cv_doc *doc,
+                                    const struct cv_former *f)
+{
+    return f->behind ? doc->lists[doc->text].sum[CV_BYTES] - f->total : 0;
+}
+
+/* Go to a leaf that is not beside the hot one. */
+static void go_far(struct cv_doc *doc, uint32_t byte)
+{
+    struct cv_hot *hot = &doc->hot;
+    struct cv_former f = hot->former;
+    uint32_t moved = former_moved(doc, &f);
+
+    hot->former = (struct cv_former){hot->leaf,
+                                     hot->start,
+                                     hot->pos,
+                                     hot->at,
+                                     doc->lists[doc->text].sum[CV_BYTES],
+                                     !f.behind};
+    if (f.leaf != CV_NONE &&
+        byte - f.start - moved < doc->leaves[f.leaf].sum[CV_BYTES]) {
+        hot->leaf = f.leaf;
+        hot->start = f.start + moved;
+        hot->pos = f.pos;
+        hot->at = f.at + moved;
+        return;
+    }
+    hot->leaf = cv_tree_leaf(doc, doc->text, byte, &hot->start);
+    hot->at = hot->start;
+    hot->pos = 0;
+    hot->former.behind = hot->former.start > hot->start;
+}
+
 /* Make the leaf that holds a byte the hot one: it is, or one beside it is, or
  * it is looked for. */
 static inline void go_near(struct cv_doc *doc, uint32_t byte)
@@ -118,7 +156,7 @@ static inline void go_near(struct cv_doc *doc, uint32_t byte)
                 hot->leaf = l->next;
                 hot->at = hot->start += l->sum[CV_BYTES];
                 hot->pos = 0;
-                return;
+                goto beside;
             }
         } else if (byte < hot->start && l->prev != CV_NONE) {
             beside = &doc->leaves[l->prev];
@@ -128,13 +166,15 @@ static inline void go_near(struct cv_doc *doc, uint32_t byte)
                 hot->at = hot->start;
                 hot->start -= beside->sum[CV_BYTES];
                 hot->pos = beside->n;
-                return;
+                goto beside;
             }
         }
     }
-    hot->leaf = cv_tree_leaf(doc, doc->text, byte, &hot->start);
-    hot->at = hot->start;
-    hot->pos = 0;
+    go_far(doc, byte);
+    return;
+beside:
+    if (hot->leaf == hot->former.leaf)
+        cv_hot_forget_former(doc);
 }
 
 struct cv_place cv_hot_find(struct cv_doc *doc, uint32_t at, bool ending)
@@ -156,4 +196,39 @@ struct cv_place cv_hot_find(struct cv_doc *doc, uint32_t at, bool ending)
     hot->pos = i;
     hot->at = byte - left;
     return (struct cv_place){l->at[i].item, hot->leaf, i, hot->at};
+}
+
+#define EXPECT(cond)                                                           \
+    do {                                                                       \
+        if (!(cond))                                                           \
+            abort();                                                           \
+    } while (0)
+
+/* Is an item at that place of a leaf of the text, which begins at `start`? */
+static void check_place(const struct cv_doc *doc, uint32_t leaf, uint32_t start,
+                        uint32_t pos, uint32_t at)
+{
+    const struct cv_leaf *l = &doc->leaves[leaf];
+
+    EXPECT(l->list == doc->text && pos <= l->n);
+    EXPECT(cv_tree_leaf_offset(doc, leaf, CV_BYTES) == start);
+    for (uint32_t i = 0; i < pos; i++)
+        start += l->at[i].vis;
+    EXPECT(at == start);
+}
+
+void cv_hot_check(const struct cv_doc *doc)
+{
+    const struct cv_hot *hot = &doc->hot;
+    const struct cv_former *f = &hot->former;
+
+    cv_hot_settle(doc);
+    if (hot->leaf == CV_NONE)
+        return;
+    check_place(doc, hot->leaf, hot->start, hot->pos, hot->at);
+    if (f->leaf == CV_NONE || doc->leaves[f->leaf].sum[CV_BYTES] == 0)
+        return;
+    EXPECT(f->leaf != hot->leaf);
+    check_place(doc, f->leaf, f->start + former_moved(doc, f), f->pos,
+                f->at + former_moved(doc, f));
 }

@@ -6,7 +6,11 @@
  * is asked of the document.  So it is with deleting on, backwards or forwards,
  * which moves the border between a run and the tombstone beside it.  Every
  * function of crdt/ that others call and that looks at one of these begins with
- * cv_hot_settle(). */
+ * cv_hot_settle().
+ *
+ * Who edits in two places goes back and forth between them, so the place before
+ * this one is remembered, too.  It holds as long as edits stay on one side of
+ * its leaf. */
 #ifndef CV_CRDT_HOT_H
 #define CV_CRDT_HOT_H
 #include "crdt/store.h"
@@ -22,10 +26,16 @@ static inline void cv_hot_settle(const struct cv_doc *doc)
         cv_hot_settle_now(cv_doc_mutable(doc));
 }
 
-/* Forget the place.  Settled before. */
+/* Forget the place, and the one before it.  Settled before. */
 static inline void cv_hot_forget(struct cv_doc *doc)
 {
-    doc->hot = (struct cv_hot){.leaf = CV_NONE};
+    doc->hot = (struct cv_hot){.leaf = CV_NONE, .former = {.leaf = CV_NONE}};
+}
+/* Forget the place before it: it may have changed, or the place has crossed
+ * it. */
+static inline void cv_hot_forget_former(struct cv_doc *doc)
+{
+    doc->hot.former.leaf = CV_NONE;
 }
 /* Keep the place, but what is inserted next is a new item. */
 static inline void cv_hot_stop(struct cv_doc *doc)
@@ -34,9 +44,12 @@ static inline void cv_hot_stop(struct cv_doc *doc)
     doc->hot.room = doc->hot.back = doc->hot.gap = 0;
 }
 
-/* cv_tree_find() in the text by bytes, beginning where the last edit was; it is
- * there.  The leaf it leads to is the hot one then, and typing ends. */
+/* cv_tree_find() in the text by bytes, beginning where the last edit was, or
+ * where edits were before; it is there.  The leaf it leads to is the hot one
+ * then, and typing ends. */
 struct cv_place cv_hot_find(struct cv_doc *doc, uint32_t at, bool ending);
+/* Abort if the places are not where they should be; for tests. */
+void cv_hot_check(const struct cv_doc *doc);
 /* Make this item in a leaf the hot one; `at` is the offset of it. */
 void cv_hot_set(struct cv_doc *doc, uint32_t leaf, uint32_t pos, uint32_t at);
 /* The hot item is our last one and ends the log; text follows it.  Inside a

@@ -181,6 +181,14 @@ struct cv_txn {
     CV_VEC(uint32_t) keys; /* key lists */
 };
 
+/* Where local edits were before they were somewhere else (crdt/hot.h).  Nothing
+ * has changed there since. */
+struct cv_former {
+    uint32_t leaf, start, pos, at; /* as in struct cv_hot */
+    uint32_t total;                /* bytes of the text then */
+    bool behind;                   /* the edits since are before it */
+};
+
 /* Where the last local edit was, and what was typed or taken back there
  * (crdt/hot.h). */
 struct cv_hot {
@@ -200,6 +208,7 @@ struct cv_hot {
     /* Typed, or taken back, but not settled yet; of these `begun` bytes when
      * the transaction that is open began. */
     uint32_t typed, gone, newlines, begun;
+    struct cv_former former;
 };
 
 /* What the updates of keystrokes begin with that go on with one run

@@ -35,7 +35,9 @@ static void leaf_free(struct cv_doc *doc, uint32_t i)
     doc->leaves_free = i;
     doc->leaves_spare++;
     if (doc->hot.leaf == i)
-        doc->hot = (struct cv_hot){.leaf = CV_NONE};
+        cv_hot_forget(doc);
+    else if (doc->hot.former.leaf == i)
+        cv_hot_forget_former(doc);
 }
 
 static uint32_t inner_new(struct cv_doc *doc)
@@ -417,6 +419,8 @@ static void cool(struct cv_doc *doc, uint32_t leaf)
 {
     struct cv_hot *hot = &doc->hot;
 
+    if (hot->former.leaf == leaf)
+        cv_hot_forget_former(doc);
     if (hot->leaf != leaf)
         return;
     hot->pos = 0;
@@ -588,7 +592,7 @@ static void join_leaves(struct cv_doc *doc, uint32_t left, uint32_t right)
         in->w[k][l->slot] = l->sum[k];
     }
     if (doc->hot.leaf == left)
-        doc->hot = (struct cv_hot){.leaf = CV_NONE};
+        cv_hot_forget(doc);
     unlink_leaf(doc, right);
 }
 

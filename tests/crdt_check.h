@@ -5,10 +5,11 @@
 #include "crdt/hot.h"
 #include "crdt/tree.h"
 
-/* Abort if a list or the chain of a client is not what it should be. */
+/* Abort if a list, the chain of a client or the place of the last edit is not
+ * what it should be. */
 static inline void check_store(const struct cv_doc *doc)
 {
-    cv_hot_settle(doc);
+    cv_hot_check(doc);
     for (uint32_t i = 0; i < doc->lists_n; i++) {
         if (doc->lists[i].used)
             cv_tree_check(doc, i);

@@ -22,6 +22,12 @@ covim_test(unit/crdt_vectors_small
 covim_test(unit/crdt_bulk
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_bulk.c
     LINK covim_crdt_small)
+covim_test(unit/crdt_places
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_places.c
+    LINK covim_crdt)
+covim_test(unit/crdt_places_small
+    SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_places.c
+    LINK covim_crdt_small)
 covim_test(unit/crdt_doc
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_doc.c
     LINK covim_crdt)
