@@ -380,8 +380,11 @@ static inline uint32_t cv_store_log_type(struct cv_doc *doc, uint32_t client,
     doc->log_total++;
     return c->log_len++;
 }
-/* Rewrite a log once this much of it, and half of it, is lost. */
-#define CV_LOG_COMPACT 131072
+/* Rewrite a log once this much of it, and half of it, is lost: all items of its
+ * client are visited, so it should be worth it. */
+#ifndef CV_LOG_COMPACT
+#define CV_LOG_COMPACT 262144
+#endif
 static inline bool cv_log_wasteful(const struct cv_client *c)
 {
     return c->log_lost >= CV_LOG_COMPACT && c->log_lost >= c->log_len / 2;

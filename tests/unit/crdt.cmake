@@ -12,7 +12,8 @@ list(TRANSFORM crdt_sources PREPEND ${crdt_folder}/)
 covim_library(covim_crdt_small SOURCES ${crdt_sources} LINK covim_base)
 target_compile_definitions(covim_crdt_small PUBLIC CV_LEAF_ITEMS=4
                            CV_INNER_NODES=4 CV_CHUNK_MARKS=4 CV_MARK_STEP=2 CV_RUN_BYTES=16
-                           CV_SCAN_STEPS=2 CV_BULK_STRUCTS=1 CV_BULK_BYTES=1)
+                           CV_SCAN_STEPS=2 CV_BULK_STRUCTS=1 CV_BULK_BYTES=1
+                           CV_LOG_COMPACT=64)
 covim_test(unit/crdt_model_small
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_model.c
     LINK covim_crdt_small)
