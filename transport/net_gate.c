@@ -8,7 +8,8 @@
 #include <string.h>
 
 #define OPEN_AGAIN (500 * CV_MILLISECOND)
-#define OPEN_SPARE (2 * CV_SECOND) /* while another channel works */
+#define OPEN_SPARE (2 * CV_SECOND)  /* while another channel works */
+#define OPEN_MOST  (60 * CV_SECOND) /* while it goes without it */
 
 /* ---- names -------------------------------------------------------------- */
 
@@ -236,10 +237,34 @@ static bool wants_channel(const struct cv_net_link *l)
     return n_channels(l) < (gates < CV_NET_CHANNELS ? gates : CV_NET_CHANNELS);
 }
 
+/* The other may have left the gate for long: as long as the connection has a
+ * way that works, the gate is asked less and less. */
+static cv_time reopening_pause(struct cv_net_link *l)
+{
+    cv_time pause = n_channels(l) > 0 ? OPEN_SPARE : OPEN_AGAIN;
+
+    if (l->silent || !cv_pathset_best(&l->attempt->paths)) {
+        l->reopenings = 0;
+        return pause;
+    }
+    for (unsigned i = 0; i < l->reopenings && pause < OPEN_MOST; i++)
+        pause *= 2;
+    if (pause < OPEN_MOST)
+        l->reopenings++;
+    return cv_time_min(pause, OPEN_MOST);
+}
+
 static void plan_reopening(struct cv_net_link *l, cv_time now)
 {
     if (l->contact.knocked && l->conn && wants_channel(l))
-        l->reopen_at = now + (n_channels(l) > 0 ? OPEN_SPARE : OPEN_AGAIN);
+        l->reopen_at = now + reopening_pause(l);
+}
+
+void cv_net_gate_hurry(struct cv_net_link *l, cv_time at)
+{
+    l->reopenings = 0;
+    if (l->reopen_at != CV_NEVER)
+        l->reopen_at = cv_time_min(l->reopen_at, at);
 }
 
 void cv_net_gate_news(struct cv_net_link *l, const struct cv_contact *contact)
@@ -313,6 +338,7 @@ static void on_opened(void *user, const uint8_t tag[CV_GATE_TAG])
         return;
     path = l->reopening;
     l->reopening = (struct cv_path_addr){0};
+    l->reopenings = 0;
     if (!add_channel(l, &path))
         cv_gates_close(net->gates, &path);
     plan_reopening(l, cv_loop_now(net->loop)); /* if two were lost */
@@ -382,8 +408,13 @@ static void on_writable(void *user)
 static void on_changed(void *user)
 {
     struct cv_net *net = user;
+    cv_time soon = cv_loop_now(net->loop) + OPEN_AGAIN;
     struct cv_candidates own;
 
+    /* The other comes back when we do. */
+    for (struct cv_net_link *l = net->links; l; l = l->next)
+        cv_net_gate_hurry(l, soon);
+    cv_timer_set(net->timer, 0);
     cv_net_candidates(net, &own);
     net->events->candidates(net->user, &own);
 }

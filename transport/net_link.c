@@ -241,6 +241,8 @@ static void on_silent(void *user, bool silent)
     l->silent = silent;
     l->silent_at = now;
     l->look_at = silent ? now : CV_NEVER;
+    if (silent)
+        cv_net_gate_hurry(l, now);
     cv_net_path_changed(l, cv_pathset_best(&l->attempt->paths));
 }
 

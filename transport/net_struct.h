@@ -62,6 +62,7 @@ struct cv_net_link {
     struct cv_path_addr channel[CV_NET_CHANNELS]; /* channel 0: none */
     cv_time reopen_at;             /* another channel, CV_NEVER */
     struct cv_path_addr reopening; /* asked for, not open yet; or channel 0 */
+    unsigned reopenings;           /* in vain, one after the other */
     /* Of a knock by hand: channels on which the other side has not spoken. */
     struct cv_path_addr hand[CV_NET_CHANNELS];
     cv_time hand_at; /* they are asked for again, CV_NEVER */
@@ -219,6 +220,9 @@ void cv_net_gate_begin(struct cv_net_link *l);
 /* The peer names gates, maybe others than before. */
 void cv_net_gate_news(struct cv_net_link *l, const struct cv_contact *contact);
 void cv_net_gate_end(struct cv_net_link *l);
+/* Another channel that is wanted may be had, or is needed: not later than that.
+ */
+void cv_net_gate_hurry(struct cv_net_link *l, cv_time at);
 /* Open another channel when that is due (reopen_at). */
 void cv_net_gate_step(struct cv_net_link *l, cv_time now);
 

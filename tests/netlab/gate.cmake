@@ -1,4 +1,4 @@
 covim_script_test(netlab/gate SCRIPT ${CMAKE_CURRENT_LIST_DIR}/gate.sh
-                  TIMEOUT 300)
+                  TIMEOUT 360)
 covim_script_test(netlab/gate_swaps
                   SCRIPT ${CMAKE_CURRENT_LIST_DIR}/gate_swaps.sh TIMEOUT 240)

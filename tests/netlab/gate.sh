@@ -147,6 +147,38 @@ who_has_only_the_gate_comes_back_with_it() {
     lab_end
 }
 
+refusals() { # NAME
+    grep -c 'net: channel gone' "$lab_dir/$1.log" || :
+}
+
+# The gate comes back, and only one of the two can reach it.  As long as they
+# are direct, it is asked less and less for the other; when that ends it is asked
+# at once.
+a_gate_without_the_other_is_left_in_peace() {
+    begin "side a portrestricted; side b portrestricted"
+    common+=(--log debug)
+    serve b
+    dial a "$key" 28
+    local dialler=$lab_pid before
+    expect "it becomes direct" lab_wait 15 path_is a ipv4
+    lab_wan cut g b-nat
+    kill -9 "${gate_pid[g]}"
+    start_gate g
+    before=$(refusals a)
+    sleep 8
+    before=$(($(refusals a) - before))
+    expect "a asks now and then: $before times" [ "$before" -ge 2 ]
+    expect "not twice a second: $before times" [ "$before" -le 6 ]
+    lab_wan restore
+    sleep 7 # b is back there
+    lab_wan cut a-nat b-nat
+    expect "the gate takes over" lab_wait 5 path_is a gate-tls
+    wait "$dialler" || :
+    expect "not one echo was lost" all_echoes a 40
+    echo "direct, then the gate again: $(longest a) ms"
+    lab_end
+}
+
 # So many channels have been paths, at one end and at the other.
 channels() { # N
     [ "$(grep -c 'pathset: new -> valid' "$lab_dir/a.log")" -ge "$1" ] &&
@@ -273,6 +305,7 @@ beside_a_proxy_udp_is_tried() {
 (a_direct_path_outlives_the_gate_and_the_other_way_round)
 (a_way_that_opens_later_is_found)
 (who_has_only_the_gate_comes_back_with_it)
+(a_gate_without_the_other_is_left_in_peace)
 (one_of_two_gates_may_die)
 (a_gate_that_falls_silent_is_left symmetric udp)
 (a_gate_that_falls_silent_is_left tcp443only tls)
