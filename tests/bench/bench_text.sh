@@ -14,6 +14,8 @@ Usage: scripts/bench.sh text [OPTION…]
   TRACE        held_kib, state_bytes
                           memory held after it; size of the saved state
   …            times_yjs  npm yjs's ms over ours, in this run
+  …            cpu_times_yjs
+                          the same of processor time, as ours is
   …            warm_ms, warm_times_yjs
                           the same, in a process that has done it before
 
@@ -38,7 +40,10 @@ compared with the one of the trace.
 
 Every ms is the median of fresh processes, N of theirs, and of ours N and one
 more before each of theirs: machines have faster and slower minutes, and both
-should see them.  warm_ms is for ours the smallest of 11 runs in one process, for
+should see them.  Ours is the processor time of its one thread; theirs what a
+clock says, or the processor time of all their threads if that is less, and
+cpu_ms is that time: V8 compiles and collects garbage beside the library where a
+processor is free, so by the clock it is faster by half there.  warm_ms is for ours the smallest of 11 runs in one process, for
 theirs the median of N.  Memory
 of those in WebAssembly is by how much theirs grew, so it includes what was
 needed only for a moment.  Theirs need node and npm, which fetches them once.
@@ -230,15 +235,16 @@ times_yjs() {
     local case metric times
     awk -v trace="$1" '
         $3 ~ /ms$/ && index($2, trace "/") == 1 { v[$1, $2, $3] = $4; seen[$2] }
-        function times(c, ms, metric) {
-            if (v["-", c, ms] > 0 && v["yjs", c, ms] > 0)
+        function times(c, ours, theirs, metric) {
+            if (v["-", c, ours] > 0 && v["yjs", c, theirs] > 0)
                 printf "%s %s %.4g\n", c, metric,
-                    v["yjs", c, ms] / v["-", c, ms]
+                    v["yjs", c, theirs] / v["-", c, ours]
         }
         END {
             for (c in seen) {
-                times(c, "ms", "times_yjs")
-                times(c, "warm_ms", "warm_times_yjs")
+                times(c, "ms", "ms", "times_yjs")
+                times(c, "ms", "cpu_ms", "cpu_times_yjs")
+                times(c, "warm_ms", "warm_ms", "warm_times_yjs")
             }
         }' "$figures" | sort >"$work/times"
     while read -r case metric times; do
