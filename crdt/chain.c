@@ -306,12 +306,6 @@ size_t cv_chain_size(const struct cv_client *c)
     return n;
 }
 
-#define EXPECT(cond)                                                           \
-    do {                                                                       \
-        if (!(cond))                                                           \
-            abort();                                                           \
-    } while (0)
-
 void cv_chain_check(const struct cv_doc *doc, uint32_t client)
 {
     const struct cv_client *c = &doc->clients[client];
@@ -321,14 +315,14 @@ void cv_chain_check(const struct cv_doc *doc, uint32_t client)
     for (uint32_t i = c->first; i != CV_NONE; i = doc->items[i].succ) {
         const struct cv_item *x = &doc->items[i];
 
-        EXPECT(x->client == client && x->clock == clock && x->len > 0);
+        cv_expect(x->client == client && x->clock == clock && x->len > 0);
         if (x->marked) {
-            EXPECT(s.chunk < c->chunks_n && item_at(c, s) == i);
+            cv_expect(s.chunk < c->chunks_n && item_at(c, s) == i);
             step_on(c, &s);
         }
         clock = cv_item_end(x);
         last = i;
     }
-    EXPECT(clock == c->next && last == c->last);
-    EXPECT(s.chunk == c->chunks_n && s.pos == 0);
+    cv_expect(clock == c->next && last == c->last);
+    cv_expect(s.chunk == c->chunks_n && s.pos == 0);
 }

@@ -1,7 +1,6 @@
 #include "crdt/hot.h"
 
 #include "crdt/txn.h"
-#include <stdlib.h>
 
 static void settle_typed(struct cv_doc *doc)
 {
@@ -139,41 +138,46 @@ static void go_far(struct cv_doc *doc, uint32_t byte)
     hot->former.behind = hot->former.start > hot->start;
 }
 
+/* Go to the leaf behind the hot one, or before it, if that holds a byte. */
+static inline bool go_beside(struct cv_doc *doc, uint32_t byte)
+{
+    struct cv_hot *hot = &doc->hot;
+    const struct cv_leaf *l = &doc->leaves[hot->leaf], *beside;
+
+    if (byte > hot->start && l->next != CV_NONE) {
+        beside = &doc->leaves[l->next];
+        if (byte - hot->start - l->sum[CV_BYTES] < beside->sum[CV_BYTES]) {
+            hot->leaf = l->next;
+            hot->at = hot->start += l->sum[CV_BYTES];
+            hot->pos = 0;
+            return true;
+        }
+    } else if (byte < hot->start && l->prev != CV_NONE) {
+        beside = &doc->leaves[l->prev];
+        if (hot->start - byte <= beside->sum[CV_BYTES]) {
+            /* Behind its last item: from there one goes back. */
+            hot->leaf = l->prev;
+            hot->at = hot->start;
+            hot->start -= beside->sum[CV_BYTES];
+            hot->pos = beside->n;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Make the leaf that holds a byte the hot one: it is, or one beside it is, or
  * it is looked for. */
 static inline void go_near(struct cv_doc *doc, uint32_t byte)
 {
     struct cv_hot *hot = &doc->hot;
-    const struct cv_leaf *l, *beside;
 
-    if (hot->leaf != CV_NONE) {
-        l = &doc->leaves[hot->leaf];
-        if (byte - hot->start < l->sum[CV_BYTES])
-            return;
-        if (byte > hot->start && l->next != CV_NONE) {
-            beside = &doc->leaves[l->next];
-            if (byte - hot->start - l->sum[CV_BYTES] < beside->sum[CV_BYTES]) {
-                hot->leaf = l->next;
-                hot->at = hot->start += l->sum[CV_BYTES];
-                hot->pos = 0;
-                goto beside;
-            }
-        } else if (byte < hot->start && l->prev != CV_NONE) {
-            beside = &doc->leaves[l->prev];
-            if (hot->start - byte <= beside->sum[CV_BYTES]) {
-                /* Behind its last item: from there one goes back. */
-                hot->leaf = l->prev;
-                hot->at = hot->start;
-                hot->start -= beside->sum[CV_BYTES];
-                hot->pos = beside->n;
-                goto beside;
-            }
-        }
-    }
-    go_far(doc, byte);
-    return;
-beside:
-    if (hot->leaf == hot->former.leaf)
+    if (hot->leaf != CV_NONE &&
+        byte - hot->start < doc->leaves[hot->leaf].sum[CV_BYTES])
+        return;
+    if (hot->leaf == CV_NONE || !go_beside(doc, byte))
+        go_far(doc, byte);
+    else if (hot->leaf == hot->former.leaf)
         cv_hot_forget_former(doc);
 }
 
@@ -198,23 +202,17 @@ struct cv_place cv_hot_find(struct cv_doc *doc, uint32_t at, bool ending)
     return (struct cv_place){l->at[i].item, hot->leaf, i, hot->at};
 }
 
-#define EXPECT(cond)                                                           \
-    do {                                                                       \
-        if (!(cond))                                                           \
-            abort();                                                           \
-    } while (0)
-
 /* Is an item at that place of a leaf of the text, which begins at `start`? */
 static void check_place(const struct cv_doc *doc, uint32_t leaf, uint32_t start,
                         uint32_t pos, uint32_t at)
 {
     const struct cv_leaf *l = &doc->leaves[leaf];
 
-    EXPECT(l->list == doc->text && pos <= l->n);
-    EXPECT(cv_tree_leaf_offset(doc, leaf, CV_BYTES) == start);
+    cv_expect(l->list == doc->text && pos <= l->n);
+    cv_expect(cv_tree_leaf_offset(doc, leaf, CV_BYTES) == start);
     for (uint32_t i = 0; i < pos; i++)
         start += l->at[i].vis;
-    EXPECT(at == start);
+    cv_expect(at == start);
 }
 
 void cv_hot_check(const struct cv_doc *doc)
@@ -228,7 +226,7 @@ void cv_hot_check(const struct cv_doc *doc)
     check_place(doc, hot->leaf, hot->start, hot->pos, hot->at);
     if (f->leaf == CV_NONE || doc->leaves[f->leaf].sum[CV_BYTES] == 0)
         return;
-    EXPECT(f->leaf != hot->leaf);
+    cv_expect(f->leaf != hot->leaf);
     check_place(doc, f->leaf, f->start + former_moved(doc, f), f->pos,
                 f->at + former_moved(doc, f));
 }

@@ -16,6 +16,7 @@
 #include "crdt/utf8.h"
 #include "crdt/waiting.h"
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CV_NONE UINT32_MAX
@@ -531,6 +532,13 @@ static inline bool cv_item_joins(const struct cv_item *a,
            cv_kind_joins(a->kind) && a->client == b->client &&
            b->oclient == a->client && b->oclock == b->clock - 1 &&
            a->rclient == b->rclient && a->rclock == b->rclock;
+}
+
+/* What tests have checked of how a document lies in memory. */
+static inline void cv_expect(bool holds)
+{
+    if (!holds)
+        abort();
 }
 
 /* The caches of lookups are not part of the value of a document. */

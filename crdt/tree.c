@@ -4,7 +4,6 @@
 #include "crdt/hot.h"
 #include "crdt/utf8.h"
 #include <assert.h>
-#include <stdlib.h>
 
 /* As many as two leaves may have that are joined. */
 #define LEAF_JOIN (CV_LEAF_ITEMS * 3 / 4)
@@ -788,12 +787,6 @@ bool cv_tree_before(const struct cv_doc *doc, uint32_t a, uint32_t b)
 
 /* ---- checking ---- */
 
-#define EXPECT(cond)                                                           \
-    do {                                                                       \
-        if (!(cond))                                                           \
-            abort();                                                           \
-    } while (0)
-
 static void check_leaf(const struct cv_doc *doc, uint32_t list, uint32_t leaf,
                        uint32_t parent, uint32_t *last,
                        uint32_t sum[CV_WEIGHTS])
@@ -801,30 +794,32 @@ static void check_leaf(const struct cv_doc *doc, uint32_t list, uint32_t leaf,
     const struct cv_leaf *l = &doc->leaves[leaf];
 
     memset(sum, 0, CV_WEIGHTS * sizeof(*sum));
-    EXPECT(l->list == list && l->parent == parent && l->prev == *last);
-    EXPECT(*last == CV_NONE || doc->leaves[*last].next == leaf);
-    EXPECT(l->n > 0 && l->n <= CV_LEAF_ITEMS);
+    cv_expect(l->list == list && l->parent == parent && l->prev == *last);
+    cv_expect(*last == CV_NONE || doc->leaves[*last].next == leaf);
+    cv_expect(l->n > 0 && l->n <= CV_LEAF_ITEMS);
     *last = leaf;
     for (uint32_t i = 0; i < l->n; i++) {
         const struct cv_item *x = &doc->items[l->at[i].item];
 
-        EXPECT(x->leaf == leaf && l->at[i].vis == cv_item_visible(x));
-        EXPECT(x->len > 0 && x->kind != CV_KIND_GC);
-        EXPECT(cv_chain_find(doc, x->client, x->clock) == l->at[i].item);
+        cv_expect(x->leaf == leaf && l->at[i].vis == cv_item_visible(x));
+        cv_expect(x->len > 0 && x->kind != CV_KIND_GC);
+        cv_expect(cv_chain_find(doc, x->client, x->clock) == l->at[i].item);
         if (x->kind == CV_KIND_STRING) {
             size_t units;
 
-            EXPECT(cv_utf8_measure(cv_item_content(doc, x), x->bytes, &units));
-            EXPECT(units == x->len);
-            EXPECT(cv_item_newlines(doc, x) == cv_item_count_newlines(doc, x));
-            EXPECT(x->bytes <= CV_RUN_BYTES ||
-                   cv_list_is_key(&doc->lists[list]));
+            cv_expect(
+                cv_utf8_measure(cv_item_content(doc, x), x->bytes, &units));
+            cv_expect(units == x->len);
+            cv_expect(cv_item_newlines(doc, x) ==
+                      cv_item_count_newlines(doc, x));
+            cv_expect(x->bytes <= CV_RUN_BYTES ||
+                      cv_list_is_key(&doc->lists[list]));
         }
         sum[CV_BYTES] += cv_item_visible(x);
         sum[CV_UNITS] += cv_item_units(x);
         sum[CV_NEWLINES] += cv_item_newlines(doc, x);
     }
-    EXPECT(memcmp(sum, l->sum, sizeof(l->sum)) == 0);
+    cv_expect(memcmp(sum, l->sum, sizeof(l->sum)) == 0);
 }
 
 static void check_node(const struct cv_doc *doc, uint32_t list, uint32_t node,
@@ -838,15 +833,16 @@ static void check_node(const struct cv_doc *doc, uint32_t list, uint32_t node,
         return;
     }
     memset(sum, 0, CV_WEIGHTS * sizeof(*sum));
-    EXPECT(in->parent == parent && in->level == height);
-    EXPECT(in->n > 0 && in->n <= CV_INNER_NODES);
+    cv_expect(in->parent == parent && in->level == height);
+    cv_expect(in->n > 0 && in->n <= CV_INNER_NODES);
     for (uint32_t i = 0; i < in->n; i++) {
         uint32_t s[CV_WEIGHTS], c = in->child[i];
 
-        EXPECT((height == 1 ? doc->leaves[c].slot : doc->inners[c].slot) == i);
+        cv_expect((height == 1 ? doc->leaves[c].slot : doc->inners[c].slot) ==
+                  i);
         check_node(doc, list, c, height - 1, node, last, s);
         for (uint32_t k = 0; k < CV_WEIGHTS; k++) {
-            EXPECT(in->w[k][i] == s[k]);
+            cv_expect(in->w[k][i] == s[k]);
             sum[k] += s[k];
         }
     }
@@ -860,6 +856,6 @@ void cv_tree_check(const struct cv_doc *doc, uint32_t list)
     cv_tree_flush(cv_doc_mutable(doc));
     if (l->root != CV_NONE)
         check_node(doc, list, l->root, l->height, CV_NONE, &last, sum);
-    EXPECT(memcmp(sum, l->sum, sizeof(l->sum)) == 0);
-    EXPECT(last == CV_NONE || doc->leaves[last].next == CV_NONE);
+    cv_expect(memcmp(sum, l->sum, sizeof(l->sum)) == 0);
+    cv_expect(last == CV_NONE || doc->leaves[last].next == CV_NONE);
 }
