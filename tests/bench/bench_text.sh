@@ -40,13 +40,13 @@ compared with the one of the trace.
 
 Every ms is the median of fresh processes, N of theirs, and of ours N and one
 more before each of theirs: machines have faster and slower minutes, and both
-should see them.  Ours is the processor time of its one thread; theirs what a
-clock says, or the processor time of all their threads if that is less, and
-cpu_ms is that time: V8 compiles and collects garbage beside the library where a
-processor is free, so by the clock it is faster by half there.  warm_ms is for ours the smallest of 11 runs in one process, for
-theirs the median of N.  Memory
-of those in WebAssembly is by how much theirs grew, so it includes what was
-needed only for a moment.  Theirs need node and npm, which fetches them once.
+should see them.  Ours is the processor time of its one thread; theirs what the
+clock says, or the processor time of all their threads if that is less.  cpu_ms
+is that time: V8 compiles and collects garbage on another processor if one is
+free, and yjs is faster by a third then.  warm_ms is for ours the smallest of 11
+runs in one process, for theirs the median of N.  Memory of those in WebAssembly
+is by how much theirs grew, so it includes what was needed only for a moment.
+Theirs need node and npm, which fetches them once.
 TEXT
 }
 
