@@ -118,23 +118,23 @@ static void go_far(struct cv_doc *doc, uint32_t byte)
     struct cv_former f = hot->former;
     uint32_t moved = former_moved(doc, &f);
 
-    hot->former = (struct cv_former){hot->leaf,
-                                     hot->start,
-                                     hot->pos,
-                                     hot->at,
-                                     doc->lists[doc->text].sum[CV_BYTES],
-                                     !f.behind};
+    hot->former =
+        (struct cv_former){.leaf = hot->leaf,
+                           .start = hot->start,
+                           .pos = hot->pos,
+                           .at = hot->at,
+                           .total = doc->lists[doc->text].sum[CV_BYTES]};
     if (f.leaf != CV_NONE &&
         byte - f.start - moved < doc->leaves[f.leaf].sum[CV_BYTES]) {
         hot->leaf = f.leaf;
         hot->start = f.start + moved;
         hot->pos = f.pos;
         hot->at = f.at + moved;
-        return;
+    } else {
+        hot->leaf = cv_tree_leaf(doc, doc->text, byte, &hot->start);
+        hot->at = hot->start;
+        hot->pos = 0;
     }
-    hot->leaf = cv_tree_leaf(doc, doc->text, byte, &hot->start);
-    hot->at = hot->start;
-    hot->pos = 0;
     hot->former.behind = hot->former.start > hot->start;
 }
 
