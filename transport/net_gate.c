@@ -247,11 +247,10 @@ static cv_time reopening_pause(struct cv_net_link *l)
         l->reopenings = 0;
         return pause;
     }
-    for (unsigned i = 0; i < l->reopenings && pause < OPEN_MOST; i++)
-        pause *= 2;
+    pause = cv_time_min(pause << l->reopenings, OPEN_MOST);
     if (pause < OPEN_MOST)
         l->reopenings++;
-    return cv_time_min(pause, OPEN_MOST);
+    return pause;
 }
 
 static void plan_reopening(struct cv_net_link *l, cv_time now)

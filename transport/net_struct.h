@@ -220,8 +220,7 @@ void cv_net_gate_begin(struct cv_net_link *l);
 /* The peer names gates, maybe others than before. */
 void cv_net_gate_news(struct cv_net_link *l, const struct cv_contact *contact);
 void cv_net_gate_end(struct cv_net_link *l);
-/* Another channel that is wanted may be had, or is needed: not later than that.
- */
+/* Another channel may be had, or is needed: ask for it no later than that. */
 void cv_net_gate_hurry(struct cv_net_link *l, cv_time at);
 /* Open another channel when that is due (reopen_at). */
 void cv_net_gate_step(struct cv_net_link *l, cv_time now);

@@ -159,16 +159,16 @@ a_gate_without_the_other_is_left_in_peace() {
     common+=(--log debug)
     serve b
     dial a "$key" 28
-    local dialler=$lab_pid before
+    local dialler=$lab_pid asked
     expect "it becomes direct" lab_wait 15 path_is a ipv4
     lab_wan cut g b-nat
     kill -9 "${gate_pid[g]}"
     start_gate g
-    before=$(refusals a)
+    asked=$(refusals a)
     sleep 8
-    before=$(($(refusals a) - before))
-    expect "a asks now and then: $before times" [ "$before" -ge 2 ]
-    expect "not twice a second: $before times" [ "$before" -le 6 ]
+    asked=$(($(refusals a) - asked))
+    expect "a asks now and then: $asked times" [ "$asked" -ge 2 ]
+    expect "not twice a second: $asked times" [ "$asked" -le 6 ]
     lab_wan restore
     sleep 7 # b is back there
     lab_wan cut a-nat b-nat

@@ -22,8 +22,9 @@
 // time compiler has done its work.  A run takes its wall time, or the processor
 // time of the process if that is less: then the machine had something else to
 // do.  "cpu_ms" is the processor time of the first one: V8 compiles and collects
-// garbage on other processors meanwhile, if they are free.  The garbage is not collected between runs: V8 then makes its nursery
-// small, and yjs merges in three times the time.
+// garbage on other processors meanwhile, if they are free.  The garbage is not
+// collected between runs: V8 then makes its nursery small, and yjs merges in
+// three times the time.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
