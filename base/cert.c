@@ -217,6 +217,11 @@ static bool is_within(const struct cv_grant *g, const struct cv_grant *above)
             g->not_after <= above->not_after);
 }
 
+bool cv_grants_are_for(const struct cv_grants *g, const struct cv_key *identity)
+{
+    return g->n > 0 && cv_key_equal(&g->chain[g->n - 1].subject, identity);
+}
+
 int cv_grants_verify(const struct cv_grants *grants,
                      const struct cv_key *session, const struct cv_key *subject,
                      uint64_t now, enum cv_role *role, uint8_t *flags)

@@ -73,6 +73,9 @@ cv_grants_issue(struct cv_grants *out, const struct cv_grants *parent,
                 const struct cv_key *session, const struct cv_keypair *issuer,
                 const struct cv_key *subject, enum cv_role role, uint8_t flags,
                 uint64_t not_after, const struct cv_rng *rng);
+/* Does the chain end with this identity, whether it holds or not? */
+bool cv_grants_are_for(const struct cv_grants *g,
+                       const struct cv_key *identity);
 /* Does the chain give `subject` a role in `session` at `now`?  On CV_OK the
  * role and flags are of the last grant.  CV_ERR_AUTH, CV_ERR_EXPIRED,
  * CV_ERR_DENIED as the rule that failed. */

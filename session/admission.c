@@ -309,6 +309,33 @@ static int on_hello(struct cv_admitting *a, const struct cv_hello *h,
     return CV_OK;
 }
 
+/* Somebody else has let in whom our user is asked about, or let in just now:
+ * the role that our user gave stands. */
+static int on_shown(struct cv_admitting *a, const struct cv_grants *g,
+                    cv_time now, uint64_t unix_s, struct cv_writer *out)
+{
+    enum cv_role role;
+    uint8_t flags;
+
+    if (cv_grants_verify(g, &a->config.session, &a->hello.cert.identity, unix_s,
+                         &role, &flags) != CV_OK) {
+        cv_admission_close(a, CV_REFUSAL_GRANT,
+                           "the grant is not of this session");
+        return CV_OK;
+    }
+    if (a->state == CV_ADMISSION_READY)
+        return CV_OK;
+    a->peer_role = role;
+    a->peer_flags = flags;
+    return become_ready(a, now, out);
+}
+
+/* Of two grants the lower one counts: nobody refuses what it allows. */
+static bool is_lower(const struct cv_grants *a, const struct cv_grants *b)
+{
+    return a->chain[a->n - 1].role < b->chain[b->n - 1].role;
+}
+
 static int on_grant(struct cv_admitting *a, struct cv_grants *g, cv_time now,
                     uint64_t unix_s, struct cv_writer *out)
 {
@@ -317,6 +344,10 @@ static int on_grant(struct cv_admitting *a, struct cv_grants *g, cv_time now,
     int err;
 
     show_session(a, g);
+    if (cv_admission_undecided(a) ||
+        (a->state == CV_ADMISSION_READY &&
+         !cv_grants_are_for(g, &a->config.identity->pub)))
+        return on_shown(a, g, now, unix_s, out);
     err = cv_grants_verify(g, &a->config.session, &a->config.identity->pub,
                            unix_s, &role, &flags);
     if (err != CV_OK) {
@@ -327,7 +358,8 @@ static int on_grant(struct cv_admitting *a, struct cv_grants *g, cv_time now,
                 : "the grant that came is not for us");
         return CV_OK;
     }
-    a->given = *g;
+    if (!a->shown || is_lower(g, a->config.grants))
+        a->given = *g;
     return become_ready(a, now, out);
 }
 
@@ -367,6 +399,7 @@ int cv_admission_message(struct cv_admitting *a, struct cv_bytes message,
             return unexpected(a);
         set_state(a, CV_ADMISSION_WAITING);
         a->pending = true;
+        a->shown = false;
         wait_until(a, now + (cv_time)c.u.pending.expires_s * CV_SECOND +
                           CV_ADMISSION_AGAIN);
         return CV_OK;
@@ -378,7 +411,7 @@ int cv_admission_message(struct cv_admitting *a, struct cv_bytes message,
                    ? CV_OK
                    : unexpected(a);
     case CV_CONTROL_GRANT:
-        if (a->state != CV_ADMISSION_WAITING && a->state != CV_ADMISSION_READY)
+        if (a->state == CV_ADMISSION_HELLO)
             return unexpected(a);
         return on_grant(a, &c.u.grant, now, unix_s, out);
     case CV_CONTROL_READY:
@@ -430,6 +463,25 @@ int cv_admission_step(struct cv_admitting *a, cv_time now,
         break;
     }
     return CV_OK;
+}
+
+int cv_admission_show(struct cv_admitting *a, cv_time now,
+                      struct cv_writer *out)
+{
+    struct cv_control c;
+    int err;
+
+    if (a->state != CV_ADMISSION_WAITING || a->config.grants->n == 0)
+        return CV_ERR_INVALID;
+    memset(&c, 0, sizeof c);
+    c.type = CV_CONTROL_GRANT;
+    c.u.grant = *a->config.grants;
+    hide_session(a, &c.u.grant);
+    err = cv_control_put(out, &c);
+    if (err != CV_OK)
+        return err;
+    a->shown = true;
+    return become_ready(a, now, out);
 }
 
 bool cv_admission_undecided(const struct cv_admitting *a)

@@ -11,12 +11,16 @@
  *            │   60 s   │ ask                                │
  *            │     v    │                                    │
  *            │   LAPSED ┘                                    │
- *            └─ they have one: WAITING ── GRANT verified ────┘
+ *            └─ they have one: WAITING ── GRANT verified ────┤
+ *                                 └── somebody else's: GRANT ┘
  *                                      any failure, refusal or 5 min: CLOSED
  *
  * Who has seen the other's grant in a record of its node (`vouched`) says READY
  * along with its hello.  What it does next does not depend on that, but the
  * other side is a member half a round trip after the handshake.
+ *
+ * A newcomer may ask several at once.  The grant of the one that answers it
+ * shows to the others, and takes its question back there.
  *
  * Times: HELLO and READY take at most 15 s; a person is asked for 60 s, after
  * which the newcomer asks again by itself; all of it ends after 5 min. */
@@ -70,6 +74,7 @@ struct cv_admitting {
     cv_time ends;     /* of all of it */
     bool have_hello;
     bool pending;           /* WAITING: a person there was asked */
+    bool shown;             /* READY: our grant is of somebody else */
     bool said_ready;        /* they have verified our grant, and ask for one */
     struct cv_hello hello;  /* of the peer; `invite` is not kept */
     enum cv_role peer_role; /* NONE until verified or granted */
@@ -93,6 +98,11 @@ CV_MUST_USE int cv_admission_message(struct cv_admitting *a,
                                      struct cv_bytes message, cv_time now,
                                      uint64_t unix_s, struct cv_writer *out);
 CV_MUST_USE int cv_admission_step(struct cv_admitting *a, cv_time now,
+                                  struct cv_writer *out);
+
+/* Somebody else gave us config.grants: show them.  CV_ERR_INVALID unless
+ * WAITING with such. */
+CV_MUST_USE int cv_admission_show(struct cv_admitting *a, cv_time now,
                                   struct cv_writer *out);
 
 /* May a person's decision be applied?  (ASKED or LAPSED.) */

@@ -90,6 +90,7 @@ static void step_neighbours(struct cv_meeting *m, cv_time now)
 static cv_time next_deadline(const struct cv_meeting *m, cv_time now)
 {
     cv_time at = cv_rendezvous_deadline(m->rv);
+    cv_time ask = cv_meeting_ask_next(m);
 
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
         if (n->peer != NULL)
@@ -106,8 +107,8 @@ static cv_time next_deadline(const struct cv_meeting *m, cv_time now)
             at = cv_time_min(at, n->next_try);
     }
     at = cv_time_min(at, cv_meeting_tokens_deadline(m, now));
-    if (m->stagger > now)
-        at = cv_time_min(at, m->stagger);
+    if (ask > now)
+        at = cv_time_min(at, ask);
     if (m->publish_due && m->publish_at > now)
         at = cv_time_min(at, m->publish_at);
     if (m->state == MEETING_LEAVING)

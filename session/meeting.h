@@ -18,7 +18,9 @@
 #define CV_MEETING_KNOCKING   4  /* knocks of ours at a time */
 /* Somebody without a grant disturbs one person at a time. */
 #define CV_MEETING_STAGGER (3 * CV_SECOND)
-#define CV_MEETING_ATTEMPT (30 * CV_SECOND) /* then it is given up */
+/* …unless that person has not answered for so long, and may be away. */
+#define CV_MEETING_ASK_NEXT (10 * CV_SECOND)
+#define CV_MEETING_ATTEMPT  (30 * CV_SECOND) /* then it is given up */
 /* Whom a person sent away may ask again after so long. */
 #define CV_MEETING_REJECTED_FOR (1 * CV_MINUTE)
 #define CV_MEETING_REJECTED     16 /* of them are remembered */
@@ -64,6 +66,7 @@ struct cv_neighbour {
     uint64_t seq;   /* …and this is the last that was seen */
     unsigned gates; /* that it names */
     enum cv_reach reach;
+    cv_time reached;            /* it, from nearer or further */
     bool called_out, called_in; /* attempts that live */
     bool by_hand;               /* `out`: the knock is a token */
     bool added;                 /* `in`: the same, of the guest */

@@ -14,6 +14,7 @@ void cv_neighbour_set_reach(struct cv_neighbour *n, enum cv_reach to)
     cv_debug(n->meeting->node->log, "meeting: %s -> %s, peer=%s",
              name[n->reach], name[to], cv_key_short(&n->node, key));
     n->reach = to;
+    n->reached = cv_meeting_now(n->meeting);
 }
 
 struct cv_neighbour *cv_meeting_find(const struct cv_meeting *m,

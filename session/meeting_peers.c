@@ -121,7 +121,6 @@ static void on_peer_given(void *user, struct cv_peer *p,
     struct cv_neighbour *n = user;
     struct cv_meeting *m = n->meeting;
 
-    (void)p;
     m->grants = *g;
     m->role = (enum cv_role)g->chain[g->n - 1].role;
     m->publish_due = true;
@@ -130,6 +129,9 @@ static void on_peer_given(void *user, struct cv_peer *p,
     cv_info(m->node->log, "meeting: admitted, role=%s", cv_role_name(m->role));
     if (m->events->given != NULL)
         m->events->given(m->user, &m->grants);
+    for (n = m->neighbours; n != NULL; n = n->next)
+        if (n->peer != NULL && n->peer != p)
+            cv_peer_show(n->peer);
     cv_meeting_wake(m);
 }
 
@@ -305,6 +307,17 @@ static void after_end(struct cv_neighbour *n, const struct cv_peer_end *end,
     cv_neighbour_retry_later(n);
 }
 
+/* A person said no: that is the answer of all who were asked. */
+static void ask_no_more(struct cv_meeting *m)
+{
+    m->refused = true;
+    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
+        cv_neighbour_stop_calling(n);
+        if (n->peer != NULL)
+            cv_peer_leave(n->peer, "");
+    }
+}
+
 static void on_peer_end(void *user, struct cv_peer *p,
                         const struct cv_peer_end *end)
 {
@@ -333,7 +346,7 @@ static void on_peer_end(void *user, struct cv_peer *p,
         tell_members(m);
     } else if (end->refused_by_peer && end->refusal == CV_REFUSAL_PERSON &&
                m->grants.n == 0) {
-        m->refused = true;
+        ask_no_more(m);
         (void)snprintf(text, sizeof text, "%s did not let you in%s%s",
                        n->name[0] != '\0' ? n->name : "The host",
                        end->reason[0] != '\0' ? ": " : "", end->reason);

@@ -88,13 +88,19 @@ void cv_neighbour_knock(struct cv_neighbour *n)
     cv_meeting_changed(m);
 }
 
-/* Is somebody being asked to let us in, or about to? */
-static bool is_asking(const struct cv_meeting *m)
+cv_time cv_meeting_ask_next(const struct cv_meeting *m)
 {
+    cv_time at = m->stagger;
+
+    if (m->grants.n > 0)
+        return 0;
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
-        if (n->reach >= CV_REACH_PROVED)
-            return true;
-    return false;
+        if (n->reach >= CV_REACH_PROVED && n->reach != CV_REACH_WAITING)
+            return CV_NEVER;
+        else if (n->reach == CV_REACH_WAITING &&
+                 at < n->reached + CV_MEETING_ASK_NEXT)
+            at = n->reached + CV_MEETING_ASK_NEXT;
+    return at;
 }
 
 /* Whom to knock at next: our own, then those who may admit, then the newest
@@ -160,7 +166,7 @@ void cv_meeting_try_knocks(struct cv_meeting *m, cv_time now)
         members += n->peer != NULL;
     }
     while (out + members < CV_MEETING_NEIGHBOURS && out < CV_MEETING_KNOCKING) {
-        if (m->grants.n == 0 && (is_asking(m) || now < m->stagger))
+        if (now < cv_meeting_ask_next(m))
             return;
         n = next_to_knock(m, now);
         if (n == NULL)

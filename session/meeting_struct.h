@@ -101,6 +101,9 @@ void cv_meeting_publish(struct cv_meeting *m, cv_time now);
 /* Knock at its pointer, with what we know now. */
 void cv_neighbour_knock(struct cv_neighbour *n);
 void cv_meeting_try_knocks(struct cv_meeting *m, cv_time now);
+/* When somebody else may be disturbed, if somebody is asked to let us in or
+ * about to be; in the past with a grant. */
+cv_time cv_meeting_ask_next(const struct cv_meeting *m);
 struct cv_neighbour *cv_meeting_by_attempt(const struct cv_meeting *m,
                                            const uint8_t attempt[8]);
 void cv_meeting_own_candidates(const struct cv_meeting *m,

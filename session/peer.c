@@ -227,22 +227,26 @@ static int admission_message(struct cv_peer *p, struct cv_bytes message)
                : CV_ERR_CLOSED;
 }
 
-/* Our issuer gave us another role. */
+/* Our issuer gave us another role; or the peer shows us that somebody else has
+ * let it in, whom our user let in before that was read. */
 static void new_grant(struct cv_peer *p, struct cv_grants *g)
 {
     static const struct cv_key hidden;
     struct cv_admission_config *c = &p->config.admission;
     enum cv_role role;
     uint8_t flags;
+    bool ours;
 
     if (g->n > 0 && cv_key_equal(&g->chain[0].issuer, &hidden))
         g->chain[0].issuer = c->session;
-    if (cv_grants_verify(g, &c->session, &c->identity->pub, unix_s(p), &role,
-                         &flags) != CV_OK) {
+    ours = cv_grants_are_for(g, &c->identity->pub);
+    if (cv_grants_verify(g, &c->session,
+                         ours ? &c->identity->pub : cv_peer_identity(p),
+                         unix_s(p), &role, &flags) != CV_OK) {
         violation(p, "a grant that is not for us");
         return;
     }
-    if (p->config.events->given != NULL)
+    if (ours && p->config.events->given != NULL)
         p->config.events->given(p->config.user, p, g);
 }
 
@@ -628,6 +632,20 @@ int cv_peer_reject(struct cv_peer *p, const char *reason)
         return err;
     (void)follow(p, before);
     return CV_OK;
+}
+
+void cv_peer_show(struct cv_peer *p)
+{
+    enum cv_admission_state before = p->admission.state;
+
+    if (p->state != PEER_ADMISSION || before != CV_ADMISSION_WAITING)
+        return;
+    if (cv_admission_show(&p->admission, now(p), &p->queue) != CV_OK) {
+        close_conn(p, CV_REFUSAL_INTERNAL, "out of memory");
+        return;
+    }
+    flush(p);
+    (void)follow(p, before);
 }
 
 int cv_peer_open(struct cv_peer *p, struct cv_stream **out)

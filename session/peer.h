@@ -78,6 +78,8 @@ const char *cv_peer_name(const struct cv_peer *p);
 /* A person's decision; errors as cv_admission_accept(). */
 CV_MUST_USE int cv_peer_accept(struct cv_peer *p, enum cv_role role);
 CV_MUST_USE int cv_peer_reject(struct cv_peer *p, const char *reason);
+/* Somebody else has let us in: say so if this one was to. */
+void cv_peer_show(struct cv_peer *p);
 
 /* A stream to a member, or to who is `vouched` for: then what it brings back
  * waits until we are members.  CV_ERR_INVALID to anybody else; errors as

@@ -13,7 +13,7 @@ static struct cv_dht *bootstrap;
 static char bootstrap_name[64];
 static const char *const names[] = {bootstrap_name};
 static struct cv_node_config config = {.bootstrap = names, .n_bootstrap = 1};
-static struct person ann, bob, cy;
+static struct person ann, bob, cy, dee;
 
 static void setup(void)
 {
@@ -94,6 +94,65 @@ TEST(three_share_one_text_over_real_sockets)
     UNTIL(loop, 3, bob.members_out >= 1 && cy.members_out >= 1);
     CHECK_EQ(person_type(&bob, 0, "still "), CV_OK);
     UNTIL(loop, 10, person_has(&cy, "still Cy: hello there\n"));
+    end_all();
+}
+
+/* Two nodes of one user: who joins asks at one of them, and after some seconds
+ * at the other, too. */
+TEST(the_second_one_who_may_answer_is_asked_when_the_first_does_not)
+{
+    struct cv_keytext key;
+    struct person *first, *second;
+    cv_time at;
+
+    memset(&ann, 0, sizeof ann);
+    memset(&bob, 0, sizeof bob);
+    memset(&cy, 0, sizeof cy);
+    setup();
+    person_start(&ann, loop, "Ann", &config);
+    key = person_share(&ann, "hello\n", CV_ADMIT_ASK, CV_ROLE_EDITOR);
+    memcpy(cy.dir, ann.dir, sizeof cy.dir);
+    cy.keep_dir = true;
+    person_start(&cy, loop, "Ann", &config);
+    CHECK_EQ(person_join(&cy, &key), CV_OK);
+    UNTIL(loop, 30, person_has(&cy, "hello\n"));
+    CHECK_EQ(ann.knocks, 0);
+
+    person_start(&bob, loop, "Bob", &config);
+    at = cv_loop_now(loop);
+    CHECK_EQ(person_join(&bob, &key), CV_OK);
+    UNTIL(loop, 30, bob.state == CV_SESSION_WAITING);
+    at = cv_loop_now(loop);
+    CHECK_EQ(ann.knocks + cy.knocks, 1);
+    first = ann.knocks == 1 ? &ann : &cy;
+    second = first == &ann ? &cy : &ann;
+    UNTIL(loop, 25, second->knocks == 1);
+    say_time("from the first question to the second", at);
+    CHECK(cv_loop_now(loop) - at > 8 * CV_SECOND);
+    CHECK_EQ(bob.state, CV_SESSION_WAITING);
+    CHECK_EQ(first->gone, 0);
+
+    at = cv_loop_now(loop);
+    CHECK_EQ(
+        cv_session_accept(second->session, second->knock.id, CV_ROLE_EDITOR),
+        CV_OK);
+    UNTIL(loop, 10, person_has(&bob, "hello\n"));
+    UNTIL(loop, 5, first->gone == 1 && first->members_in == 2);
+    say_time("accepted by the second: the first one's question is gone", at);
+    CHECK_EQ(cv_session_accept(first->session, first->knock.id, CV_ROLE_EDITOR),
+             CV_ERR_NOTFOUND);
+    CHECK_EQ(first->members_out + second->members_out + bob.members_out, 0);
+    CHECK_EQ(person_type(&bob, 5, " there"), CV_OK);
+    UNTIL(loop, 5, person_has(&ann, "hello there\n"));
+    UNTIL(loop, 5, person_has(&cy, "hello there\n"));
+
+    person_start(&dee, loop, "Dee", &config);
+    CHECK_EQ(person_join(&dee, &key), CV_OK);
+    UNTIL(loop, 40, ann.knocks + cy.knocks == 4);
+    CHECK_EQ(cv_session_reject(ann.session, ann.knock.id, ""), CV_OK);
+    UNTIL(loop, 5, dee.state == CV_SESSION_ENDED);
+    UNTIL(loop, 5, ann.gone == 2 && cy.gone == 2);
+    person_end(&dee);
     end_all();
 }
 
@@ -267,6 +326,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         T(three_share_one_text_over_real_sockets),
+        T(the_second_one_who_may_answer_is_asked_when_the_first_does_not),
         T(two_sessions_of_the_same_two_nodes_live_side_by_side),
         T(a_large_text_arrives_whole),
         T(a_killed_sharer_resumes_and_the_joiner_finds_it_again),

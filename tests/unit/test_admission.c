@@ -431,6 +431,121 @@ TEST(a_grant_that_is_not_for_us_is_refused)
     teardown();
 }
 
+/* Meanwhile the editor, a host too, lets the guest in. */
+static void let_in_elsewhere(enum cv_role role)
+{
+    struct kit *k = &p.kit;
+
+    kit_grant(k, &k->editor, CV_ROLE_HOST);
+    REQUIRE(cv_grants_issue(&k->guest.grants, &k->editor.grants,
+                            &k->session.pub, &k->editor.identity,
+                            &k->guest.identity.pub, role, 0, KIT_UNIX + 7200,
+                            &k->rng) == CV_OK);
+}
+
+TEST(who_was_let_in_elsewhere_takes_its_question_back)
+{
+    for (unsigned lapsed = 0; lapsed < 2; lapsed++) {
+        kit_init(&p.kit);
+        setup(&p.kit.host, &p.kit.guest);
+        start();
+        run();
+        CHECK_EQ(cv_admission_show(&p.b, p.now, &p.to_a), CV_ERR_INVALID);
+        if (lapsed) {
+            p.now += CV_ADMISSION_ASK;
+            CHECK_EQ(cv_admission_step(&p.a, p.now, &p.to_b), CV_OK);
+            CHECK_EQ(p.a.state, CV_ADMISSION_LAPSED);
+        }
+        let_in_elsewhere(CV_ROLE_VIEWER);
+        CHECK_EQ(cv_admission_show(&p.b, p.now, &p.to_a), CV_OK);
+        CHECK_EQ(p.b.state, CV_ADMISSION_READY);
+        run();
+        CHECK_EQ(p.a.state, CV_ADMISSION_MEMBER);
+        CHECK_EQ(p.b.state, CV_ADMISSION_MEMBER);
+        CHECK_EQ(p.a.peer_role, CV_ROLE_VIEWER);
+        CHECK_EQ(p.a.peer_flags, 0);
+        CHECK_EQ(p.b.given.n, 0);
+        CHECK_EQ(
+            cv_admission_accept(&p.a, CV_ROLE_EDITOR, p.unix_s, p.now, &p.to_b),
+            CV_ERR_INVALID);
+        CHECK_EQ(cv_admission_show(&p.b, p.now, &p.to_a), CV_ERR_INVALID);
+        teardown();
+    }
+}
+
+/* Two persons let it in at the same moment. */
+TEST(of_two_grants_that_cross_the_lower_one_counts)
+{
+    static const struct {
+        enum cv_role here, elsewhere;
+        unsigned taken;
+    } cases[] = {
+        {CV_ROLE_EDITOR, CV_ROLE_EDITOR, 0},
+        {CV_ROLE_EDITOR, CV_ROLE_VIEWER, 0},
+        {CV_ROLE_VIEWER, CV_ROLE_EDITOR, 2},
+    };
+
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        kit_init(&p.kit);
+        setup(&p.kit.host, &p.kit.guest);
+        start();
+        run();
+        let_in_elsewhere(cases[i].elsewhere);
+        CHECK_EQ(
+            cv_admission_accept(&p.a, cases[i].here, p.unix_s, p.now, &p.to_b),
+            CV_OK);
+        CHECK_EQ(cv_admission_show(&p.b, p.now, &p.to_a), CV_OK);
+        run();
+        CHECK_EQ(p.a.state, CV_ADMISSION_MEMBER);
+        CHECK_EQ(p.b.state, CV_ADMISSION_MEMBER);
+        CHECK_EQ(p.a.peer_role, cases[i].here);
+        CHECK_EQ(p.b.given.n, cases[i].taken);
+        teardown();
+    }
+}
+
+TEST(a_false_grant_does_not_answer_the_question)
+{
+    for (unsigned accepted = 0; accepted < 2; accepted++) {
+        struct cv_control c;
+
+        kit_init(&p.kit);
+        setup(&p.kit.host, &p.kit.guest);
+        start();
+        run();
+        if (accepted)
+            CHECK_EQ(cv_admission_accept(&p.a, CV_ROLE_VIEWER, p.unix_s, p.now,
+                                         &p.to_b),
+                     CV_OK);
+        memset(&c, 0, sizeof c);
+        c.type = CV_CONTROL_GRANT;
+        c.u.grant = p.kit.editor.grants; /* not of the guest */
+        CHECK_EQ(cv_control_put(&p.to_a, &c), CV_OK);
+        run();
+        CHECK_EQ(p.a.state, CV_ADMISSION_CLOSED);
+        CHECK_EQ(p.a.refusal, CV_REFUSAL_GRANT);
+        teardown();
+    }
+}
+
+TEST(a_grant_of_a_member_does_not_let_us_in)
+{
+    struct cv_control c;
+
+    kit_init(&p.kit);
+    setup(&p.kit.host, &p.kit.guest);
+    start();
+    run();
+    memset(&c, 0, sizeof c);
+    c.type = CV_CONTROL_GRANT;
+    c.u.grant = p.kit.host.grants;
+    CHECK_EQ(cv_control_put(&p.to_b, &c), CV_OK);
+    run();
+    CHECK_EQ(p.b.state, CV_ADMISSION_CLOSED);
+    CHECK_EQ(p.b.refusal, CV_REFUSAL_GRANT);
+    teardown();
+}
+
 TEST(messages_out_of_turn_end_it)
 {
     static const enum cv_control_type early[] = {
@@ -590,6 +705,10 @@ RUN_TESTS(T(two_with_grants_are_members_at_once),
           T(an_expired_grant_counts_as_none_and_the_host_is_asked),
           T(a_host_without_a_grant_of_the_session_gets_nothing_but_hello),
           T(a_grant_that_is_not_for_us_is_refused),
+          T(who_was_let_in_elsewhere_takes_its_question_back),
+          T(of_two_grants_that_cross_the_lower_one_counts),
+          T(a_false_grant_does_not_answer_the_question),
+          T(a_grant_of_a_member_does_not_let_us_in),
           T(messages_out_of_turn_end_it),
           T(a_newcomer_cannot_call_itself_ready),
           T(who_is_vouched_for_makes_the_other_a_member_in_one_flight),

@@ -232,6 +232,29 @@ TEST(a_newcomer_is_let_in_by_a_person)
     finish(test_state_);
 }
 
+TEST(who_was_let_in_elsewhere_shows_it_to_who_was_asked)
+{
+    for (unsigned crossing = 0; crossing < 2; crossing++) {
+        kit_init(&kit);
+        prepare(&kit.host, &kit.guest);
+        cb.vouched = true;
+        meet();
+        cv_peer_show(a.peer); /* nobody is to let it in */
+        kit_grant(&kit, &kit.guest, CV_ROLE_EDITOR);
+        if (crossing)
+            CHECK_EQ(cv_peer_accept(a.peer, CV_ROLE_EDITOR), CV_OK);
+        cv_peer_show(b.peer);
+        fake_run();
+        CHECK_EQ(a.members, 1);
+        CHECK_EQ(b.members, 1);
+        CHECK_EQ(a.given + b.given, 0);
+        CHECK_EQ(a.ends + b.ends, 0);
+        CHECK_EQ(cv_peer_role(a.peer), CV_ROLE_EDITOR);
+        CHECK_EQ(cv_peer_role(b.peer), CV_ROLE_HOST);
+        finish(test_state_);
+    }
+}
+
 TEST(a_refusal_is_read_before_the_connection_ends)
 {
     kit_init(&kit);
@@ -594,6 +617,7 @@ TEST(freeing_a_peer_leaves_nothing)
 }
 
 RUN_TESTS(T(members_meet_talk_and_part), T(a_newcomer_is_let_in_by_a_person),
+          T(who_was_let_in_elsewhere_shows_it_to_who_was_asked),
           T(a_refusal_is_read_before_the_connection_ends),
           T(who_does_not_read_a_refusal_is_cut_after_the_linger),
           T(the_reason_of_a_refusal_is_whole_after_the_linger),
