@@ -45,17 +45,24 @@ static int take_servers(struct cv_servers *s, const struct cv_json *list)
     return err;
 }
 
-static void put_stored(void *user, const struct cv_key *session,
-                       const char *path, enum cv_role role, bool mine)
+static void put_stored(void *user, const struct cv_stored *s)
 {
     struct cv_json_out *o = user;
 
     cv_json_begin(o, NULL, '{');
-    cv_place_put_key(o, session);
-    cv_json_put_text(o, "path", path);
-    cv_json_put_text(o, "role", cv_role_name(role));
-    cv_json_put_bool(o, "mine", mine);
+    cv_place_put_key(o, &s->session);
+    cv_json_put_text(o, "path", s->path);
+    cv_json_put_text(o, "role", cv_role_name(s->role));
+    cv_json_put_bool(o, "mine", s->mine);
+    cv_json_put_uint(o, "used", s->used / 1000);
     cv_json_end(o, '}');
+}
+
+static void put_all_stored(struct cv_agent *a, struct cv_json_out *o)
+{
+    cv_json_begin(o, "sessions", '[');
+    cv_node_stored(a->node, put_stored, o);
+    cv_json_end(o, ']');
 }
 
 static void put_fingerprint(struct cv_agent *a, struct cv_json_out *o)
@@ -137,9 +144,13 @@ static void req_hello(struct cv_agent *a, const struct cv_rpc_id *id,
     cv_json_put_uint(o, "protocol", PROTOCOL);
     cv_json_put_text(o, "name", cv_node_name(a->node));
     put_fingerprint(a, o);
-    cv_json_begin(o, "sessions", '[');
-    cv_node_stored(a->node, put_stored, o);
-    cv_json_end(o, ']');
+    put_all_stored(a, o);
+    cv_rpc_send(a->rpc);
+}
+
+static void req_stored(struct cv_agent *a, const struct cv_rpc_id *id)
+{
+    put_all_stored(a, cv_rpc_result(a->rpc, id));
     cv_rpc_send(a->rpc);
 }
 
@@ -351,6 +362,8 @@ void cv_agent_request(struct cv_agent *a, const char *method,
         cv_agent_connect(a, id, params);
     else if (strcmp(method, "add") == 0)
         cv_agent_add(a, id, params);
+    else if (strcmp(method, "stored") == 0)
+        req_stored(a, id);
     else if (strcmp(method, "resume") == 0)
         cv_agent_resume(a, id, params);
     else if (strcmp(method, "accept") == 0)

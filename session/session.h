@@ -196,9 +196,19 @@ CV_MUST_USE int cv_session_add(struct cv_session *session,
 void cv_session_describe(const struct cv_session *session, char *out,
                          size_t len);
 
-/* Sessions in the data folder that could be resumed. */
+#define CV_STORED_MAX 256u
+
+/* A session in the data folder that could be joined again or resumed. */
+struct cv_stored {
+    struct cv_key session;
+    char path[CV_PATH_MAX_TEXT];
+    enum cv_role role;
+    bool mine;
+    cv_unix_ms used; /* when it was taken up last; 0: not known */
+};
+
+/* Those that were used last, the newest first, open ones too. */
 void cv_node_stored(struct cv_node *node,
-                    void (*fn)(void *user, const struct cv_key *session,
-                               const char *path, enum cv_role role, bool mine),
+                    void (*fn)(void *user, const struct cv_stored *stored),
                     void *user);
 #endif

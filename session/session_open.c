@@ -51,6 +51,7 @@ static int begin(struct cv_session **out, struct cv_node *node,
         cv_journal_get(s->journal, CV_FACT_SECRET, CV_BYTES("", 0)).len > 0;
     if (text[0] != '\0')
         cv_session_notice(s, 1, text, "storage");
+    cv_session_note_use(s);
     *out = s;
     return CV_OK;
 }
@@ -227,40 +228,19 @@ static void renew_own_grants(struct cv_session *s, struct cv_grants *out)
     cv_wipe(&secret, sizeof secret);
 }
 
-struct stored_document {
-    bool found;
-    uint32_t id;
-    struct cv_document_meta meta;
-};
-
-static void on_stored_document(void *user, struct cv_bytes key,
-                               struct cv_bytes value)
-{
-    struct stored_document *d = user;
-    struct cv_reader r;
-
-    cv_reader_init(&r, key.data, key.len);
-    d->id = cv_get_u32(&r);
-    if (cv_reader_end(&r) != CV_OK || d->id == 0 || d->found)
-        return;
-    cv_reader_init(&r, value.data, value.len);
-    cv_get_meta(&r, &d->meta);
-    d->found = r.err == CV_OK;
-}
-
 /* Take up what is stored of the document, if there is any. */
 static int take_up(struct cv_session *s, const struct cv_grants *grants)
 {
-    struct stored_document d = {0};
+    struct cv_document_meta meta;
+    uint32_t id = cv_session_stored_document(s->journal, &meta);
     enum cv_role role = grants->n > 0
                             ? (enum cv_role)grants->chain[grants->n - 1].role
                             : CV_ROLE_NONE;
     int err;
 
-    cv_journal_each(s->journal, CV_FACT_DOCUMENT, on_stored_document, &d);
-    if (!d.found)
+    if (id == 0)
         return CV_ERR_NOTFOUND;
-    err = cv_session_open_document(s, d.id, &d.meta, role);
+    err = cv_session_open_document(s, id, &meta, role);
     if (err == CV_OK)
         s->have_text =
             cv_journal_get(s->journal, CV_FACT_OTHER, CV_SESSION_FACT_TEXT)
@@ -362,63 +342,4 @@ int cv_session_resume(struct cv_session **out, struct cv_node *node,
 {
     return join_or_resume(out, node, &key->key, true, NULL, events, user, why,
                           why_len);
-}
-
-/* --- what is stored --- */
-
-#define STORED_MAX 256u
-
-struct listing {
-    void (*fn)(void *user, const struct cv_key *session, const char *path,
-               enum cv_role role, bool mine);
-    void *user;
-    unsigned n;
-    struct cv_key seen[STORED_MAX]; /* a session may be in several slots */
-};
-
-static void on_scan(void *user, const struct cv_journal *j)
-{
-    const struct cv_bytes none = CV_BYTES("", 0);
-    struct listing *l = user;
-    struct stored_document d = {0};
-    struct cv_bytes b = cv_journal_get(j, CV_FACT_SESSION, none);
-    struct cv_grants grants;
-    struct cv_reader r;
-    struct cv_key key;
-
-    if (b.len != CV_KEY_LEN || l->n == STORED_MAX)
-        return;
-    memcpy(key.b, b.data, CV_KEY_LEN);
-    for (unsigned i = 0; i < l->n; i++)
-        if (cv_key_equal(&l->seen[i], &key))
-            return;
-    cv_journal_each(j, CV_FACT_DOCUMENT, on_stored_document, &d);
-    if (!d.found ||
-        cv_journal_get(j, CV_FACT_OTHER, CV_SESSION_FACT_TEXT).len == 0)
-        return;
-    b = cv_journal_get(j, CV_FACT_GRANTS, none);
-    cv_reader_init(&r, b.data, b.len);
-    grants = cv_get_grants(&r);
-    l->seen[l->n++] = key;
-    l->fn(l->user, &key, d.meta.path,
-          grants.n > 0 ? (enum cv_role)grants.chain[grants.n - 1].role
-                       : CV_ROLE_NONE,
-          cv_journal_get(j, CV_FACT_SECRET, none).len > 0);
-}
-
-void cv_node_stored(struct cv_node *node,
-                    void (*fn)(void *user, const struct cv_key *session,
-                               const char *path, enum cv_role role, bool mine),
-                    void *user)
-{
-    char dir[sizeof node->data_dir + 16];
-    struct listing *l = calloc(1, sizeof *l);
-
-    if (l == NULL)
-        return;
-    l->fn = fn;
-    l->user = user;
-    (void)snprintf(dir, sizeof dir, "%s/sessions", node->data_dir);
-    cv_journal_scan(dir, on_scan, l);
-    free(l);
 }

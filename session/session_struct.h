@@ -1,8 +1,10 @@
-/* session/session_struct.h - the inside of a session, for its three files:
+/* session/session_struct.h - the inside of a session, for its four files:
  *
- *   session.c       its life, what the program is told and may ask
- *   session_open.c  share, join, resume, and what is stored
- *   session_link.c  what the meeting tells: members, and documents with them */
+ *   session.c         its life, what the program is told and may ask
+ *   session_open.c    share, join, resume
+ *   session_stored.c  what is stored of others that are not open
+ *   session_link.c    what the meeting tells: members, and documents with them
+ */
 #ifndef CV_SESSION_SESSION_STRUCT_H
 #define CV_SESSION_SESSION_STRUCT_H
 #include "session/link.h"
@@ -80,6 +82,12 @@ void cv_session_have_text(void *user);
 /* Hand the document to the program, once. */
 void cv_session_announce(struct cv_session *s);
 void cv_session_free(struct cv_session *s);
+/* Remember that it was taken up now. */
+void cv_session_note_use(struct cv_session *s);
+/* The document of a stored session: its id, 0 without, and what it is called.
+ */
+uint32_t cv_session_stored_document(const struct cv_journal *j,
+                                    struct cv_document_meta *meta);
 
 extern const struct cv_meeting_events cv_session_meeting_events;
 #endif

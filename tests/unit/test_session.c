@@ -508,16 +508,16 @@ TEST(names_change_for_the_others)
     end_all();
 }
 
-static void count_stored(void *user, const struct cv_key *session,
-                         const char *path, enum cv_role role, bool mine)
+static void count_stored(void *user, const struct cv_stored *s)
 {
     unsigned *n = user;
 
-    (void)session;
-    if (strcmp(path, "notes.txt") == 0 && role == CV_ROLE_HOST && mine)
+    if (strcmp(s->path, "notes.txt") == 0 && s->role == CV_ROLE_HOST && s->mine)
         *n += 1;
-    if (strcmp(path, "notes.txt") == 0 && role == CV_ROLE_EDITOR && !mine)
+    if (strcmp(s->path, "notes.txt") == 0 && s->role == CV_ROLE_EDITOR &&
+        !s->mine)
         *n += 100;
+    REQUIRE(s->used > cv_unix_now() - 60000 && s->used <= cv_unix_now());
 }
 
 TEST(what_is_stored_is_listed)
@@ -536,6 +536,83 @@ TEST(what_is_stored_is_listed)
     CHECK(strstr(text, "connected members: 1") != NULL);
     memset(key.key.b, 1, CV_KEY_LEN);
     CHECK_EQ(person_resume(&bob, &key), CV_ERR_NOTFOUND);
+    end_all();
+}
+
+struct listed {
+    unsigned n;
+    struct cv_key session[CV_STORED_MAX];
+    cv_unix_ms used[CV_STORED_MAX];
+};
+
+static void note_stored(void *user, const struct cv_stored *s)
+{
+    struct listed *l = user;
+
+    REQUIRE(l->n < CV_STORED_MAX);
+    l->session[l->n] = s->session;
+    l->used[l->n++] = s->used;
+}
+
+static const struct listed *list_stored(void)
+{
+    static struct listed l;
+
+    l.n = 0;
+    cv_node_stored(ann.node, note_stored, &l);
+    return &l;
+}
+
+static void leave_as(struct person *p)
+{
+    p->left = false;
+    cv_session_leave(p->session, on_left, p);
+    UNTIL(loop, 5, p->left);
+}
+
+TEST(the_session_used_last_is_listed_first)
+{
+    struct cv_keytext key[3];
+    const struct listed *l;
+
+    setup();
+    person_start(&ann, loop, "Ann", NULL);
+    for (unsigned i = 0; i < 3; i++) {
+        key[i] = person_share(&ann, "x", CV_ADMIT_ASK, CV_ROLE_EDITOR);
+        leave_as(&ann);
+    }
+    CHECK_EQ(person_join(&ann, &key[1]), CV_OK);
+    leave_as(&ann);
+    l = list_stored();
+    CHECK_EQ(l->n, 3);
+    CHECK(cv_key_equal(&l->session[0], &key[1].key));
+    CHECK(cv_key_equal(&l->session[1], &key[2].key));
+    CHECK(cv_key_equal(&l->session[2], &key[0].key));
+    CHECK(l->used[0] > l->used[1] && l->used[1] > l->used[2]);
+    end_all();
+}
+
+/* So many as somebody has after years. */
+TEST(of_too_many_sessions_the_oldest_are_not_listed)
+{
+    const struct listed *l;
+    cv_unix_ms began;
+
+    setup();
+    person_start(&ann, loop, "Ann", NULL);
+    for (unsigned i = 0; i < 5; i++) {
+        (void)person_share(&ann, "x", CV_ADMIT_ASK, CV_ROLE_EDITOR);
+        leave_as(&ann);
+    }
+    began = cv_unix_now();
+    for (unsigned i = 0; i < CV_STORED_MAX; i++) {
+        (void)person_share(&ann, "x", CV_ADMIT_ASK, CV_ROLE_EDITOR);
+        person_crash(&ann); /* quicker than leaving */
+        person_start(&ann, loop, "Ann", NULL);
+    }
+    l = list_stored();
+    CHECK_EQ(l->n, CV_STORED_MAX);
+    CHECK(l->used[CV_STORED_MAX - 1] >= began);
     end_all();
 }
 
@@ -584,4 +661,6 @@ RUN_TESTS(T(a_joiner_is_let_in_and_both_edit),
           T(an_editor_cannot_let_others_in_but_says_who_can),
           T(a_second_host_lets_others_in_when_the_first_is_gone),
           T(names_change_for_the_others), T(what_is_stored_is_listed),
+          T(the_session_used_last_is_listed_first),
+          T(of_too_many_sessions_the_oldest_are_not_listed),
           T(texts_that_cannot_be_shared_are_refused))
