@@ -100,14 +100,16 @@ for name in a b; do
     lab_wait 5 vim_gone $name || :
     unset "vim_space[$name]"
 done
+# Neither knows the key by heart.
 vim_start b h2
-vim_keys b ":CoVim join $key" Enter
+vim_keys b ":CoVim resume" Enter
 vim_wait b 30 "bufname() =~# '^covim://'" || fail "b has no text any more"
 [ "$(vim_eval b "search('the last words of b', 'nw') > 0")" = 1 ] ||
     fail "b's last words are lost"
 vim_start a h1
-vim_keys a ":CoVim join $key" Enter
+vim_keys a ":CoVim resume text.c" Enter
 vim_wait a 30 "bufname() =~# '^covim://'" || fail "a has no text any more"
+[ "$(vim_eval a 'b:covim.key')" = "$key" ] || fail "a is in another session"
 same_text 40 a "$(vim_eval a 'bufnr()')" b "$(vim_eval b 'bufnr()')" ||
     fail "the texts differ"
 grep -q 'the last words of a' "$work/a.text" || fail "a's last words are lost"

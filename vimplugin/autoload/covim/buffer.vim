@@ -56,9 +56,14 @@ function! s:take_over(d, lines, fields) abort
     call covim#ui#refresh()
 endfunction
 
+" What tells the buffers of one session from those of others: the beginning of
+" its key.
+function! covim#buffer#tag(key) abort
+    return matchstr(substitute(a:key, '^covim1', '', ''), '^\w\{1,8}')
+endfunction
+
 function! s:new_buffer(key, path) abort
-    let l:base = 'covim://' . matchstr(substitute(a:key, '^covim1', '', ''),
-                \ '^\w\{1,8}') . '/'
+    let l:base = 'covim://' . covim#buffer#tag(a:key) . '/'
     let l:name = l:base . a:path
     let l:count = 1
     while bufexists(l:name)

@@ -55,6 +55,8 @@ function! covim#command#complete(lead, line, pos) abort
         if l:verb ==# 'accept'
             let l:all += ['readonly']
         endif
+    elseif l:verb ==# 'resume'
+        let l:all = covim#stored#names()
     elseif l:verb =~# '^revert!\=$'
         " A name of several words is completed as a whole.
         let l:lead = matchstr(strpart(a:line, 0, a:pos), 'revert!\=\s\+\zs.*')
@@ -212,6 +214,16 @@ function! s:commands.join(bang, words) abort
     echo 'covim: looking for the session'
 endfunction
 
+function! s:commands.resume(bang, words) abort
+    if len(a:words) > 1
+        throw 'covim: resume takes one NAME at most (:help covim-resume)'
+    elseif a:bang
+        call covim#stored#list()
+    else
+        call covim#stored#resume(get(a:words, 0, ''))
+    endif
+endfunction
+
 " By hand: tokens instead of the hash table.  The legacy forms took a port,
 " too; here the agent has one.
 function! s:commands.start(bang, words) abort
@@ -321,7 +333,7 @@ endfunction
 function! s:commands.status(bang, words) abort
     if covim#rpc#state() ==# '' && empty(covim#doc#all())
         let l:last = covim#ui#last_error()
-        echo covim#clean('covim: no session; :CoVim share or :CoVim join KEY'
+        echo covim#clean('covim: no session; :CoVim share, join KEY or resume'
                     \ . (empty(l:last) ? '' : '; last: ' . l:last),
                     \ max([20, v:echospace]))
         return
