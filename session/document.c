@@ -143,7 +143,7 @@ int cv_document_new(struct cv_document **out,
     d->config = *config;
     d->config.name = NULL;
     d->role = config->role;
-    d->kept_due = d->cursor_due = CV_NEVER;
+    d->kept_due = d->cursor_due = d->moved_due = CV_NEVER;
     if (config->name)
         cv_text_clean(d->name, sizeof(d->name), config->name,
                       strlen(config->name));
@@ -438,6 +438,7 @@ int cv_document_commit(struct cv_document *d, uint64_t *seq)
         *seq = d->commits;
     if (!changed)
         return err;
+    cv_people_moved(d);
     note_commit(d);
     update_kept(d);
     tell_kept_soon(d);

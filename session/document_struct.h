@@ -89,6 +89,8 @@ struct cv_document {
     bool people_changed;
     cv_time cursor_due; /* CV_NEVER: nothing to tell */
     cv_time cursor_sent;
+    cv_time moved_due; /* the text moved cursors; CV_NEVER: they are told of */
+    cv_time people_told;
 };
 
 /* --- document.c --- */
@@ -170,6 +172,9 @@ void cv_people_left(struct cv_document *d, uint64_t client);
 void cv_people_client_changed(struct cv_document *d);
 cv_time cv_people_deadline(const struct cv_document *d);
 void cv_people_step(struct cv_document *d, cv_time now);
+/* The text has changed: tell the observer soon, but not at each keystroke, for
+ * a cursor may be in another line now though it is where it was in the text. */
+void cv_people_moved(struct cv_document *d);
 /* Tell the observer, if something changed. */
 void cv_people_notify(struct cv_document *d);
 #endif

@@ -338,11 +338,23 @@ static bool has_unresolved(const struct cv_document *d)
     return false;
 }
 
+void cv_people_moved(struct cv_document *d)
+{
+    if (d->n_people == 0 || d->moved_due != CV_NEVER)
+        return;
+    d->moved_due = d->people_told + CV_DOCUMENT_CURSOR;
+    cv_document_wake(d);
+}
+
 void cv_people_notify(struct cv_document *d)
 {
-    if (!d->people_changed)
+    cv_time now = cv_document_now(d);
+
+    if (!d->people_changed && now < d->moved_due)
         return;
     d->people_changed = false;
+    d->moved_due = CV_NEVER;
+    d->people_told = now;
     d->unresolved = has_unresolved(d);
     if (d->events.presence)
         d->events.presence(d->user);
@@ -364,7 +376,7 @@ int cv_people_new(struct cv_document *d)
         d->config.identity
             ? cv_presence_colour(&d->config.identity->pub)
             : 1 + (unsigned)(cv_doc_client(d->doc) % CV_PRESENCE_COLOURS);
-    d->cursor_sent = cv_document_now(d) - CV_DOCUMENT_CURSOR;
+    d->cursor_sent = d->people_told = cv_document_now(d) - CV_DOCUMENT_CURSOR;
     memcpy(d->self.name, d->name, sizeof(d->self.name));
     return set_self(d);
 }
@@ -399,7 +411,8 @@ void cv_people_client_changed(struct cv_document *d)
 
 cv_time cv_people_deadline(const struct cv_document *d)
 {
-    return cv_time_min(d->cursor_due, cv_awareness_deadline(d->awareness));
+    return cv_time_min(cv_time_min(d->cursor_due, d->moved_due),
+                       cv_awareness_deadline(d->awareness));
 }
 
 void cv_people_step(struct cv_document *d, cv_time now)

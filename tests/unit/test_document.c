@@ -778,8 +778,8 @@ TEST(cursors_are_where_their_text_is)
 
     kit_down(x);
     CHECK_EQ(look(b).n, 0);
-    kit_step(&w, CV_SECOND);
-    (void)before;
+    cv_document_step(b->d, w.now); /* it asked for that */
+    CHECK(b->presences > before);
     kit_up(x);
     kit_run(&w, 100 * CV_MILLISECOND);
     CHECK_EQ(look(b).n, 1);
@@ -809,6 +809,40 @@ TEST(cursors_are_told_at_most_every_50_ms_and_the_last_one_is_told)
     CHECK(sent >= 6 && sent <= 10);
     kit_run(&w, 100 * CV_MILLISECOND);
     CHECK_EQ(look(b).last.ranges[0].head, 39);
+    kit_fini(&w);
+}
+
+/* Who types at the end of a line stays before its line end, and is in another
+ * line all the same: whoever draws him must look again. */
+TEST(a_cursor_that_text_moves_is_told_of_without_a_message_of_its_own)
+{
+    kit_init(&w, 23);
+    struct node *a = kit_add(&w, CV_ROLE_HOST, false);
+    struct node *b = kit_add(&w, CV_ROLE_EDITOR, false);
+    struct wire *x = kit_wire(&w, 0, 1);
+    unsigned before;
+
+    CHECK_EQ(kit_type(a, "one\ntwo\n"), CV_OK);
+    kit_up(x);
+    kit_run(&w, CV_SECOND);
+    cv_document_set_cursor(a->d, 1, &(struct cv_presence_range){3, 3}, "i");
+    kit_run(&w, CV_SECOND);
+    CHECK_EQ(look(b).last.ranges[0].head, 3);
+
+    before = b->presences;
+    for (unsigned i = 0; i < 20; i++) {
+        CHECK_EQ(kit_edit(a, 3 + i, 0, "\n", 1), CV_OK);
+        kit_run(&w, 10 * CV_MILLISECOND);
+        CHECK_EQ(look(b).last.ranges[0].head, 4 + i);
+    }
+    CHECK(b->presences - before >= 3 && b->presences - before <= 6);
+    kit_run(&w, CV_SECOND);
+    before = b->presences;
+    CHECK_EQ(kit_edit(b, 0, 0, "mine\n", 5), CV_OK); /* ours, too */
+    kit_run(&w, 100 * CV_MILLISECOND);
+    CHECK_EQ(b->presences, before + 1);
+    kit_run(&w, 20 * CV_SECOND);
+    CHECK_EQ(b->presences, before + 1); /* nothing moved */
     kit_fini(&w);
 }
 
@@ -996,6 +1030,7 @@ RUN_TESTS(T(two_that_connect_have_the_same_text_and_know_it),
           T(who_asks_and_does_not_read_is_not_queued_for),
           T(cursors_are_where_their_text_is),
           T(cursors_are_told_at_most_every_50_ms_and_the_last_one_is_told),
+          T(a_cursor_that_text_moves_is_told_of_without_a_message_of_its_own),
           T(who_is_silent_for_30_s_is_gone_and_who_lives_is_not),
           T(a_neighbour_cannot_speak_for_another),
           T(odd_cursors_are_shown_as_far_as_they_make_sense))
