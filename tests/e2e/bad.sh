@@ -99,12 +99,6 @@ published() {
         fail "$1 was not published"
 }
 
-# no_errors NAME: Vim has reported no error of a script.
-no_errors() {
-    ! vim_eval "$1" "execute('messages')" | grep 'E[0-9]\+:\|Error detected' ||
-        fail "Vim $1 reports an error"
-}
-
 vim_pid() {
     vim_eval "$1" 'covim#vim#pid()'
 }

@@ -9,4 +9,6 @@ covim_script_test(e2e/undo_vims
 foreach(editor vim nvim)
     covim_script_test(e2e/blame_${editor}
                       SCRIPT ${CMAKE_CURRENT_LIST_DIR}/blame_vims.sh ARGS ${editor} TIMEOUT 150)
+    covim_script_test(e2e/follow_${editor}
+                      SCRIPT ${CMAKE_CURRENT_LIST_DIR}/follow_vims.sh ARGS ${editor} TIMEOUT 120)
 endforeach()

@@ -6,7 +6,7 @@ target_link_libraries(fake_agent PRIVATE covim_flags PkgConfig::JANSSON
 
 foreach(editor vim nvim)
     string(REPLACE "nvim" "vim_neovim" prefix e2e/${editor})
-    foreach(name session edits names help blame doctor token stored)
+    foreach(name session edits names help blame doctor token stored follow)
         covim_script_test(${prefix}_${name}
             SCRIPT ${CMAKE_CURRENT_LIST_DIR}/vim_script.sh
             ARGS ${editor} test_${name}

@@ -11,6 +11,7 @@
 #   vim_text a FILE             write the buffer's lines there
 #   vim_wait a SECONDS EXPR     until it is true
 #   vim_log_has a PATTERN       is it in the log of its agent?
+#   no_errors a                 it has reported no error of a script
 #   vim_end a                   :qall!, and wait for it
 #
 #   step TEXT…                  say what comes now
@@ -157,6 +158,11 @@ vim_text() {
 
 vim_log_has() {
     { vim_eval "$1" 'join(covim#rpc#stderr(), "\n")' || :; } | grep -a -q "$2"
+}
+
+no_errors() {
+    ! vim_eval "$1" "execute('messages')" | grep 'E[0-9]\+:\|Error detected' ||
+        fail "Vim $1 reports an error"
 }
 
 vim_end() {

@@ -261,6 +261,7 @@ function! s:on_peer(msg) abort
             call covim#ui#say('info', 'covim: ' . l:peer.name . ' joined')
         elseif l:state ==# 'left'
             call covim#ui#say('info', 'covim: ' . l:peer.name . ' left')
+            call covim#follow#left(l:s.session, l:id)
         endif
         call covim#event(l:state ==# 'left' ? 'CoVimLeft' : empty(l:old)
                     \ ? 'CoVimJoined' : 'CoVimPeer', copy(l:peer))
@@ -474,5 +475,6 @@ endfunction
 
 " For 'statusline': %{covim#statusline()}
 function! covim#statusline() abort
-    return s:ready ? covim#ui#statusline(bufnr('%')) : ''
+    return s:ready ? covim#ui#statusline(bufnr('%'))
+                \ . covim#follow#statusline() : ''
 endfunction

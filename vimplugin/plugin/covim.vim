@@ -17,6 +17,8 @@ nnoremap <silent> <Plug>(covim-leave) :<C-u>CoVim leave<CR>
 nnoremap <silent> <Plug>(covim-undo) <Cmd>call covim#undo#key('undo')<CR>
 nnoremap <silent> <Plug>(covim-redo) <Cmd>call covim#undo#key('redo')<CR>
 nnoremap <silent> <Plug>(covim-blame) :<C-u>CoVim blame<CR>
+nnoremap <silent> <Plug>(covim-jump) :<C-u>CoVim jump<CR>
+nnoremap <silent> <Plug>(covim-follow) :<C-u>CoVim follow<CR>
 nnoremap <silent> <Plug>(covim-log) :<C-u>CoVim log<CR>
 
 " Eight people can be told apart by colour, and all of them by their names.

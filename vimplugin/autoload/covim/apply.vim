@@ -202,6 +202,7 @@ function! s:replace(d, first, old, new, edit) abort
                     \ len(l:new) - len(l:old))
     endif
     call s:restore_views(l:views)
+    call covim#follow#settled(l:buf)
     return l:done
 endfunction
 

@@ -57,10 +57,11 @@ function! covim#command#complete(lead, line, pos) abort
         endif
     elseif l:verb ==# 'resume'
         let l:all = covim#stored#names()
-    elseif l:verb =~# '^revert!\=$'
+    elseif l:verb =~# '^\%(revert!\=\|jump\|follow\)$'
         " A name of several words is completed as a whole.
-        let l:lead = matchstr(strpart(a:line, 0, a:pos), 'revert!\=\s\+\zs.*')
-        return map(filter(covim#blame#names(), 'stridx(v:val, l:lead) == 0'),
+        let l:lead = matchstr(strpart(a:line, 0, a:pos), l:verb . '\s\+\zs.*')
+        return map(filter(l:verb =~# '^r' ? covim#blame#names()
+                    \ : covim#follow#names(), 'stridx(v:val, l:lead) == 0'),
                     \ 'strpart(v:val, len(l:lead) - len(a:lead))')
     else
         let l:all = []
@@ -327,7 +328,21 @@ function! s:commands.peers(bang, words) abort
     if empty(covim#sessions())
         throw 'covim: no session'
     endif
-    call covim#ui#window('peers', covim#ui#peer_lines(), 1)
+    call covim#follow#peers()
+endfunction
+
+function! s:commands.jump(bang, words) abort
+    call covim#follow#jump(join(a:words))
+endfunction
+
+function! s:commands.follow(bang, words) abort
+    call covim#follow#start(join(a:words))
+endfunction
+
+function! s:commands.unfollow(bang, words) abort
+    if !covim#follow#stop()
+        throw 'covim: this window follows nobody'
+    endif
 endfunction
 
 function! s:commands.status(bang, words) abort

@@ -342,6 +342,7 @@ function! covim#doc#flush(buf) abort
     endif
     call covim#rpc#notify('change', l:msg)
     call covim#blame#changed(a:buf)
+    call covim#follow#typed(a:buf)
     if !empty(l:d.queue)
         " All of them rested on less than this change.
         call s:purge(l:d)

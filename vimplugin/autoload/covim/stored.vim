@@ -106,8 +106,8 @@ function! s:on_list(win, error, result) abort
     call s:take(a:result)
     call covim#ui#window('stored', empty(s:list) ? ['nothing is stored yet']
                 \ : map(copy(s:list), 's:line(v:val)'), 1)
+    call setbufvar('^covim-stored$', 'covim_stored', [copy(s:list), a:win])
     if bufname('%') ==# 'covim-stored'
-        let b:covim_stored = [copy(s:list), a:win]
         nnoremap <silent> <buffer> <nowait> <CR> :<C-u>call <SID>here()<CR>
     endif
 endfunction

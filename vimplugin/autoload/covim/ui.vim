@@ -135,9 +135,9 @@ function! covim#ui#show_log() abort
     normal! G
 endfunction
 
-" What :CoVim peers shows.
-function! covim#ui#peer_lines() abort
-    let l:lines = []
+" What :CoVim peers shows: of each line its text, and who it is.
+function! covim#ui#peer_rows() abort
+    let l:rows = []
     for l:s in covim#sessions()
         for l:peer in values(l:s.peers)
             let l:where = ''
@@ -148,17 +148,23 @@ function! covim#ui#peer_lines() abort
                     endif
                 endfor
             endfor
-            call add(l:lines, printf('%-16s %-7s %-20s %-12s %s  %s',
+            call add(l:rows, {'session': l:s.session,
+                        \ 'fingerprint': l:peer.fingerprint,
+                        \ 'text': printf('%-16s %-7s %-20s %-12s %s  %s',
                         \ l:peer.name, l:peer.role, l:where, l:peer.path,
                         \ l:peer.rtt >= 0 ? l:peer.rtt . ' ms' : '-',
-                        \ l:peer.fingerprint))
+                        \ l:peer.fingerprint)})
         endfor
     endfor
     for l:knock in covim#knocks()
-        call add(l:lines, printf('%-16s knocks  [%s] :CoVim accept %s',
-                    \ l:knock.name, l:knock.fingerprint, l:knock.name))
+        call add(l:rows, {'text': printf('%-16s knocks  [%s] :CoVim accept %s',
+                    \ l:knock.name, l:knock.fingerprint, l:knock.name)})
     endfor
-    return empty(l:lines) ? ['nobody else is here'] : l:lines
+    return empty(l:rows) ? [{'text': 'nobody else is here'}] : l:rows
+endfunction
+
+function! covim#ui#peer_lines() abort
+    return map(covim#ui#peer_rows(), 'v:val.text')
 endfunction
 
 " What :CoVim status shows; `result` is the answer of the agent, or {}.

@@ -12,6 +12,10 @@ function! covim#view#attach(buf) abort
                     \ . ' call covim#view#send_soon(' . a:buf . ')'
         execute 'autocmd CursorMoved <buffer=' . a:buf
                     \ . '> call covim#undo#moved(' . a:buf . ')'
+        execute 'autocmd CursorMoved <buffer=' . a:buf
+                    \ . '> call covim#follow#moved()'
+        execute 'autocmd InsertEnter <buffer=' . a:buf
+                    \ . '> call covim#follow#stop()'
         execute 'autocmd BufEnter <buffer=' . a:buf
                     \ . '> call covim#undo#map()'
         execute 'autocmd BufLeave <buffer=' . a:buf . '>'
@@ -36,6 +40,7 @@ function! covim#view#detach(buf) abort
         call covim#undo#unmap()
     endif
     call covim#blame#hide(a:buf)
+    call covim#follow#over(a:buf)
     if bufloaded(a:buf)
         call covim#backend('draw', a:buf, [])
     endif
@@ -67,7 +72,8 @@ function! s:send(buf) abort
     endif
     call covim#doc#flush(a:buf)
     let l:ranges = []
-    if bufnr('%') == a:buf
+    " Who follows somebody is nowhere himself.
+    if bufnr('%') == a:buf && empty(covim#follow#whom())
         let l:head = [line('.'), col('.') - 1]
         let l:anchor = l:head
         if mode() =~# "^[vVsS\<C-v>\<C-s>]"
@@ -115,6 +121,7 @@ function! covim#view#draw(d) abort
     endfor
     let a:d.places = l:list
     call covim#backend('draw', a:d.buf, l:list)
+    call covim#follow#drawn(a:d)
 endfunction
 
 " What to draw for one person, within the text that there is, or {}.
