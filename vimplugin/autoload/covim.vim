@@ -267,9 +267,7 @@ function! s:on_peer(msg) abort
                     \ ? 'CoVimJoined' : 'CoVimPeer', copy(l:peer))
     endif
     call covim#ui#refresh()
-    if bufwinnr('^covim-peers$') != -1
-        call covim#ui#window('peers', covim#ui#peer_lines(), 0)
-    endif
+    call covim#ui#refresh_peers()
 endfunction
 let s:handlers.peer = function('s:on_peer')
 

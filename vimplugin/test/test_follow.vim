@@ -166,6 +166,15 @@ function! Test_the_window_of_peers_leads_there() abort
     call search('^Ann')
     normal f
     call assert_equal([l:text, 150, 'Ann'], [win_getid(), line('.'), covim#follow#whom()])
+    " It is kept up to date, and the cursor stays with its line.
+    call win_gotoid(bufwinid('covim-peers'))
+    let l:line = line('.')
+    call win_gotoid(l:text)
+    call s:are([5, 77, 0], [6, 20, 1])
+    call assert_match('^Ann .*:77 ', join(getbufline('covim-peers', l:line)))
+    call assert_equal(l:line, line('.', bufwinid('covim-peers')))
+    call covim#dispatch('peer', {'session': Doc().session, 'id': 6, 'state': 'left'})
+    call assert_equal(1, len(getbufline('covim-peers', 1, '$')))
     call covim#dispatch('knock', {'id': 3, 'session': Doc().session, 'name': 'Cy', 'fingerprint': 'ccccc'})
     call win_gotoid(bufwinid('covim-peers'))
     quit

@@ -122,11 +122,26 @@ function! covim#ui#window(name, lines, open) abort
         nnoremap <silent> <buffer> <nowait> q :<C-u>close<CR>
         let l:buf = bufnr('%')
     endif
-    call setbufvar(l:buf, '&modifiable', 1)
-    silent call deletebufline(l:buf, 1, '$')
-    call setbufline(l:buf, 1, a:lines)
-    call setbufvar(l:buf, '&modifiable', 0)
-    call setbufvar(l:buf, '&modified', 0)
+    call s:fill(l:buf, a:lines)
+endfunction
+
+" The cursor stays in its line.
+function! s:fill(buf, lines) abort
+    if getbufline(a:buf, 1, '$') ==# a:lines
+        return
+    endif
+    call setbufvar(a:buf, '&modifiable', 1)
+    call setbufline(a:buf, 1, a:lines)
+    silent call deletebufline(a:buf, len(a:lines) + 1, '$')
+    call setbufvar(a:buf, '&modifiable', 0)
+    call setbufvar(a:buf, '&modified', 0)
+endfunction
+
+" Fills the window of :CoVim peers again, if it is open.
+function! covim#ui#refresh_peers() abort
+    if bufwinnr('^covim-peers$') != -1
+        call covim#ui#window('peers', covim#ui#peer_lines(), 0)
+    endif
 endfunction
 
 function! covim#ui#show_log() abort

@@ -122,6 +122,7 @@ function! covim#view#draw(d) abort
     let a:d.places = l:list
     call covim#backend('draw', a:d.buf, l:list)
     call covim#follow#drawn(a:d)
+    call covim#ui#refresh_peers()
 endfunction
 
 " What to draw for one person, within the text that there is, or {}.
