@@ -343,6 +343,7 @@ function! covim#doc#flush(buf) abort
     call covim#rpc#notify('change', l:msg)
     call covim#blame#changed(a:buf)
     call covim#follow#typed(a:buf)
+    call covim#view#text_moved(a:buf)
     if !empty(l:d.queue)
         " All of them rested on less than this change.
         call s:purge(l:d)
@@ -549,8 +550,16 @@ function! s:purge(d) abort
     let a:d.queue = l:queue
 endfunction
 
+" In a timer Vim forgets over a `:normal` that it waits for the user, and would
+" take nothing more of the others before the next key: one that does nothing
+" reminds it.  (After the callback of a channel it thinks of that itself; in
+" insert mode what covim#apply#edit() feeds does it.)
 function! s:on_wait(timer) abort
+    let l:waited = covim#backend('waits')
     call covim#doc#drain()
+    if l:waited && !covim#backend('waits') && mode() !~# '^[iR]'
+        call feedkeys("\<Ignore>", 'n')
+    endif
 endfunction
 
 " Takes what waited, if this is a safe moment.
@@ -598,6 +607,7 @@ function! s:take(d, kind, msg) abort
         let a:d.rev += 1
         let s:stats.applied += 1
         call covim#blame#changed(a:d.buf)
+        call covim#view#text_moved(a:d.buf)
         if a:d.rev == a:d.acked + 1
             call timer_start(s:ack_ms, function('s:on_ack', [a:d]))
         endif

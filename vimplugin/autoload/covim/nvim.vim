@@ -125,6 +125,11 @@ function! covim#nvim#safe(buf) abort
                 \ && l:mode.mode !~# "^\\%(no\\|[crsSt!\<C-s>]\\|i[cx]\\|R[cx]\\)"
 endfunction
 
+" Neovim does not ask: nothing here makes it forget.
+function! covim#nvim#waits() abort
+    return 1
+endfunction
+
 function! covim#nvim#idle() abort
     let l:mode = nvim_get_mode()
     return get(g:, 'covim_apply_always', 0) || !l:mode.blocking

@@ -47,6 +47,14 @@ function! covim#view#detach(buf) abort
     silent! unlet s:last[a:buf]
 endfunction
 
+" The text has changed: where the cursor is in it may be another place, though
+" its line and column are not, of which no event tells.
+function! covim#view#text_moved(buf) abort
+    if bufnr('%') == a:buf
+        call covim#view#send_soon(a:buf)
+    endif
+endfunction
+
 " At once when the last one was 50 ms ago, else when that has passed.
 function! covim#view#send_soon(buf) abort
     if !has_key(s:timer, a:buf)
@@ -82,7 +90,8 @@ function! s:send(buf) abort
         let l:ranges = [l:anchor + l:head]
     endif
     let l:mode = mode()[0]
-    let l:now = [l:d.epoch, l:ranges, l:mode]
+    " In another text the same numbers are another place.
+    let l:now = [l:d.epoch, l:d.rev, l:d.erev, l:ranges, l:mode]
     if get(s:last, a:buf, []) == l:now
         return 0
     endif

@@ -132,6 +132,11 @@ function! covim#vim#safe(buf) abort
                 \ && !covim#in_block_insert()
 endfunction
 
+" Whether the next key is what Vim waits for.
+function! covim#vim#waits() abort
+    return state('S') ==# ''
+endfunction
+
 " Whether a window may be opened: the user is not in the middle of anything.
 function! covim#vim#idle() abort
     return get(g:, 'covim_apply_always', 0) || state('S') ==# ''
