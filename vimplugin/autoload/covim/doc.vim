@@ -17,6 +17,7 @@ let s:idle_ms = 500
 let s:ack_ms = 50
 let s:verify_s = 2.0
 let s:wait_ms = 20
+let s:remind_s = 0.5
 let s:wait_timer = -1
 let s:tick_timer = -1
 let s:stats = {'applied': 0, 'dropped': 0, 'sent': 0, 'queued': 0,
@@ -551,14 +552,17 @@ function! s:purge(d) abort
 endfunction
 
 " In a timer Vim forgets over a `:normal` that it waits for the user, and would
-" take nothing more of the others before the next key: one that does nothing
-" reminds it.  (After the callback of a channel it thinks of that itself; in
-" insert mode what covim#apply#edit() feeds does it.)
+" take nothing more of the others before the next key.  (After the callback of a
+" channel it thinks of that itself.)  Timers of other plugins may do the same.
+let s:reminded = reltime()
+
 function! s:on_wait(timer) abort
     let l:waited = covim#backend('waits')
     call covim#doc#drain()
-    if l:waited && !covim#backend('waits') && mode() !~# '^[iR]'
-        call feedkeys("\<Ignore>", 'n')
+    if !covim#backend('waits') && (l:waited
+                \ || reltimefloat(reltime(s:reminded)) > s:remind_s)
+        let s:reminded = reltime()
+        call covim#backend('remind')
     endif
 endfunction
 

@@ -137,6 +137,14 @@ function! covim#vim#waits() abort
     return state('S') ==# ''
 endfunction
 
+" A key that does nothing, for a Vim that waits and does not know it.  What has
+" been typed of a command stays as it is; that of a mapping would not.
+function! covim#vim#remind() abort
+    if state('moaw') ==# '' && mode(1) =~# "^[nvV\<C-v>]$"
+        call feedkeys("\<Ignore>", 'n')
+    endif
+endfunction
+
 " Whether a window may be opened: the user is not in the middle of anything.
 function! covim#vim#idle() abort
     return get(g:, 'covim_apply_always', 0) || state('S') ==# ''
