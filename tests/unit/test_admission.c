@@ -412,19 +412,24 @@ TEST(a_host_without_a_grant_of_the_session_gets_nothing_but_hello)
     teardown();
 }
 
-TEST(a_grant_that_is_not_for_us_is_refused)
+static void say_grant(struct cv_writer *to, const struct cv_grants *g)
 {
     struct cv_control c;
 
+    memset(&c, 0, sizeof c);
+    c.type = CV_CONTROL_GRANT;
+    c.u.grant = *g;
+    REQUIRE(cv_control_put(to, &c) == CV_OK);
+    run();
+}
+
+TEST(a_grant_that_is_not_for_us_is_refused)
+{
     kit_init(&p.kit);
     setup(&p.kit.host, &p.kit.guest);
     start();
     run();
-    memset(&c, 0, sizeof c);
-    c.type = CV_CONTROL_GRANT;
-    c.u.grant = p.kit.editor.grants;
-    CHECK_EQ(cv_control_put(&p.to_b, &c), CV_OK);
-    run();
+    say_grant(&p.to_b, &p.kit.editor.grants);
     CHECK_EQ(p.b.state, CV_ADMISSION_CLOSED);
     CHECK_EQ(p.b.refusal, CV_REFUSAL_GRANT);
     CHECK_EQ(p.b.given.n, 0);
@@ -507,8 +512,6 @@ TEST(of_two_grants_that_cross_the_lower_one_counts)
 TEST(a_false_grant_does_not_answer_the_question)
 {
     for (unsigned accepted = 0; accepted < 2; accepted++) {
-        struct cv_control c;
-
         kit_init(&p.kit);
         setup(&p.kit.host, &p.kit.guest);
         start();
@@ -517,11 +520,7 @@ TEST(a_false_grant_does_not_answer_the_question)
             CHECK_EQ(cv_admission_accept(&p.a, CV_ROLE_VIEWER, p.unix_s, p.now,
                                          &p.to_b),
                      CV_OK);
-        memset(&c, 0, sizeof c);
-        c.type = CV_CONTROL_GRANT;
-        c.u.grant = p.kit.editor.grants; /* not of the guest */
-        CHECK_EQ(cv_control_put(&p.to_a, &c), CV_OK);
-        run();
+        say_grant(&p.to_a, &p.kit.editor.grants); /* not of the guest */
         CHECK_EQ(p.a.state, CV_ADMISSION_CLOSED);
         CHECK_EQ(p.a.refusal, CV_REFUSAL_GRANT);
         teardown();
@@ -530,17 +529,11 @@ TEST(a_false_grant_does_not_answer_the_question)
 
 TEST(a_grant_of_a_member_does_not_let_us_in)
 {
-    struct cv_control c;
-
     kit_init(&p.kit);
     setup(&p.kit.host, &p.kit.guest);
     start();
     run();
-    memset(&c, 0, sizeof c);
-    c.type = CV_CONTROL_GRANT;
-    c.u.grant = p.kit.host.grants;
-    CHECK_EQ(cv_control_put(&p.to_b, &c), CV_OK);
-    run();
+    say_grant(&p.to_b, &p.kit.host.grants);
     CHECK_EQ(p.b.state, CV_ADMISSION_CLOSED);
     CHECK_EQ(p.b.refusal, CV_REFUSAL_GRANT);
     teardown();
