@@ -217,6 +217,11 @@ static bool is_within(const struct cv_grant *g, const struct cv_grant *above)
             g->not_after <= above->not_after);
 }
 
+enum cv_role cv_grants_role(const struct cv_grants *g)
+{
+    return g->n > 0 ? (enum cv_role)g->chain[g->n - 1].role : CV_ROLE_NONE;
+}
+
 bool cv_grants_are_for(const struct cv_grants *g, const struct cv_key *identity)
 {
     return g->n > 0 && cv_key_equal(&g->chain[g->n - 1].subject, identity);

@@ -73,6 +73,8 @@ cv_grants_issue(struct cv_grants *out, const struct cv_grants *parent,
                 const struct cv_key *session, const struct cv_keypair *issuer,
                 const struct cv_key *subject, enum cv_role role, uint8_t flags,
                 uint64_t not_after, const struct cv_rng *rng);
+/* Of its last grant, whether it holds or not; NONE without any. */
+enum cv_role cv_grants_role(const struct cv_grants *g);
 /* Does the chain end with this identity, whether it holds or not? */
 bool cv_grants_are_for(const struct cv_grants *g,
                        const struct cv_key *identity);

@@ -29,4 +29,8 @@ static inline cv_time cv_time_min(cv_time a, cv_time b)
 {
     return a < b ? a : b;
 }
+static inline cv_time cv_time_max(cv_time a, cv_time b)
+{
+    return a > b ? a : b;
+}
 #endif

@@ -66,22 +66,6 @@ static int put_simple(struct cv_writer *out, enum cv_control_type type)
     return cv_control_put(out, &c);
 }
 
-/* The first issuer of a chain is the session itself: both sides know it, so it
- * stays at home. */
-static void hide_session(const struct cv_admitting *a, struct cv_grants *g)
-{
-    if (g->n > 0 && cv_key_equal(&g->chain[0].issuer, &a->config.session))
-        memset(&g->chain[0].issuer, 0, sizeof g->chain[0].issuer);
-}
-
-static void show_session(const struct cv_admitting *a, struct cv_grants *g)
-{
-    static const struct cv_key hidden;
-
-    if (g->n > 0 && cv_key_equal(&g->chain[0].issuer, &hidden))
-        g->chain[0].issuer = a->config.session;
-}
-
 int cv_admission_init(struct cv_admitting *a,
                       const struct cv_admission_config *config, cv_time now,
                       struct cv_writer *out)
@@ -104,7 +88,7 @@ int cv_admission_init(struct cv_admitting *a,
                      &config->node);
     h->cert = config->cert;
     h->grants = *config->grants;
-    hide_session(a, &h->grants);
+    cv_control_hide_session(&h->grants, &config->session);
     h->colour = config->colour;
     h->wants = (uint8_t)config->wants;
     memcpy(h->name, config->name, sizeof h->name);
@@ -170,7 +154,7 @@ static int give_grant(struct cv_admitting *a, enum cv_role role,
                            &a->peer_flags);
     if (err != CV_OK)
         return CV_ERR_DENIED;
-    hide_session(a, &c.u.grant);
+    cv_control_hide_session(&c.u.grant, &a->config.session);
     err = cv_control_put(out, &c);
     if (err != CV_OK)
         return err;
@@ -275,7 +259,7 @@ static int on_hello(struct cv_admitting *a, const struct cv_hello *h,
     a->have_hello = true;
     a->hello = *h;
     a->hello.invite = (struct cv_bytes){NULL, 0};
-    show_session(a, &a->hello.grants);
+    cv_control_show_session(&a->hello.grants, &a->config.session);
     h = &a->hello;
     if (!hello_holds(a, h, unix_s))
         return CV_OK;
@@ -330,12 +314,6 @@ static int on_shown(struct cv_admitting *a, const struct cv_grants *g,
     return become_ready(a, now, out);
 }
 
-/* Of two grants the lower one counts: nobody refuses what it allows. */
-static bool is_lower(const struct cv_grants *a, const struct cv_grants *b)
-{
-    return a->chain[a->n - 1].role < b->chain[b->n - 1].role;
-}
-
 static int on_grant(struct cv_admitting *a, struct cv_grants *g, cv_time now,
                     uint64_t unix_s, struct cv_writer *out)
 {
@@ -343,7 +321,7 @@ static int on_grant(struct cv_admitting *a, struct cv_grants *g, cv_time now,
     uint8_t flags;
     int err;
 
-    show_session(a, g);
+    cv_control_show_session(g, &a->config.session);
     if (cv_admission_undecided(a) ||
         (a->state == CV_ADMISSION_READY &&
          !cv_grants_are_for(g, &a->config.identity->pub)))
@@ -358,7 +336,8 @@ static int on_grant(struct cv_admitting *a, struct cv_grants *g, cv_time now,
                 : "the grant that came is not for us");
         return CV_OK;
     }
-    if (!a->shown || is_lower(g, a->config.grants))
+    /* Of two grants the lower one counts: nobody refuses what it allows. */
+    if (!a->shown || cv_grants_role(g) < cv_grants_role(a->config.grants))
         a->given = *g;
     return become_ready(a, now, out);
 }
@@ -476,7 +455,7 @@ int cv_admission_show(struct cv_admitting *a, cv_time now,
     memset(&c, 0, sizeof c);
     c.type = CV_CONTROL_GRANT;
     c.u.grant = *a->config.grants;
-    hide_session(a, &c.u.grant);
+    cv_control_hide_session(&c.u.grant, &a->config.session);
     err = cv_control_put(out, &c);
     if (err != CV_OK)
         return err;

@@ -74,6 +74,20 @@ void cv_text_clean(char *out, size_t cap, const void *text, size_t len)
     out[at] = '\0';
 }
 
+void cv_control_hide_session(struct cv_grants *g, const struct cv_key *session)
+{
+    if (g->n > 0 && cv_key_equal(&g->chain[0].issuer, session))
+        memset(&g->chain[0].issuer, 0, sizeof g->chain[0].issuer);
+}
+
+void cv_control_show_session(struct cv_grants *g, const struct cv_key *session)
+{
+    static const struct cv_key hidden;
+
+    if (g->n > 0 && cv_key_equal(&g->chain[0].issuer, &hidden))
+        g->chain[0].issuer = *session;
+}
+
 void cv_session_proof(uint8_t out[CV_PROOF_LEN], const struct cv_key *session,
                       const uint8_t exporter[32], const struct cv_key *sender)
 {

@@ -124,6 +124,11 @@ CV_MUST_USE int cv_control_parse(struct cv_control *out,
  * CV_CONTROL_NONE. */
 int cv_control_put(struct cv_writer *w, const struct cv_control *c);
 
+/* The first issuer of a chain is the session itself: both sides know it, so in
+ * messages there are zeros in its place. */
+void cv_control_hide_session(struct cv_grants *g, const struct cv_key *session);
+void cv_control_show_session(struct cv_grants *g, const struct cv_key *session);
+
 /* That the sender knows the session S and speaks on this very connection:
  * HMAC under a key derived from S over exporter[32] and who it is.  S itself
  * is in no message. */

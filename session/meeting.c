@@ -171,9 +171,7 @@ int cv_meeting_new(struct cv_meeting **out,
     m->config = *config;
     m->node = config->node;
     m->grants = config->grants;
-    m->role = m->grants.n > 0
-                  ? (enum cv_role)m->grants.chain[m->grants.n - 1].role
-                  : CV_ROLE_NONE;
+    m->role = cv_grants_role(&m->grants);
     m->events = events;
     m->user = user;
     cv_sha256(hash, &key, 1);

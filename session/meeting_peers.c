@@ -122,7 +122,7 @@ static void on_peer_given(void *user, struct cv_peer *p,
     struct cv_meeting *m = n->meeting;
 
     m->grants = *g;
-    m->role = (enum cv_role)g->chain[g->n - 1].role;
+    m->role = cv_grants_role(g);
     m->publish_due = true;
     m->publish_at = 0;
     m->host[0] = '\0';

@@ -95,11 +95,10 @@ cv_time cv_meeting_ask_next(const struct cv_meeting *m)
     if (m->grants.n > 0)
         return 0;
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
-        if (n->reach >= CV_REACH_PROVED && n->reach != CV_REACH_WAITING)
+        if (n->reach != CV_REACH_WAITING && n->reach >= CV_REACH_PROVED)
             return CV_NEVER;
-        else if (n->reach == CV_REACH_WAITING &&
-                 at < n->reached + CV_MEETING_ASK_NEXT)
-            at = n->reached + CV_MEETING_ASK_NEXT;
+        else if (n->reach == CV_REACH_WAITING)
+            at = cv_time_max(at, n->reached + CV_MEETING_ASK_NEXT);
     return at;
 }
 

@@ -233,14 +233,11 @@ static int take_up(struct cv_session *s, const struct cv_grants *grants)
 {
     struct cv_document_meta meta;
     uint32_t id = cv_session_stored_document(s->journal, &meta);
-    enum cv_role role = grants->n > 0
-                            ? (enum cv_role)grants->chain[grants->n - 1].role
-                            : CV_ROLE_NONE;
     int err;
 
     if (id == 0)
         return CV_ERR_NOTFOUND;
-    err = cv_session_open_document(s, id, &meta, role);
+    err = cv_session_open_document(s, id, &meta, cv_grants_role(grants));
     if (err == CV_OK)
         s->have_text =
             cv_journal_get(s->journal, CV_FACT_OTHER, CV_SESSION_FACT_TEXT)

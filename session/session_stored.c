@@ -100,8 +100,7 @@ static void on_scan(void *user, const struct cv_journal *j)
     b = cv_journal_get(j, CV_FACT_GRANTS, none);
     cv_reader_init(&r, b.data, b.len);
     grants = cv_get_grants(&r);
-    s->role = grants.n > 0 ? (enum cv_role)grants.chain[grants.n - 1].role
-                           : CV_ROLE_NONE;
+    s->role = cv_grants_role(&grants);
     s->mine = cv_journal_get(j, CV_FACT_SECRET, none).len > 0;
     s->used = used;
 }

@@ -2,7 +2,7 @@
  *
  *   session.c         its life, what the program is told and may ask
  *   session_open.c    share, join, resume
- *   session_stored.c  what is stored of others that are not open
+ *   session_stored.c  what is stored: of one, and which there are
  *   session_link.c    what the meeting tells: members, and documents with them
  */
 #ifndef CV_SESSION_SESSION_STRUCT_H
