@@ -8,8 +8,8 @@
 #include "cli/wholetext.h"
 #include "session/textdiff.h"
 
-/* What is noted of all who may be here, several times over. */
-#define PRESENCE_MAX (64u * 1024u)
+/* Where everybody is who may be here, in JSON: twice what that can take. */
+#define PRESENCE_MAX (128u * 1024u)
 
 /* A change of the editor, and the commit of the document that holds it. */
 struct unshared {
@@ -34,7 +34,8 @@ struct cv_buffer {
     uint64_t kept_erev, shared_erev; /* changes, as the editor was told */
     struct unshared *queue;          /* changes not yet shared, in order */
     size_t first, n, cap;
-    struct cv_writer presence; /* what the editor was told of it */
+    struct cv_writer presence; /* the others, as the editor was told… */
+    uint64_t presence_epoch;   /* …in this epoch */
 };
 
 /* --- lines of messages --- */
@@ -270,65 +271,42 @@ static void put_presence(void *user, const struct cv_presence *who)
     cv_json_end(p->o, '}');
 }
 
-struct presence_note {
-    struct cv_buffer *b;
-    struct cv_writer *w;
-};
-
-/* The same, to be compared. */
-static void note_presence(void *user, const struct cv_presence *who)
-{
-    const struct presence_note *p = user;
-
-    cv_put_u64(p->w, who->member);
-    cv_put_u32(p->w, who->colour);
-    cv_put_raw(p->w, who->name, sizeof(who->name));
-    cv_put_raw(p->w, who->mode, sizeof(who->mode));
-    cv_put_u32(p->w, who->n_ranges);
-    for (unsigned i = 0; i < who->n_ranges; i++) {
-        const size_t at[2] = {who->ranges[i].anchor, who->ranges[i].head};
-
-        for (unsigned k = 0; k < 2; k++) {
-            size_t line, column;
-
-            cv_mirror_place(p->b->mirror, at[k], &line, &column);
-            cv_put_u64(p->w, line);
-            cv_put_u64(p->w, column);
-        }
-    }
-}
-
-/* Would the editor be told what it was told last? */
-static bool presence_is_known(struct cv_buffer *b)
+/* Note where the others are, as the editor is to read it.  False: it was told
+ * that already. */
+static bool note_presence(struct cv_buffer *b)
 {
     struct cv_writer now;
-    struct presence_note p = {b, &now};
-    bool known;
+    struct cv_json_out o;
+    struct presence_out p = {b, &o};
 
     cv_writer_init_heap(&now, PRESENCE_MAX);
-    cv_put_u64(&now, b->epoch);
-    cv_document_presence(b->document, note_presence, &p);
-    known = now.err == CV_OK && b->presence.err == CV_OK &&
-            now.len == b->presence.len &&
-            memcmp(now.data, b->presence.data, now.len) == 0;
+    cv_json_out_init(&o, &now);
+    cv_document_presence(b->document, put_presence, &p);
+    if (now.err != CV_OK ||
+        (b->presence_epoch == b->epoch && now.len == b->presence.len &&
+         (now.len == 0 || memcmp(now.data, b->presence.data, now.len) == 0))) {
+        cv_writer_fini(&now);
+        return false;
+    }
     cv_writer_fini(&b->presence);
     b->presence = now;
-    return known;
+    b->presence_epoch = b->epoch;
+    return true;
 }
 
 static void on_presence(void *user)
 {
     struct cv_buffer *b = user;
-    struct presence_out p = {b, NULL};
+    struct cv_json_out *o;
 
-    if (presence_is_known(b))
+    if (!note_presence(b))
         return;
-    p.o = cv_rpc_notify(b->rpc, "presence");
-    begin_about(b, p.o);
-    cv_json_put_uint(p.o, "erev", cv_mirror_erev(b->mirror));
-    cv_json_begin(p.o, "peers", '[');
-    cv_document_presence(b->document, put_presence, &p);
-    cv_json_end(p.o, ']');
+    o = cv_rpc_notify(b->rpc, "presence");
+    begin_about(b, o);
+    cv_json_put_uint(o, "erev", cv_mirror_erev(b->mirror));
+    cv_json_begin(o, "peers", '[');
+    cv_put_raw(o->w, b->presence.data, b->presence.len);
+    cv_json_end(o, ']');
     cv_rpc_send(b->rpc);
 }
 

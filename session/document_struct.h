@@ -173,7 +173,8 @@ void cv_people_client_changed(struct cv_document *d);
 cv_time cv_people_deadline(const struct cv_document *d);
 void cv_people_step(struct cv_document *d, cv_time now);
 /* The text has changed: tell the observer soon, but not at each keystroke, for
- * a cursor may be in another line now though it is where it was in the text. */
+ * a cursor may be in another line now though it is where it was in the text;
+ * and at once if text has come in which a cursor was. */
 void cv_people_moved(struct cv_document *d);
 /* Tell the observer, if something changed. */
 void cv_people_notify(struct cv_document *d);

@@ -340,9 +340,12 @@ static bool has_unresolved(const struct cv_document *d)
 
 void cv_people_moved(struct cv_document *d)
 {
-    if (d->n_people == 0 || d->moved_due != CV_NEVER)
+    if (d->n_people == 0)
         return;
-    d->moved_due = d->people_told + CV_DOCUMENT_CURSOR;
+    if (d->unresolved)
+        d->people_changed = true;
+    if (d->moved_due == CV_NEVER)
+        d->moved_due = d->people_told + CV_DOCUMENT_CURSOR;
     cv_document_wake(d);
 }
 

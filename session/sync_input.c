@@ -133,8 +133,6 @@ static int on_update(struct cv_document_link *l, struct cv_bytes update,
     first_text = step2 && !d->in_step_told;
     if (first_text)
         d->in_step_told = true;
-    if (d->text_changed && d->unresolved)
-        d->people_changed = true;
     if (d->text_changed)
         cv_people_moved(d);
     cv_document_wake(d);
