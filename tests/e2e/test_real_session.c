@@ -19,6 +19,9 @@ static void setup(void)
 {
     struct cv_dht_config c = {.log = &person_log};
 
+    memset(&ann, 0, sizeof ann);
+    memset(&bob, 0, sizeof bob);
+    memset(&cy, 0, sizeof cy);
     REQUIRE(cv_loop_new(&loop) == CV_OK);
     c.loop = loop;
     REQUIRE(cv_dht_open(&bootstrap, &c) == CV_OK);
@@ -105,9 +108,6 @@ TEST(the_second_one_who_may_answer_is_asked_when_the_first_does_not)
     struct person *first, *second;
     cv_time at;
 
-    memset(&ann, 0, sizeof ann);
-    memset(&bob, 0, sizeof bob);
-    memset(&cy, 0, sizeof cy);
     setup();
     person_start(&ann, loop, "Ann", &config);
     key = person_share(&ann, "hello\n", CV_ADMIT_ASK, CV_ROLE_EDITOR);
@@ -162,9 +162,6 @@ TEST(two_sessions_of_the_same_two_nodes_live_side_by_side)
     struct person ann2 = {0}, bob2 = {0};
     cv_time at;
 
-    memset(&ann, 0, sizeof ann);
-    memset(&bob, 0, sizeof bob);
-    memset(&cy, 0, sizeof cy);
     setup();
     person_start(&ann, loop, "Ann", &config);
     person_start(&bob, loop, "Bob", &config);
@@ -198,8 +195,6 @@ TEST(a_large_text_arrives_whole)
     char *text = malloc(size + 1);
     cv_time at;
 
-    memset(&ann, 0, sizeof ann);
-    memset(&bob, 0, sizeof bob);
     CHECK(text != NULL);
     for (size_t i = 0; i < size; i++)
         text[i] = i % 61 == 60 ? '\n' : (char)('a' + i * 7 % 26);
@@ -270,8 +265,6 @@ TEST(a_killed_sharer_resumes_and_the_joiner_finds_it_again)
     cv_time at;
     pid_t pid;
 
-    memset(&ann, 0, sizeof ann);
-    memset(&bob, 0, sizeof bob);
     setup();
     person_dir(&dirs);
     CHECK_EQ(pipe(fd), 0);

@@ -57,18 +57,26 @@ function! covim#stored#names() abort
     return uniq(sort(map(copy(s:list), 'v:val.path')))
 endfunction
 
-" Goes on with the session that was used last, or the last one of that name.
-function! covim#stored#resume(what) abort
-    call covim#rpc#request('stored', {},
-                \ function('s:on_resume', [a:what, win_getid()]))
+" Asks the agent, and goes on then.
+function! s:ask(Then) abort
+    call covim#rpc#request('stored', {}, function('s:on_stored', [a:Then]))
 endfunction
 
-function! s:on_resume(what, win, error, result) abort
-    if !empty(a:error)
+function! s:on_stored(Then, error, result) abort
+    if empty(a:error)
+        call s:take(a:result)
+        call a:Then()
+    else
         call covim#ui#error('resume', a:error)
-        return
     endif
-    call s:take(a:result)
+endfunction
+
+" Goes on with the session that was used last, or the last one of that name.
+function! covim#stored#resume(what) abort
+    call s:ask(function('s:resume', [a:what, win_getid()]))
+endfunction
+
+function! s:resume(what, win) abort
     let l:fits = filter(copy(s:list), 's:fits(v:val, a:what)')
     let l:closed = filter(copy(l:fits), '!s:is_open(v:val.key)')
     if empty(s:list)
@@ -95,15 +103,10 @@ endfunction
 " The list of them, in a window.  {{{1
 
 function! covim#stored#list() abort
-    call covim#rpc#request('stored', {}, function('s:on_list', [win_getid()]))
+    call s:ask(function('s:show', [win_getid()]))
 endfunction
 
-function! s:on_list(win, error, result) abort
-    if !empty(a:error)
-        call covim#ui#error('resume', a:error)
-        return
-    endif
-    call s:take(a:result)
+function! s:show(win) abort
     call covim#ui#window('stored', empty(s:list) ? ['nothing is stored yet']
                 \ : map(copy(s:list), 's:line(v:val)'), 1)
     call setbufvar('^covim-stored$', 'covim_stored', [copy(s:list), a:win])
