@@ -71,7 +71,8 @@ tail -n 1 "$work/junk.err"
 echo "the host has grown by $grown KiB"
 for name in host guest late; do
     echo "$name:"
-    grep -o '[a-z]* dropped, why=.*' "$work/$name.err" | sort | uniq -c
+    sed -n 's/.* \([a-z]* dropped, why=.*\)/\1/p' "$work/$name.err" |
+        sort | uniq -c # late may have met before it read any
 done
 stop "$join_pid"
 stop "$guest_pid"

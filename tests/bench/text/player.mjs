@@ -100,7 +100,7 @@ const check = replica => {
 }
 
 const median = values => {
-  const sorted = values.toSorted((a, b) => a - b)
+  const sorted = [...values].sort((a, b) => a - b)
   const n = sorted.length
   return (sorted[(n - 1) >> 1] + sorted[n >> 1]) / 2
 }
