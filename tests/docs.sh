@@ -31,7 +31,8 @@ options=$(
     done
     grep -ho -- "'--[a-z]*'" vimplugin/autoload/covim/command.vim
     grep -hoE -- '"--[a-z]+"|^  --[a-z-]+' tests/bench/*.c tests/bench/*.sh
-    echo --preset --build --install --version
+    echo --preset --build --install --install-prefix --parallel --version
+    echo --cflags --libs
 )
 options=$(grep -oE -- '--[a-z][a-z-]*' <<<"$options")
 for document in "${documents[@]}"; do

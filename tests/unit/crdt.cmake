@@ -9,7 +9,7 @@ covim_test(unit/crdt_model
 get_target_property(crdt_sources covim_crdt SOURCES)
 get_target_property(crdt_folder covim_crdt SOURCE_DIR)
 list(TRANSFORM crdt_sources PREPEND ${crdt_folder}/)
-covim_library(covim_crdt_small SOURCES ${crdt_sources} LINK covim_base)
+covim_library(covim_crdt_small SOURCES ${crdt_sources} LINK covim_core)
 target_compile_definitions(covim_crdt_small PUBLIC CV_LEAF_ITEMS=4
                            CV_INNER_NODES=4 CV_CHUNK_MARKS=4 CV_MARK_STEP=2 CV_RUN_BYTES=16
                            CV_SCAN_STEPS=2 CV_BULK_STRUCTS=1 CV_BULK_BYTES=1
@@ -67,3 +67,9 @@ covim_test(unit/crdt_authors_small
 covim_test(unit/crdt_growth
     SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_crdt_growth.c
     LINK covim_crdt)
+
+# By itself, as docs/text.md says; and its example with all warnings.
+add_executable(example_text ${CMAKE_SOURCE_DIR}/docs/examples/text.c)
+target_link_libraries(example_text PRIVATE covim_flags covim_crdt)
+covim_script_test(unit/crdt_alone
+                  SCRIPT ${CMAKE_CURRENT_LIST_DIR}/crdt_alone.sh)
