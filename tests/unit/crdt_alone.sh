@@ -39,8 +39,8 @@ runs() {
     [ -z "$libraries" ] || fail "$1 needs $libraries"
 }
 
-# command HOW: the lines of the block of docs/text.md whose first begins so.
-command() {
+# block HOW: the lines of the block of docs/text.md whose first begins so.
+block() {
     awk -v how="    $1" '
         index($0, how) == 1 { found = 1 }
         found && !/^    / { exit }
@@ -49,12 +49,12 @@ command() {
 }
 
 echo "the files"
-build=$(command 'cc ')
+build=$(block 'cc ')
 (cd "$top" && bash -eu -c "${build/-o text/-o \"$work/text\"}")
 runs "$work/text"
 
 echo "installed"
-build=$(command 'cmake -S . -B alone ')
+build=$(block 'cmake -S . -B alone ')
 cp -r "$top/base" "$top/crdt" "$top/cmake" "$top/docs" "$top/CMakeLists.txt" \
     "$work/"
 (cd "$work" && PREFIX=$work/usr bash -eu -c "$build" >"$work/log" 2>&1) || {
