@@ -1,11 +1,8 @@
-/* text.c - the shared text by itself (docs/text.md): two people edit one text,
+/* text.c - the shared text by itself: two people edit one text,
  * apart and together, and one takes his edit back.  No network and no file is
  * needed; the bytes between the two are Yjs updates, and any way of sending
- * them will do.
- *
- *   cc -std=c17 -O2 -D_GNU_SOURCE -I. -o text docs/examples/text.c \
- *       crdt/[a-z]*.c base/bytes.c base/err.c base/time.c
- *   ./text                    prints what each of them sees */
+ * them will do.  Prints what each of them sees; docs/text.md says how to build
+ * it. */
 #include "crdt/authors.h"
 #include "crdt/doc.h"
 #include "crdt/relpos.h"
