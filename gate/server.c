@@ -13,6 +13,7 @@
 #define TICK          CV_SECOND
 #define DATAGRAM_MAX  2048          /* longer ones are nobody's */
 #define PAGES_WAITING (1024 * 1024) /* bytes of metrics on their way */
+#define BIND_TRIES    16            /* for a port that is free twice */
 
 struct socket {
     struct cv_gate_server *server;
@@ -272,19 +273,33 @@ static int open_udp(struct cv_gate_server *s, const struct cv_addr *at,
     return err;
 }
 
+/* TCP and UDP on one port, of the i-th address.  If any port will do, one that
+ * is free for both. */
+static int open_both(struct cv_gate_server *s, unsigned i, char *why,
+                     size_t why_len)
+{
+    for (unsigned tries = BIND_TRIES;; tries--) {
+        struct cv_addr at = s->config.listen[i];
+        bool any = at.port == 0;
+        int err = listen_on(s, &s->listen[i], &at, on_accept_tls, why, why_len);
+
+        if (err != CV_OK || !s->config.udp)
+            return err;
+        at.port = cv_gate_listen_port(s->listen[i]);
+        err = open_udp(s, &at, why, why_len);
+        if (err != CV_ERR_BUSY || !any || tries == 1)
+            return err;
+        cv_gate_listen_free(s->listen[i]);
+        s->listen[i] = NULL;
+    }
+}
+
 static int open_sockets(struct cv_gate_server *s, char *why, size_t why_len)
 {
     int err = CV_OK;
 
-    for (unsigned i = 0; i < s->config.n_listen && err == CV_OK; i++) {
-        struct cv_addr at = s->config.listen[i];
-
-        err = listen_on(s, &s->listen[i], &at, on_accept_tls, why, why_len);
-        if (err == CV_OK && s->config.udp) {
-            at.port = cv_gate_listen_port(s->listen[i]);
-            err = open_udp(s, &at, why, why_len);
-        }
-    }
+    for (unsigned i = 0; i < s->config.n_listen && err == CV_OK; i++)
+        err = open_both(s, i, why, why_len);
     for (unsigned i = 0; i < s->config.n_proxied && err == CV_OK; i++)
         err = listen_on(s, &s->proxied[i], &s->config.proxied[i],
                         on_accept_proxied, why, why_len);

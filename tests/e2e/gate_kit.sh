@@ -28,9 +28,19 @@ wait_for() {
     done
 }
 
+# One that TCP and UDP may have, and that nobody else is given meanwhile: it is
+# not among those of connections.
 free_port() {
-    python3 -c 'import socket
-s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+    python3 -c 'import random, socket
+while True:
+    port = random.randrange(10000, 30000)
+    try:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            socket.socket(socket.AF_INET, kind).bind(("127.0.0.1", port))
+        break
+    except OSError:
+        pass
+print(port)'
 }
 
 # start_gate OPTION…: sets pid, port, page (of metrics), proxied, name.
