@@ -32,7 +32,7 @@
 
 #define CV_DOCUMENT_MESSAGE_MAX (64u * 1024u)   /* bytes of one message */
 #define CV_DOCUMENT_QUEUE_MAX   (1024u * 1024u) /* waits for a slow neighbour */
-#define CV_DOCUMENT_LINKS_MAX   16
+#define CV_DOCUMENT_LINKS_MAX   64              /* with so many at a time */
 #define CV_DOCUMENT_REPAIR      (60 * CV_SECOND)      /* step1 again */
 #define CV_DOCUMENT_ACK_DELAY   (20 * CV_MILLISECOND) /* acks are gathered */
 #define CV_DOCUMENT_KEPT_DELAY  (10 * CV_MILLISECOND) /* so is `kept` */

@@ -11,11 +11,15 @@
 #include "session/node.h"
 #include "session/peer.h"
 
-#define CV_MEETING_NEIGHBOURS 8  /* that we connect to */
-#define CV_MEETING_HARD       12 /* that may connect to us */
-#define CV_MEETING_STRANGERS  8  /* connected and not yet admitted */
-#define CV_MEETING_KNOWN      64 /* nodes heard of */
-#define CV_MEETING_KNOCKING   4  /* knocks of ours at a time */
+#define CV_MEETING_NEIGHBOURS 8   /* that we connect to */
+#define CV_MEETING_KNOWN      128 /* nodes heard of */
+#define CV_MEETING_KNOCKING   4   /* knocks of ours at a time */
+/* That may be connected to us: a whole class is to the one who lets it in.
+ * Those that are silent do not count, and give way to others. */
+#ifndef CV_MEETING_HARD
+#define CV_MEETING_HARD      48
+#define CV_MEETING_STRANGERS 8 /* connected and not yet admitted */
+#endif
 /* Somebody without a grant disturbs one person at a time. */
 #define CV_MEETING_STAGGER (3 * CV_SECOND)
 /* …unless that person has not answered for so long, and may be away. */

@@ -119,13 +119,32 @@ unsigned cv_meeting_count_members(const struct cv_meeting *m)
     return count;
 }
 
-unsigned cv_meeting_count_strangers(const struct cv_meeting *m)
+bool cv_meeting_is_full(const struct cv_meeting *m,
+                        const struct cv_neighbour *but)
 {
-    unsigned count = 0;
+    unsigned members = 0, strangers = 0;
 
-    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next)
-        count += n->peer != NULL && !cv_peer_is_member(n->peer);
-    return count;
+    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
+        if (n == but || n->peer == NULL || cv_neighbour_is_silent(n))
+            continue;
+        members += cv_neighbour_is_member(n);
+        strangers += !cv_neighbour_is_member(n);
+    }
+    return members >= CV_MEETING_HARD || strangers >= CV_MEETING_STRANGERS;
+}
+
+struct cv_neighbour *cv_meeting_gives_way(const struct cv_meeting *m)
+{
+    struct cv_neighbour *pick = NULL;
+    unsigned connected = 0;
+
+    for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
+        connected += n->peer != NULL;
+        if (cv_neighbour_is_silent(n) &&
+            (pick == NULL || n->silent_at < pick->silent_at))
+            pick = n;
+    }
+    return connected < CV_MEETING_HARD + CV_MEETING_STRANGERS ? NULL : pick;
 }
 
 bool cv_neighbour_is_ours(const struct cv_meeting *m,

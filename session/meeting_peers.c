@@ -329,9 +329,11 @@ static void on_peer_end(void *user, struct cv_peer *p,
     (void)p;
     n->peer = NULL;
     n->path = (struct cv_path_info){0};
-    cv_info(m->node->log, "meeting: connection ended, peer=%s, %s%s, code=%s",
+    cv_info(m->node->log,
+            "meeting: connection ended, peer=%s, %s%s, code=%s%s%s",
             cv_key_short(&n->node, key), was_member ? "member" : "not a member",
-            end->left ? ", left" : "", cv_refusal_name(end->refusal));
+            end->left ? ", left" : "", cv_refusal_name(end->refusal),
+            end->reason[0] != '\0' ? ", because: " : "", end->reason);
     cv_neighbour_set_reach(n, CV_REACH_NONE);
     if (end->violation)
         m->node->counters.violations++;
@@ -368,8 +370,8 @@ static const struct cv_peer_events peer_events = {
     .end = on_peer_end,
 };
 
-/* Drop the connection that a newer one replaces. */
-static void drop_peer(struct cv_neighbour *n)
+/* End a connection that another one takes the place of. */
+static void drop_peer(struct cv_neighbour *n, enum cv_refusal code)
 {
     struct cv_meeting *m = n->meeting;
     bool was_member = n->reach == CV_REACH_MEMBER;
@@ -377,9 +379,25 @@ static void drop_peer(struct cv_neighbour *n)
     if (was_member && m->events->lost != NULL)
         m->events->lost(m->user, n, false);
     close_knock(n);
-    cv_peer_free(n->peer, CV_REFUSAL_REPLACED);
+    cv_peer_free(n->peer, code);
     n->peer = NULL;
     cv_neighbour_set_reach(n, CV_REACH_NONE);
+}
+
+/* It is silent, and others want to come: it is sought anew, as after any loss,
+ * or comes back by itself. */
+static void let_go(struct cv_neighbour *n)
+{
+    bool was_member = n->reach == CV_REACH_MEMBER;
+    char key[9];
+
+    cv_info(n->meeting->node->log, "meeting: silent, gives way, peer=%s",
+            cv_key_short(&n->node, key));
+    drop_peer(n, CV_REFUSAL_FULL);
+    n->path = (struct cv_path_info){0};
+    cv_neighbour_retry_later(n);
+    if (was_member)
+        tell_members(n->meeting);
 }
 
 /* Have we knocked at a living record, signed by that node, with a grant? */
@@ -429,6 +447,7 @@ bool cv_meeting_conn(struct cv_meeting *m, struct cv_conn *conn)
 {
     struct cv_neighbour *n = cv_meeting_by_attempt(m, cv_conn_attempt(conn));
     bool client = cv_conn_is_client(conn);
+    struct cv_neighbour *silent;
 
     if (n == NULL || !cv_key_equal(&n->node, cv_conn_peer(conn)))
         return false;
@@ -443,12 +462,14 @@ bool cv_meeting_conn(struct cv_meeting *m, struct cv_conn *conn)
         return true;
     }
     if (n->peer != NULL) /* transport has chosen between the two */
-        drop_peer(n);
-    if (cv_meeting_count_members(m) >= CV_MEETING_HARD ||
-        cv_meeting_count_strangers(m) >= CV_MEETING_STRANGERS) {
+        drop_peer(n, CV_REFUSAL_REPLACED);
+    if (cv_meeting_is_full(m, n)) {
         cv_conn_close(conn, CV_REFUSAL_FULL, "no room for more connections");
         return true;
     }
+    silent = cv_meeting_gives_way(m);
+    if (silent != NULL)
+        let_go(silent);
     n->since = cv_meeting_now(m);
     n->silent_at = n->recall_at = CV_NEVER;
     cv_conn_path(conn, &n->path);

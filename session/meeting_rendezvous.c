@@ -89,8 +89,7 @@ static enum cv_verdict judge(const struct cv_meeting *m,
         (!cv_meeting_may_admit(m) ||
          cv_meeting_was_rejected(m, &k->contact.identity)))
         return CV_VERDICT_NO;
-    if (cv_meeting_count_members(m) >= CV_MEETING_HARD ||
-        cv_meeting_count_strangers(m) >= CV_MEETING_STRANGERS)
+    if (cv_meeting_is_full(m, cv_meeting_find(m, &k->contact.node)))
         return CV_VERDICT_BUSY;
     return k->has_grant || ours || m->config.open ? CV_VERDICT_OK
                                                   : CV_VERDICT_ASK;

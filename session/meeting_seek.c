@@ -162,7 +162,7 @@ void cv_meeting_try_knocks(struct cv_meeting *m, cv_time now)
         return;
     for (n = m->neighbours; n != NULL; n = n->next) {
         out += n->called_out;
-        members += n->peer != NULL;
+        members += n->peer != NULL && !cv_neighbour_is_silent(n);
     }
     while (out + members < CV_MEETING_NEIGHBOURS && out < CV_MEETING_KNOCKING) {
         if (now < cv_meeting_ask_next(m))

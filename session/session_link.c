@@ -1,10 +1,15 @@
 #include "session/session_struct.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "discovery/token.h"
+#include "session/document_impl.h"
+
+static_assert(CV_MEETING_HARD + CV_MEETING_STRANGERS <= CV_DOCUMENT_LINKS_MAX,
+              "a document has a link with every member");
 
 static struct cv_document *link_document(void *user, uint32_t id)
 {

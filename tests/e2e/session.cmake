@@ -13,3 +13,5 @@ covim_script_test(e2e/token_vims
     SCRIPT ${CMAKE_CURRENT_LIST_DIR}/token_vims.sh TIMEOUT 180)
 covim_script_test(e2e/token_gate
     SCRIPT ${CMAKE_CURRENT_LIST_DIR}/token_gate.sh TIMEOUT 180)
+covim_script_test(e2e/class SCRIPT ${CMAKE_CURRENT_LIST_DIR}/class.sh
+                  TIMEOUT 240)

@@ -35,6 +35,7 @@ struct cv_conn {
     struct cv_stream *streams;
     uint64_t next_id;
     bool announced; /* the owner of the net has it */
+    bool silenced;  /* nothing arrives */
     bool closing;
     int close_err;
     uint64_t close_code;
@@ -200,7 +201,7 @@ static bool step_stream(struct cv_stream *s)
         end_stream(s, CV_ERR_PEER);
         return true;
     }
-    if (s->paused || (!s->conn->trusted && s->id != 0))
+    if (s->paused || s->conn->silenced || (!s->conn->trusted && s->id != 0))
         return false;
     if (s->in_len > 0) {
         n = 1 + rnd() % (rnd() % 4 == 0 ? 16 : sizeof piece);
@@ -460,7 +461,8 @@ static void close_end(struct cv_conn *c, int err, uint64_t code,
 void cv_conn_close(struct cv_conn *c, uint64_t code, const char *reason)
 {
     close_end(c, CV_OK, code, reason);
-    close_end(c->other, CV_OK, code, reason);
+    if (!c->silenced)
+        close_end(c->other, CV_OK, code, reason);
     schedule();
 }
 
@@ -514,7 +516,7 @@ int cv_conn_datagram(struct cv_conn *c, struct cv_bytes data)
 {
     if (data.len > CV_DATAGRAM_MAX)
         return CV_ERR_NOBUF;
-    if (c->other != NULL && c->other->events != NULL &&
+    if (c->other != NULL && !c->silenced && c->other->events != NULL &&
         c->other->events->datagram != NULL)
         c->other->events->datagram(c->other->user, c->other, data);
     return CV_OK;
@@ -767,6 +769,20 @@ void fake_unplug(const struct cv_key *node, bool up)
             if (cv_key_equal(&c->self, node))
                 fake_cut(c);
     schedule();
+}
+
+void fake_silence(const struct cv_key *node)
+{
+    const struct cv_path_info silent = {.kind = CV_PATH_IPV4, .silent = true};
+
+    net_of(node)->unplugged = true;
+    for (struct cv_conn *c = conns; c != NULL; c = c->next) {
+        if (!cv_key_equal(&c->self, node) || c->other == NULL)
+            continue;
+        c->silenced = c->other->silenced = true;
+        if (c->other->events != NULL && c->other->events->path != NULL)
+            c->other->events->path(c->other->user, c->other, &silent);
+    }
 }
 
 /* --- discovery/dht.h --- */

@@ -24,6 +24,9 @@ void fake_use_loop(struct cv_loop *loop);
 void fake_cut(struct cv_conn *conn);
 /* Cut all connections of a node, and let it reach nobody until `up`. */
 void fake_unplug(const struct cv_key *node, bool up);
+/* A node that vanished, before its connections time out: nothing arrives there,
+ * nothing comes from it, and the others see that no path works. */
+void fake_silence(const struct cv_key *node);
 /* Two nodes that cannot reach each other, though others reach both. */
 void fake_block(const struct cv_key *a, const struct cv_key *b);
 /* This node's NAT takes another port for every destination, at random: it is

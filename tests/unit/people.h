@@ -239,7 +239,8 @@ static int person_join(struct person *p, const struct cv_keytext *key)
                            sizeof why);
 }
 
-static int person_resume(struct person *p, const struct cv_keytext *key)
+__attribute__((unused)) static int person_resume(struct person *p,
+                                                 const struct cv_keytext *key)
 {
     char why[256];
 

@@ -9,5 +9,18 @@ foreach(name frame control admission finding session_vectors)
 endforeach()
 covim_test(unit/peer SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_peer.c
            LINK session_fakes covim_session)
+# With room for few: what happens when there is no more.
+get_target_property(session_sources covim_session SOURCES)
+get_target_property(session_folder covim_session SOURCE_DIR)
+list(TRANSFORM session_sources PREPEND ${session_folder}/)
+covim_library(covim_session_small
+    SOURCES ${session_sources}
+    LINK covim_base covim_crdt covim_discovery covim_transport
+    LINK_PRIVATE PkgConfig::JANSSON PkgConfig::SQLITE)
+target_compile_definitions(covim_session_small PUBLIC CV_MEETING_HARD=6
+                           CV_MEETING_STRANGERS=4)
+covim_test(unit/session_crowd
+           SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_session_crowd.c
+           LINK session_fakes covim_session_small TIMEOUT 300)
 covim_test(unit/session SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_session.c
            LINK session_fakes covim_session TIMEOUT 300)

@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# A class of two dozen from two rooms comes into one open session at once, and
+# all write at the same moment: everybody gets in, and has what all wrote.
+set -euo pipefail
+# shellcheck source=tests/netlab/lab.sh
+. "$(dirname "$0")/../netlab/lab.sh"
+# shellcheck source=tests/e2e/vims.sh
+. "$(dirname "$0")/vims.sh"
+
+class=24
+
+vims_need
+vims_lab
+options=(--bootstrap 20.0.0.1:4222 --stun 20.0.0.1:3478 --log info
+    --no-port-mapping)
+
+# member NAME SPACE COMMAND…: covim in the background, with an identity.
+member() {
+    local name=$1 space=$2
+    shift 2
+    mkdir -m 700 "$work/$name"
+    lab_spawn "$space" "$work/$name.log" "$covim" "$1" "${options[@]}" \
+        --data-dir "$work/$name" --name "$name" "${@:2}"
+}
+# every TEST…: it holds of everybody's text.
+every() {
+    local i
+    for ((i = 1; i <= class; i++)); do
+        "$@" "$work/guest$i.text" || return 1
+    done
+}
+all_lines() {
+    [ "$(grep -c '^line by' "$work/host.text")" = $class ]
+}
+
+echo "the task" >"$work/host.text"
+member host a share --open "$work/host.text"
+lab_wait 20 grep -q covim1 "$work/host.log" || fail "no key"
+key=$(grep -o 'covim1[a-z0-9]*' "$work/host.log" | head -n 1)
+rooms=(b c)
+for ((i = 1; i <= class; i++)); do
+    member "guest$i" "${rooms[i % 2]}" join "$key" "$work/guest$i.text"
+done
+lab_wait 60 every cmp -s "$work/host.text" || fail "somebody has no text"
+for ((i = 1; i <= class; i++)); do
+    echo "line by $i" >>"$work/guest$i.text"
+done
+lab_wait 60 all_lines || fail "the host has not what all wrote"
+lab_wait 60 every cmp -s "$work/host.text" || fail "the texts differ"

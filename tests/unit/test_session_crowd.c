@@ -1,0 +1,132 @@
+/* As many people in a session as its host takes, which is few here, and what
+ * becomes of the connections of those who vanish. */
+#include "people.h"
+
+#include "fake_net.h"
+#include "session/meeting_struct.h"
+#include "session/node.h"
+#include "session/session_struct.h"
+
+#define MOST (CV_MEETING_HARD + CV_MEETING_STRANGERS)
+
+static struct cv_loop *loop;
+static struct person host, guests[MOST], last;
+static unsigned n_guests;
+static struct cv_keytext key;
+
+static void setup(void)
+{
+    REQUIRE(cv_loop_new(&loop) == CV_OK);
+    fake_use_loop(loop);
+    n_guests = 0;
+    person_start(&host, loop, "Host", NULL);
+    key = person_share(&host, "text ", CV_ADMIT_OPEN, CV_ROLE_EDITOR);
+}
+
+static void end_all(void)
+{
+    for (unsigned i = 0; i < n_guests; i++)
+        person_end(&guests[i]);
+    if (last.node != NULL)
+        person_end(&last);
+    person_end(&host);
+    fake_run();
+    REQUIRE(fake_living() == 0);
+    fake_use_loop(NULL);
+    fake_reset();
+    cv_loop_free(loop);
+}
+
+static void come(struct person *p, const char *name)
+{
+    person_start(p, loop, name, NULL);
+    REQUIRE(person_join(p, &key) == CV_OK);
+}
+
+/* So many more guests. */
+static void fill(unsigned n)
+{
+    for (; n > 0; n--)
+        come(&guests[n_guests++], "Guest");
+}
+
+/* How many are connected to the host, silent or not. */
+static unsigned connected(void)
+{
+    unsigned count = 0;
+
+    for (struct cv_neighbour *n = cv_meeting_neighbours(host.session->meeting);
+         n != NULL; n = n->next)
+        count += n->peer != NULL;
+    return count;
+}
+
+static unsigned here(void)
+{
+    unsigned count = 0;
+
+    for (struct cv_neighbour *n = cv_meeting_neighbours(host.session->meeting);
+         n != NULL; n = n->next)
+        count += cv_meeting_is_here(n);
+    return count;
+}
+
+TEST(one_more_than_may_be_comes_when_another_has_left)
+{
+    struct cv_meeting *m;
+
+    setup();
+    m = host.session->meeting;
+    fill(CV_MEETING_HARD);
+    CHECK(!cv_meeting_is_full(m, NULL));
+    UNTIL(loop, 60, here() == CV_MEETING_HARD);
+    CHECK(cv_meeting_is_full(m, NULL));
+    /* Who is in may knock again: the path may be lost. */
+    CHECK(!cv_meeting_is_full(m, cv_meeting_neighbours(m)));
+    come(&last, "Last");
+    UNTIL(loop, 20, strstr(last.stage, "as many connections") != NULL);
+    CHECK(last.document == NULL);
+    cv_session_leave(guests[0].session, on_left, &guests[0]);
+    UNTIL(loop, 45, person_has(&last, "text "));
+    end_all();
+}
+
+/* They do not count, though their connections may yet come back. */
+TEST(who_is_silent_keeps_nobody_out)
+{
+    setup();
+    fill(CV_MEETING_HARD);
+    UNTIL(loop, 60, here() == CV_MEETING_HARD);
+    for (unsigned i = 0; i < n_guests; i++)
+        fake_silence(&guests[i].node->key.pub);
+    UNTIL(loop, 10, here() == 0);
+    CHECK_EQ(connected(), CV_MEETING_HARD);
+    come(&last, "Last");
+    UNTIL(loop, 10, person_has(&last, "text "));
+    CHECK_EQ(connected(), CV_MEETING_HARD + 1);
+    CHECK_EQ(person_type(&last, 5, "on"), CV_OK);
+    UNTIL(loop, 10, person_has(&host, "text on"));
+    end_all();
+}
+
+TEST(there_is_an_end_to_those_who_are_silent)
+{
+    setup();
+    fill(CV_MEETING_HARD);
+    UNTIL(loop, 60, here() == CV_MEETING_HARD);
+    for (unsigned i = 0; i < n_guests; i++)
+        fake_silence(&guests[i].node->key.pub);
+    UNTIL(loop, 10, here() == 0);
+    fill(CV_MEETING_STRANGERS);
+    UNTIL(loop, 20, here() == CV_MEETING_STRANGERS);
+    CHECK_EQ(connected(), MOST);
+    come(&last, "Last");
+    UNTIL(loop, 10, person_has(&last, "text "));
+    CHECK_EQ(connected(), MOST);
+    CHECK_EQ(here(), CV_MEETING_STRANGERS + 1);
+    end_all();
+}
+
+RUN_TESTS(T(one_more_than_may_be_comes_when_another_has_left),
+          T(who_is_silent_keeps_nobody_out),
+          T(there_is_an_end_to_those_who_are_silent))
