@@ -8,6 +8,15 @@
 #include "cli/typed.h"
 #include "cli/wholetext.h"
 
+#define TOLD 128 /* members; of more, some are told of twice */
+
+/* What was last said of a member. */
+struct told {
+    uint32_t id; /* 0: nothing */
+    enum cv_role role;
+    bool here;
+};
+
 struct headless {
     const struct cv_options *options;
     struct cv_log *log;
@@ -19,6 +28,7 @@ struct headless {
     struct cv_signal *stops[3];
     struct cv_timer *timer; /* --timeout, then the bound on leaving */
     struct cv_typed typed;  /* accept and reject */
+    struct told told[TOLD]; /* by id */
     bool leaving;
     bool arrived; /* the text is here */
     char hint[512];
@@ -94,9 +104,15 @@ static void on_knock(void *user, const struct cv_knock *k, bool gone)
                 k->name, k->fingerprint, k->id, k->id);
 }
 
+/* Another path or round trip is nothing to speak of. */
 static void on_member(void *user, const struct cv_member *m)
 {
-    (void)user;
+    struct headless *h = user;
+    struct told *t = &h->told[m->id % TOLD];
+
+    if (t->id == m->id && t->here == m->connected && t->role == m->role)
+        return;
+    *t = (struct told){m->id, m->role, m->connected};
     fprintf(stderr, "covim: %s (%s, %s) %s\n", m->name, m->fingerprint,
             cv_role_name(m->role), m->connected ? "is here" : "is gone");
 }

@@ -47,3 +47,11 @@ for ((i = 1; i <= class; i++)); do
 done
 lab_wait 60 all_lines || fail "the host has not what all wrote"
 lab_wait 60 every cmp -s "$work/host.text" || fail "the texts differ"
+# Each is said to be here once, whatever the path to him does, until he is gone.
+awk '/ is (here|gone)$/ {
+         who = $3 $4; now = $NF
+         if (now == last[who]) { print; twice = 1 }
+         last[who] = now; people += now == "here"
+     }
+     END { exit twice || people < '$class' }' "$work/host.log" ||
+    fail "somebody came twice"
