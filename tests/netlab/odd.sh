@@ -47,13 +47,14 @@ fail() {
     exit 1
 }
 
-# serve NAME HOST OPTION…, dial NAME HOST OPTION…: both in the background.
+# serve NAME HOST OPTION…, dial NAME HOST OPTION…: both in the background.  A
+# birthday may miss, and the next one is a minute later.
 declare -A dials=()
 serve() {
     local name=$1 host=$2
     shift 2
     mkdir -m 700 "$lab_dir/$name-s" "$lab_dir/$name-d"
-    lab_spawn "$host" "$work/$name-serve" timeout 100 "$roam_covim" echo serve \
+    lab_spawn "$host" "$work/$name-serve" timeout 130 "$roam_covim" echo serve \
         --data-dir "$lab_dir/$name-s" --log debug "$@"
 }
 
@@ -62,8 +63,8 @@ dial() {
     shift 2
     lab_wait 30 grep -qE '"event":"(published|listening)"' \
         "$work/$name-serve" || fail "$name: nothing is served"
-    lab_spawn "$host" "$work/$name-dial" timeout 100 "$roam_covim" echo dial \
-        --data-dir "$lab_dir/$name-d" --log debug --timeout 60 "$@" \
+    lab_spawn "$host" "$work/$name-dial" timeout 130 "$roam_covim" echo dial \
+        --data-dir "$lab_dir/$name-d" --log debug --timeout 90 "$@" \
         "$(sed -n 's/.*"key":"\([^"]*\)".*/\1/p' "$work/$name-serve")"
     dials[$name]=$lab_pid
 }
