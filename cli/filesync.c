@@ -23,6 +23,12 @@ struct cv_filesync {
     struct cv_writer base; /* what was last the same on disk and in the text */
     struct stat seen;      /* of the file, when base was read or written */
     bool exists;           /* it did then */
+    /* The file that was replaced last stays open for a while: who opened it
+     * before may write there yet. */
+    int old; /* -1: none */
+    struct cv_writer old_text;
+    struct stat old_seen;
+    cv_time old_until;
     struct cv_timer *timer;
     int notify;
     struct cv_watch *watch;
@@ -50,17 +56,22 @@ static int read_all(int fd, struct cv_writer *out)
     }
 }
 
-int cv_filesync_read(const char *path, struct cv_writer *out)
+static int open_file(const char *path)
+{
+    return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
+/* All of a file from its start, if it is a text. */
+static int read_text(int fd, struct cv_writer *out)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), err;
+    int err;
 
     cv_writer_init_heap(out, (size_t)CV_DOCUMENT_MAX + 65536);
-    if (fd < 0)
-        return errno == ENOENT ? CV_ERR_NOTFOUND : CV_ERR_IO;
-    err = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read_all(fd, out)
-                                                     : CV_ERR_IO;
-    close(fd);
+    err = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+                  lseek(fd, 0, SEEK_SET) == 0
+              ? read_all(fd, out)
+              : CV_ERR_IO;
     if (err == CV_OK && out->len > CV_DOCUMENT_MAX)
         err = CV_ERR_LIMIT;
     if (err == CV_OK && ((out->len && memchr(out->data, '\0', out->len)) ||
@@ -69,57 +80,33 @@ int cv_filesync_read(const char *path, struct cv_writer *out)
     return err;
 }
 
+int cv_filesync_read(const char *path, struct cv_writer *out)
+{
+    int fd = open_file(path), err;
+
+    if (fd < 0) {
+        err = errno == ENOENT ? CV_ERR_NOTFOUND : CV_ERR_IO;
+        cv_writer_init_heap(out, 0);
+        return err;
+    }
+    err = read_text(fd, out);
+    close(fd);
+    return err;
+}
+
+static bool unchanged(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev &&
+           a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
 static void say(struct cv_filesync *f, int err, const char *what)
 {
     if (err != f->warned && err != CV_OK)
         cv_warn(f->log, "filesync: %s: %s; it is tried again", what,
                 cv_strerror(err));
     f->warned = err;
-}
-
-/* --- document -> disk --- */
-
-static int write_all(int fd, struct cv_bytes text)
-{
-    size_t done = 0;
-
-    while (done < text.len) {
-        ssize_t n = write(fd, text.data + done, text.len - done);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return CV_ERR_IO;
-        done += (size_t)n;
-    }
-    return CV_OK;
-}
-
-/* A new file beside the old one, with its mode, renamed over it. */
-static int write_file(struct cv_filesync *f, struct cv_bytes text)
-{
-    size_t len = strlen(f->path) + sizeof(".covim-XXXXXX");
-    char *name = malloc(len);
-    mode_t mode = f->exists ? f->seen.st_mode & 07777 : 0644;
-    int fd, err;
-
-    if (!name)
-        return CV_ERR_NOMEM;
-    snprintf(name, len, "%s.covim-XXXXXX", f->path);
-    fd = mkostemp(name, O_CLOEXEC);
-    err = fd < 0 ? CV_ERR_IO : write_all(fd, text);
-    if (err == CV_OK && (fchmod(fd, mode) != 0 || fstat(fd, &f->seen) != 0))
-        err = CV_ERR_IO;
-    if (fd >= 0 && close(fd) != 0 && err == CV_OK)
-        err = CV_ERR_IO;
-    if (err == CV_OK && rename(name, f->path) != 0)
-        err = CV_ERR_IO;
-    if (err != CV_OK && fd >= 0)
-        unlink(name);
-    free(name);
-    if (err == CV_OK && stat(f->path, &f->seen) == 0)
-        f->exists = true;
-    return err;
 }
 
 /* --- disk -> document --- */
@@ -169,8 +156,8 @@ static int document_splice(void *user, size_t at, size_t deleted,
 }
 
 /* The disk has `now`, the document `text`, both come from base. */
-static int merge(struct cv_filesync *f, struct cv_bytes now,
-                 struct cv_bytes text)
+static int merge(struct cv_filesync *f, struct cv_bytes base,
+                 struct cv_bytes now, struct cv_bytes text)
 {
     struct cv_delta disk, others, moved;
     uint64_t seq;
@@ -179,9 +166,9 @@ static int merge(struct cv_filesync *f, struct cv_bytes now,
     cv_delta_init(&disk);
     cv_delta_init(&others);
     cv_delta_init(&moved);
-    err = difference(&disk, cv_writer_bytes(&f->base), now);
+    err = difference(&disk, base, now);
     if (err == CV_OK)
-        err = difference(&others, cv_writer_bytes(&f->base), text);
+        err = difference(&others, base, text);
     if (err == CV_OK)
         err = cv_delta_over(&moved, &disk, &others, true);
     if (err == CV_OK)
@@ -198,13 +185,6 @@ static int merge(struct cv_filesync *f, struct cv_bytes now,
     cv_delta_fini(&others);
     cv_delta_fini(&moved);
     return err;
-}
-
-static bool unchanged(const struct stat *a, const struct stat *b)
-{
-    return a->st_ino == b->st_ino && a->st_dev == b->st_dev &&
-           a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
 static int set_base(struct cv_filesync *f, struct cv_bytes text)
@@ -248,7 +228,8 @@ static int look_at_disk(struct cv_filesync *f)
         !cv_bytes_equal(cv_writer_bytes(&now), cv_writer_bytes(&f->base))) {
         err = cv_wholetext_read(f->document, &text);
         if (err == CV_OK)
-            err = merge(f, cv_writer_bytes(&now), cv_writer_bytes(&text));
+            err = merge(f, cv_writer_bytes(&f->base), cv_writer_bytes(&now),
+                        cv_writer_bytes(&text));
         cv_writer_fini(&text);
         if (err == CV_ERR_DENIED)
             err = set_aside(f);
@@ -260,6 +241,140 @@ static int look_at_disk(struct cv_filesync *f)
         f->exists = true;
     }
     cv_writer_fini(&now);
+    return err;
+}
+
+/* --- the file that was replaced --- */
+
+static void drop_old(struct cv_filesync *f)
+{
+    if (f->old >= 0)
+        close(f->old);
+    f->old = -1;
+    cv_writer_fini(&f->old_text);
+}
+
+/* What was written there since goes into the document, and from there into the
+ * file that is in its place. */
+static int look_at_old(struct cv_filesync *f)
+{
+    struct cv_writer now, text;
+    struct stat st;
+    int err;
+
+    if (f->old < 0 || fstat(f->old, &st) != 0 || unchanged(&st, &f->old_seen))
+        return CV_OK;
+    err = read_text(f->old, &now);
+    if (err == CV_OK) {
+        err = cv_wholetext_read(f->document, &text);
+        if (err == CV_OK)
+            err = merge(f, cv_writer_bytes(&f->old_text), cv_writer_bytes(&now),
+                        cv_writer_bytes(&text));
+        cv_writer_fini(&text);
+    }
+    if (err != CV_OK) {
+        cv_writer_fini(&now);
+        return err;
+    }
+    cv_writer_fini(&f->old_text);
+    f->old_text = now;
+    f->old_seen = st;
+    return CV_OK;
+}
+
+/* Look at it, for the last time if it was replaced a while ago. */
+static void mind_old(struct cv_filesync *f, bool last)
+{
+    int err = look_at_old(f);
+
+    if (err != CV_OK)
+        cv_warn(f->log,
+                "filesync: what was written into the file while it was "
+                "replaced is lost: %s",
+                cv_strerror(err));
+    if (err != CV_OK || last || cv_loop_now(f->loop) >= f->old_until)
+        drop_old(f);
+}
+
+/* `old` was replaced, which had the text of base, and was so when it was
+ * opened. */
+static void keep_old(struct cv_filesync *f, int old, const struct stat *opened)
+{
+    f->old = old;
+    f->old_text = f->base;
+    cv_writer_init_heap(&f->base, TEXT_MAX);
+    f->old_seen = *opened;
+    f->old_until = cv_loop_now(f->loop) + CV_FILESYNC_POLL;
+}
+
+/* --- document -> disk --- */
+
+static int write_all(int fd, struct cv_bytes text)
+{
+    size_t done = 0;
+
+    while (done < text.len) {
+        ssize_t n = write(fd, text.data + done, text.len - done);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return CV_ERR_IO;
+        done += (size_t)n;
+    }
+    return CV_OK;
+}
+
+/* Rename a new file over ours, if that is still as it was seen: CV_ERR_AGAIN
+ * if somebody has written it since. */
+static int replace(struct cv_filesync *f, const char *fresh)
+{
+    int old = f->exists ? open_file(f->path) : -1, err = CV_OK;
+    struct stat opened, st, before;
+
+    if (old >= 0 && fstat(old, &opened) != 0) {
+        close(old);
+        old = -1;
+    }
+    if (f->exists && stat(f->path, &st) == 0 && !unchanged(&st, &f->seen))
+        err = CV_ERR_AGAIN;
+    else if (stat(fresh, &before) != 0 || rename(fresh, f->path) != 0)
+        err = CV_ERR_IO;
+    if (err != CV_OK) {
+        if (old >= 0)
+            close(old);
+        return err;
+    }
+    mind_old(f, true);
+    if (old >= 0)
+        keep_old(f, old, &opened);
+    f->seen = before; /* what comes from now on differs */
+    f->exists = true;
+    return CV_OK;
+}
+
+/* A new file beside the old one, with its mode, renamed over it. */
+static int write_file(struct cv_filesync *f, struct cv_bytes text)
+{
+    size_t len = strlen(f->path) + sizeof(".covim-XXXXXX");
+    char *name = malloc(len);
+    mode_t mode = f->exists ? f->seen.st_mode & 07777 : 0644;
+    int fd, err;
+
+    if (!name)
+        return CV_ERR_NOMEM;
+    snprintf(name, len, "%s.covim-XXXXXX", f->path);
+    fd = mkostemp(name, O_CLOEXEC);
+    err = fd < 0 ? CV_ERR_IO : write_all(fd, text);
+    if (err == CV_OK && fchmod(fd, mode) != 0)
+        err = CV_ERR_IO;
+    if (fd >= 0 && close(fd) != 0 && err == CV_OK)
+        err = CV_ERR_IO;
+    if (err == CV_OK)
+        err = replace(f, name);
+    if (err != CV_OK && fd >= 0)
+        unlink(name);
+    free(name);
     return err;
 }
 
@@ -279,22 +394,28 @@ static int write_if_needed(struct cv_filesync *f)
     return err;
 }
 
-static void step(void *user)
-{
-    struct cv_filesync *f = user;
-    int err = look_at_disk(f);
-
-    say(f, err, "the file cannot be read");
-    if (err == CV_OK) {
-        err = write_if_needed(f);
-        say(f, err, "the file cannot be written");
-    }
-    cv_timer_set(f->timer, cv_loop_now(f->loop) + CV_FILESYNC_POLL);
-}
-
 static void soon(struct cv_filesync *f)
 {
     cv_timer_set(f->timer, cv_loop_now(f->loop) + CV_FILESYNC_DELAY);
+}
+
+static void step(void *user)
+{
+    struct cv_filesync *f = user;
+    int err;
+
+    mind_old(f, false);
+    err = look_at_disk(f);
+    say(f, err, "the file cannot be read");
+    if (err == CV_OK) {
+        err = write_if_needed(f);
+        if (err == CV_ERR_AGAIN) { /* first what is there now */
+            soon(f);
+            return;
+        }
+        say(f, err, "the file cannot be written");
+    }
+    cv_timer_set(f->timer, cv_loop_now(f->loop) + CV_FILESYNC_POLL);
 }
 
 static void on_text_done(void *user)
@@ -346,7 +467,7 @@ int cv_filesync_new(struct cv_filesync **out, struct cv_loop *loop,
     f->loop = loop;
     f->log = log;
     f->document = d;
-    f->notify = -1;
+    f->notify = f->old = -1;
     cv_writer_init_heap(&f->base, TEXT_MAX);
     f->path = realpath(path, NULL);
     if (!f->path)
@@ -374,6 +495,7 @@ void cv_filesync_free(struct cv_filesync *f)
         return;
     if (f->document) {
         step(f);
+        mind_old(f, true);
         cv_document_set_events(f->document, &none, NULL);
     }
     cv_watch_free(f->watch);

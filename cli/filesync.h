@@ -3,7 +3,9 @@
  * What changes on disk (any program may write there) becomes edits of our
  * user; what others change is written to disk, whole and by rename, so that
  * nobody reads half of it.  When both changed, the disk's change is moved over
- * the others' (cli/delta.h): nothing is lost. */
+ * the others' (cli/delta.h): nothing is lost.  A file that was written since it
+ * was read is not replaced before it was read again; and who had it open when
+ * it was replaced may write there for CV_FILESYNC_POLL longer. */
 #ifndef CV_CLI_FILESYNC_H
 #define CV_CLI_FILESYNC_H
 #include "base/log.h"

@@ -231,7 +231,8 @@ static struct cv_keytext person_share(struct person *p, const char *text,
     return key;
 }
 
-static int person_join(struct person *p, const struct cv_keytext *key)
+__attribute__((unused)) static int person_join(struct person *p,
+                                               const struct cv_keytext *key)
 {
     char why[256];
 
@@ -279,7 +280,7 @@ static int person_type(struct person *p, size_t at, const char *text)
     return err;
 }
 
-static void on_left(void *user)
+__attribute__((unused)) static void on_left(void *user)
 {
     struct person *p = user;
 
