@@ -71,6 +71,16 @@ static unsigned here(void)
     return count;
 }
 
+/* As many as may be, all of whom vanish. */
+static void fill_with_silent(void)
+{
+    fill(CV_MEETING_HARD);
+    UNTIL(loop, 60, here() == CV_MEETING_HARD);
+    for (unsigned i = 0; i < n_guests; i++)
+        fake_silence(&guests[i].node->key.pub);
+    UNTIL(loop, 10, here() == 0);
+}
+
 TEST(one_more_than_may_be_comes_when_another_has_left)
 {
     struct cv_meeting *m;
@@ -95,11 +105,7 @@ TEST(one_more_than_may_be_comes_when_another_has_left)
 TEST(who_is_silent_keeps_nobody_out)
 {
     setup();
-    fill(CV_MEETING_HARD);
-    UNTIL(loop, 60, here() == CV_MEETING_HARD);
-    for (unsigned i = 0; i < n_guests; i++)
-        fake_silence(&guests[i].node->key.pub);
-    UNTIL(loop, 10, here() == 0);
+    fill_with_silent();
     CHECK_EQ(connected(), CV_MEETING_HARD);
     come(&last, "Last");
     UNTIL(loop, 10, person_has(&last, "text "));
@@ -112,11 +118,7 @@ TEST(who_is_silent_keeps_nobody_out)
 TEST(there_is_an_end_to_those_who_are_silent)
 {
     setup();
-    fill(CV_MEETING_HARD);
-    UNTIL(loop, 60, here() == CV_MEETING_HARD);
-    for (unsigned i = 0; i < n_guests; i++)
-        fake_silence(&guests[i].node->key.pub);
-    UNTIL(loop, 10, here() == 0);
+    fill_with_silent();
     fill(CV_MEETING_STRANGERS);
     UNTIL(loop, 20, here() == CV_MEETING_STRANGERS);
     CHECK_EQ(connected(), MOST);
