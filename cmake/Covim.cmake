@@ -68,6 +68,14 @@ function(covim_program name)
     target_link_options(${name} PRIVATE -pie)
 endfunction()
 
+# covim_sources(OUT TARGET): the paths of its sources, to build them otherwise.
+function(covim_sources out target)
+    get_target_property(sources ${target} SOURCES)
+    get_target_property(folder ${target} SOURCE_DIR)
+    list(TRANSFORM sources PREPEND ${folder}/)
+    set(${out} ${sources} PARENT_SCOPE)
+endfunction()
+
 # covim_test(AREA/NAME SOURCE LINK targets…): one cmocka program, one ctest.
 function(covim_test test)
     cmake_parse_arguments(arg "" "SOURCE;TIMEOUT" "LINK;ARGS" ${ARGN})

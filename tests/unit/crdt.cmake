@@ -6,9 +6,7 @@ covim_test(unit/crdt_model
     LINK covim_crdt)
 
 # The same engine with tiny nodes: short histories reach every split and join.
-get_target_property(crdt_sources covim_crdt SOURCES)
-get_target_property(crdt_folder covim_crdt SOURCE_DIR)
-list(TRANSFORM crdt_sources PREPEND ${crdt_folder}/)
+covim_sources(crdt_sources covim_crdt)
 covim_library(covim_crdt_small SOURCES ${crdt_sources} LINK covim_core)
 target_compile_definitions(covim_crdt_small PUBLIC CV_LEAF_ITEMS=4
                            CV_INNER_NODES=4 CV_CHUNK_MARKS=4 CV_MARK_STEP=2 CV_RUN_BYTES=16

@@ -10,9 +10,7 @@ endforeach()
 covim_test(unit/peer SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_peer.c
            LINK session_fakes covim_session)
 # With room for few: what happens when there is no more.
-get_target_property(session_sources covim_session SOURCES)
-get_target_property(session_folder covim_session SOURCE_DIR)
-list(TRANSFORM session_sources PREPEND ${session_folder}/)
+covim_sources(session_sources covim_session)
 covim_library(covim_session_small
     SOURCES ${session_sources}
     LINK covim_base covim_crdt covim_discovery covim_transport
