@@ -35,8 +35,6 @@ struct cv_filesync {
     int warned; /* the error that was said last */
 };
 
-static void step(void *user);
-
 static int read_all(int fd, struct cv_writer *out)
 {
     for (;;) {
@@ -155,20 +153,22 @@ static int document_splice(void *user, size_t at, size_t deleted,
     return err;
 }
 
-/* The disk has `now`, the document `text`, both come from base. */
+/* The disk has `now`, which comes from base, as the document does. */
 static int merge(struct cv_filesync *f, struct cv_bytes base,
-                 struct cv_bytes now, struct cv_bytes text)
+                 struct cv_bytes now)
 {
     struct cv_delta disk, others, moved;
+    struct cv_writer text;
     uint64_t seq;
-    int err;
+    int err = cv_wholetext_read(f->document, &text);
 
     cv_delta_init(&disk);
     cv_delta_init(&others);
     cv_delta_init(&moved);
-    err = difference(&disk, base, now);
     if (err == CV_OK)
-        err = difference(&others, base, text);
+        err = difference(&disk, base, now);
+    if (err == CV_OK)
+        err = difference(&others, base, cv_writer_bytes(&text));
     if (err == CV_OK)
         err = cv_delta_over(&moved, &disk, &others, true);
     if (err == CV_OK)
@@ -184,6 +184,7 @@ static int merge(struct cv_filesync *f, struct cv_bytes base,
     cv_delta_fini(&disk);
     cv_delta_fini(&others);
     cv_delta_fini(&moved);
+    cv_writer_fini(&text);
     return err;
 }
 
@@ -217,7 +218,7 @@ static int set_aside(struct cv_filesync *f)
 /* If the file has changed since we last saw it, merge it. */
 static int look_at_disk(struct cv_filesync *f)
 {
-    struct cv_writer now, text;
+    struct cv_writer now;
     struct stat st;
     int err;
 
@@ -226,11 +227,7 @@ static int look_at_disk(struct cv_filesync *f)
     err = cv_filesync_read(f->path, &now);
     if (err == CV_OK &&
         !cv_bytes_equal(cv_writer_bytes(&now), cv_writer_bytes(&f->base))) {
-        err = cv_wholetext_read(f->document, &text);
-        if (err == CV_OK)
-            err = merge(f, cv_writer_bytes(&f->base), cv_writer_bytes(&now),
-                        cv_writer_bytes(&text));
-        cv_writer_fini(&text);
+        err = merge(f, cv_writer_bytes(&f->base), cv_writer_bytes(&now));
         if (err == CV_ERR_DENIED)
             err = set_aside(f);
         if (err == CV_OK)
@@ -258,20 +255,15 @@ static void drop_old(struct cv_filesync *f)
  * file that is in its place. */
 static int look_at_old(struct cv_filesync *f)
 {
-    struct cv_writer now, text;
+    struct cv_writer now;
     struct stat st;
     int err;
 
     if (f->old < 0 || fstat(f->old, &st) != 0 || unchanged(&st, &f->old_seen))
         return CV_OK;
     err = read_text(f->old, &now);
-    if (err == CV_OK) {
-        err = cv_wholetext_read(f->document, &text);
-        if (err == CV_OK)
-            err = merge(f, cv_writer_bytes(&f->old_text), cv_writer_bytes(&now),
-                        cv_writer_bytes(&text));
-        cv_writer_fini(&text);
-    }
+    if (err == CV_OK)
+        err = merge(f, cv_writer_bytes(&f->old_text), cv_writer_bytes(&now));
     if (err != CV_OK) {
         cv_writer_fini(&now);
         return err;

@@ -111,6 +111,7 @@ TEST(the_last_look_is_at_the_end)
     cv_filesync_free(file);
     file = NULL;
     CHECK(person_has(&ann, "zero\none\ntwo\n"));
+    CHECK(file_has("zero\none\ntwo\n"));
     (void)close(fd);
     teardown();
 }
