@@ -132,7 +132,7 @@ void cv_rendezvous_withdraw(struct cv_rendezvous *rv, void (*done)(void *user),
 
 /* Knock at a node whose pointer was reported.  Fills `contact` for transport
  * (knocked == true).  The knock is repeated in the next slot after 1 s, and
- * after 10, 20, 60 s and every minute, until an answer came, for 15 min, or
+ * after 3, 10, 20, 60 s and every minute, until an answer came, for 15 min, or
  * until cv_rendezvous_stop_knocking().
  * A second call for the same node sends further candidates.
  * CV_ERR_NOTFOUND: no living pointer of that node. */

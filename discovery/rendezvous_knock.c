@@ -1,5 +1,5 @@
 /* Our knocks, one for each attempt: at once, in the next slot after 1 s, then
- * at 10, 20, 60 s and every minute; answers end the repeating. */
+ * at 3, 10, 20, 60 s and every minute; answers end the repeating. */
 #include "discovery/name.h"
 #include "discovery/rendezvous_struct.h"
 
@@ -206,9 +206,10 @@ static void poll(struct knocking *k)
 
 static void knock_step(struct knocking *k)
 {
-    /* From the start: 1, 10, 20, 60 s, then every minute. */
-    static const cv_time at[] = {CV_SECOND, 10 * CV_SECOND, 20 * CV_SECOND,
-                                 60 * CV_SECOND};
+    /* From the start; then every minute. */
+    static const cv_time at[] = {CV_SECOND, 3 * CV_SECOND, 10 * CV_SECOND,
+                                 20 * CV_SECOND, CV_MINUTE};
+    static const unsigned n = sizeof(at) / sizeof(at[0]);
     struct cv_rendezvous *rv = k->rv;
 
     if (rv->now - k->started > KNOCK_LIFE) {
@@ -227,7 +228,7 @@ static void knock_step(struct knocking *k)
     }
     k->slot = (k->slot + 1) % CV_INBOX_SLOTS;
     k->said++;
-    k->next = k->said < 4 ? k->started + at[k->said] : rv->now + CV_MINUTE;
+    k->next = k->said < n ? k->started + at[k->said] : rv->now + CV_MINUTE;
     cv_rv_cancel(rv, &k->get);
     k->get = cv_rv_get(rv, &k->reply.loc, on_answer_value, NULL, k);
     (void)knock_say(k);

@@ -113,7 +113,7 @@ TEST(everybody_meets_without_loss)
 
 /* A loss here is of a whole put, or of a whole delivery, where OpenDHT has
  * eight copies of each; the limits follow from the schedule of the repetitions
- * (1, 10, 20, 60 s, then every minute). */
+ * (1, 3, 10, 20, 60 s, then every minute). */
 TEST(everybody_meets_at_five_percent_loss)
 {
     meet(test_state_, 5, 130 * CV_SECOND);
