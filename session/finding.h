@@ -8,7 +8,7 @@
 #include "session/session.h"
 
 #define CV_STAGE_TEXT 256
-#define CV_HINT_TEXT  384
+#define CV_HINT_TEXT  512
 /* After so long a stage gets a hint, and then a fuller one. */
 #define CV_FINDING_HINT   (5 * CV_SECOND)
 #define CV_FINDING_ADVICE (15 * CV_SECOND)

@@ -49,7 +49,7 @@
 #define CV_MEETING_YIELD (2 * CV_SECOND)
 
 /* Why a try failed: both kinds of NAT, and what to do. */
-#define CV_MEETING_FAILURE 321
+#define CV_MEETING_FAILURE 449
 
 struct cv_meeting;
 

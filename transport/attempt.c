@@ -1,4 +1,5 @@
 #include "transport/attempt_impl.h"
+#include <stdio.h>
 #include <string.h>
 
 static int on_send(void *user, const struct cv_path_addr *to, unsigned ttl,
@@ -409,12 +410,15 @@ void cv_attempt_relay_up(struct cv_attempt *at, const struct cv_path_addr *path,
         at->local->tcp_mapping == CV_NAT_MAPPING_EIM)
         cv_tcpplan_lead(&at->tcp, now);
     at->carried = true;
+    at->no_gate[0] = '\0';
     cv_pathset_trust(&at->paths, path, rtt, now);
 }
 
 void cv_attempt_relay_down(struct cv_attempt *at,
-                           const struct cv_path_addr *path, cv_time now)
+                           const struct cv_path_addr *path, const char *why,
+                           cv_time now)
 {
+    snprintf(at->no_gate, sizeof at->no_gate, "%s", why);
     cv_pathset_link_down(&at->paths, path, now);
 }
 

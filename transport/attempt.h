@@ -93,7 +93,8 @@
 #define CV_ATTEMPT_PRUNE (5 * CV_SECOND)
 /* How long better or second paths are still looked for once one is proved. */
 #define CV_ATTEMPT_AFTER  (2 * CV_SECOND)
-#define CV_ATTEMPT_REASON 320
+#define CV_ATTEMPT_REASON 448
+#define CV_ATTEMPT_GATE   128 /* what a gate said */
 /* By hand: as long as a token is good; NATs forget in 30 s (RFC 4787, 4.3). */
 #define CV_ATTEMPT_BY_HAND       (15 * CV_MINUTE)
 #define CV_ATTEMPT_BY_HAND_EVERY (15 * CV_SECOND)
@@ -190,6 +191,9 @@ struct cv_attempt {
     cv_time again_at;  /* when a better path is looked for next */
     size_t spent;      /* bytes of checks before any path */
 
+    /* Why a gate takes none; or "". */
+    char no_gate[CV_ATTEMPT_GATE];
+
     /* Plans for hard NATs. */
     cv_time peer_at;             /* the peer is there since; CV_NEVER */
     cv_time handed_at;           /* a gate gave it our knock; CV_NEVER */
@@ -247,14 +251,16 @@ bool cv_attempt_adopt(struct cv_attempt *at, const struct cv_path *proved,
 int cv_attempt_input(struct cv_attempt *at, const struct cv_path_addr *from,
                      const struct cv_stun *m, cv_time now);
 
-/* A channel of a gate leads to the peer, or does no more: the connection is
- * made over it.  As long as gates or TCP are all there is, another path is
- * looked for 12, 30 and 90 s after the attempt began, then every five minutes;
- * both ends count from there, so that they look at the same time. */
+/* A channel of a gate leads to the peer, or does no more (`why`): the
+ * connection is made over it.  As long as gates or TCP are all there is,
+ * another path is looked for 12, 30 and 90 s after the attempt began, then
+ * every five minutes; both ends count from there, so that they look at the same
+ * time. */
 void cv_attempt_relay_up(struct cv_attempt *at, const struct cv_path_addr *path,
                          cv_time rtt, cv_time now);
 void cv_attempt_relay_down(struct cv_attempt *at,
-                           const struct cv_path_addr *path, cv_time now);
+                           const struct cv_path_addr *path, const char *why,
+                           cv_time now);
 
 /* A TCP connection is there or is gone, maybe one of this attempt's. */
 void cv_attempt_link_up(struct cv_attempt *at, const struct cv_path_addr *link,

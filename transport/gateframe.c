@@ -16,7 +16,8 @@ const char *cv_gate_refusal_text(enum cv_gate_refusal why)
     case CV_GATE_REFUSAL_FULL:
         return "the gate is full; try another one, or later";
     case CV_GATE_REFUSAL_LIMIT:
-        return "this is more than the gate allows one user";
+        return "it carries no more for one user or one session: ask who runs "
+               "it for more, or try another one";
     case CV_GATE_REFUSAL_RATE:
         return "too many requests in a short time; the gate wants a pause";
     case CV_GATE_REFUSAL_UNKNOWN:

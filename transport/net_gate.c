@@ -381,7 +381,7 @@ static void on_gone(void *user, const uint8_t tag[CV_GATE_TAG],
     if (l->reopening.channel == path->channel)
         l->reopening = (struct cv_path_addr){0};
     else
-        cv_attempt_relay_down(l->attempt, path, now);
+        cv_attempt_relay_down(l->attempt, path, why, now);
     plan_reopening(l, now);
     cv_timer_set(net->timer, now);
 }

@@ -669,11 +669,13 @@ TEST(a_gate_through_which_nobody_speaks_is_no_way)
         if (spoke)
             cv_pathset_packets(&h->attempt->paths, &gate, 1, 1200, sim->now);
         if (refused)
-            cv_attempt_relay_down(h->attempt, &gate, sim->now);
+            cv_attempt_relay_down(h->attempt, &gate, "it is full", sim->now);
         sim_run(sim, sim->now + CV_MINUTE, false);
         /* Who was there may come back. */
         CHECK_EQ(h->lost, !spoke);
         CHECK_EQ(h->reason[0] != '\0', !spoke);
+        CHECK_EQ(strstr(h->reason, "over a gate (it is full)") != NULL,
+                 !spoke && refused);
         sim_free(sim);
     }
 }
