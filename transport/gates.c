@@ -125,6 +125,8 @@ static void on_opened(struct cv_gates_gate *gate, const struct cv_gate_frame *f)
                                   CV_GATES_CHANNEL_RUNG);
     if (ch && ch->state != CV_GATES_CHANNEL_OPEN)
         cv_gates_channel_opened(ch, f);
+    else /* it was given up meanwhile */
+        cv_gates_give_back(gate, f->u.opened.channel);
 }
 
 static void on_refused(struct cv_gates_gate *gate,
@@ -132,11 +134,14 @@ static void on_refused(struct cv_gates_gate *gate,
 {
     struct cv_gates_channel *ch =
         cv_gates_channel_by_tag(gate->all, gate, f->u.refused.tag);
+    const bool rung = f->u.refused.of == CV_GATE_RING;
 
-    if (ch && ch->state == CV_GATES_CHANNEL_WANTED &&
-        (f->u.refused.of == CV_GATE_OPEN || f->u.refused.of == CV_GATE_RING))
-        cv_gates_channel_lost(
-            ch, cv_gate_refusal_text((enum cv_gate_refusal)f->u.refused.why));
+    if (!ch || (!rung && f->u.refused.of != CV_GATE_OPEN) ||
+        (rung && f->u.refused.why == CV_GATE_REFUSAL_RATE &&
+         cv_gates_channel_ring_later(ch)))
+        return;
+    cv_gates_channel_give_up(
+        ch, cv_gate_refusal_text((enum cv_gate_refusal)f->u.refused.why));
 }
 
 static void on_frame(void *user, const struct cv_gate_frame *f)
@@ -151,6 +156,11 @@ static void on_frame(void *user, const struct cv_gate_frame *f)
         break;
     case CV_GATE_OPENED:
         on_opened(gate, f);
+        break;
+    case CV_GATE_RANG:
+        ch = cv_gates_channel_by_tag(g, gate, f->u.rang.tag);
+        if (ch)
+            cv_gates_channel_rang(ch);
         break;
     case CV_GATE_REFUSED:
         on_refused(gate, f);

@@ -20,15 +20,18 @@ struct cv_gates;
 #define CV_GATE_BY_UDP 0x02
 #define CV_GATE_BY_WS  0x04
 
-#define CV_GATES_MAX      8  /* our own, and those that peers named */
-#define CV_GATES_ROOMS    96 /* sessions times epochs */
-#define CV_GATES_CHANNELS 64
+#define CV_GATES_MAX      8   /* our own, and those that peers named */
+#define CV_GATES_ROOMS    96  /* sessions times epochs */
+#define CV_GATES_CHANNELS 128 /* two of each member of a class */
 #define CV_GATES_WAITING  4 /* packets that a channel holds until it is open */
 /* The packet that goes with a ring is made in the same turn, unless the
  * handshake is to begin later. */
 #define CV_GATES_PACKET (10 * CV_MILLISECOND)
 #define CV_GATES_OPEN   (10 * CV_SECOND) /* then a ring has failed */
-#define CV_GATES_IDLE   (60 * CV_SECOND) /* a peer's gate without a channel */
+/* A ring that was one too many is sent again after so long, and as much more at
+ * random. */
+#define CV_GATES_AGAIN (750 * CV_MILLISECOND)
+#define CV_GATES_IDLE  (60 * CV_SECOND) /* a peer's gate without a channel */
 /* Over UDP: a channel is bound again so often, which keeps the NAT's mapping,
  * and asked after so long without an answer to what was sent. */
 #define CV_GATES_BIND   (15 * CV_SECOND)

@@ -100,7 +100,7 @@ struct cv_gates_channel *cv_gates_channel_new(struct cv_gates *g,
         ch->number = g->rounds * CV_GATES_CHANNELS + i;
         memcpy(ch->tag, tag, CV_GATE_TAG);
         memcpy(ch->room, room, CV_GATE_ROOM);
-        ch->bind_at = CV_NEVER;
+        ch->bind_at = ch->ring_at = CV_NEVER;
         ch->open_by = cv_gates_now(g) + CV_GATES_OPEN;
         return ch;
     }
@@ -128,6 +128,21 @@ void cv_gates_channel_lost(struct cv_gates_channel *ch, const char *why)
     cv_gates_channel_free(ch);
     if (tell)
         g->events->gone(g->user, tag, &path, why);
+}
+
+void cv_gates_give_back(struct cv_gates_gate *gate, uint32_t id)
+{
+    struct cv_gate_frame f = {.type = CV_GATE_CLOSE};
+
+    f.u.channel = id;
+    (void)cv_gatelink_send(gate->link, &f);
+}
+
+void cv_gates_channel_give_up(struct cv_gates_channel *ch, const char *why)
+{
+    if (ch->state == CV_GATES_CHANNEL_OPEN)
+        cv_gates_give_back(ch->gate, ch->id);
+    cv_gates_channel_lost(ch, why);
 }
 
 void cv_gates_channel_hold(struct cv_gates_channel *ch, const uint8_t *data,
@@ -263,6 +278,30 @@ static void ask_for(struct cv_gates_channel *ch)
     ch->asked = true;
 }
 
+bool cv_gates_channel_ring_later(struct cv_gates_channel *ch)
+{
+    struct cv_gates *g = ch->gate->all;
+    uint8_t more;
+    cv_time at;
+
+    cv_random(g->config.rng, &more, sizeof more);
+    at = cv_gates_now(g) + CV_GATES_AGAIN + CV_GATES_AGAIN * more / UINT8_MAX;
+    if (at >= ch->open_by)
+        return false;
+    ch->ring_at = at;
+    cv_gates_wake(g);
+    return true;
+}
+
+/* Most often before the channel is open. */
+void cv_gates_channel_rang(struct cv_gates_channel *ch)
+{
+    struct cv_gates *g = ch->gate->all;
+
+    if (ch->state == CV_GATES_CHANNEL_OPEN && g->events->reached)
+        g->events->reached(g->user, ch->tag);
+}
+
 void cv_gates_channel_opened(struct cv_gates_channel *ch,
                              const struct cv_gate_frame *opened)
 {
@@ -281,7 +320,7 @@ void cv_gates_channel_opened(struct cv_gates_channel *ch,
     }
     if (!ch->claimed || (caller && ch->knock_len == 0))
         g->events->opened(g->user, ch->tag);
-    else if (caller && g->events->reached)
+    else if (caller && ch->ring_at == CV_NEVER && g->events->reached)
         g->events->reached(g->user, ch->tag);
     cv_gates_wake(g);
 }
@@ -434,14 +473,11 @@ void cv_gates_deliver(struct cv_gates *g, const struct cv_path_addr *path)
 void cv_gates_close(struct cv_gates *g, const struct cv_path_addr *path)
 {
     struct cv_gates_channel *ch = by_path(g, path);
-    struct cv_gate_frame f = {.type = CV_GATE_CLOSE};
 
     if (!ch)
         return;
-    if (ch->state == CV_GATES_CHANNEL_OPEN) {
-        f.u.channel = ch->id;
-        (void)cv_gatelink_send(ch->gate->link, &f);
-    }
+    if (ch->state == CV_GATES_CHANNEL_OPEN)
+        cv_gates_give_back(ch->gate, ch->id);
     cv_gates_channel_free(ch);
 }
 
@@ -473,23 +509,30 @@ bool cv_gates_is_udp(const struct cv_gates *g, const struct cv_path_addr *path)
 
 cv_time cv_gates_channel_step(struct cv_gates_channel *ch, cv_time now)
 {
+    cv_time next;
+
     if (ch->state == CV_GATES_CHANNEL_WANTED && now >= ch->ask_at)
         ask_for(ch);
+    if (now >= ch->ring_at) {
+        ch->ring_at = CV_NEVER;
+        (void)send_ring(ch);
+    }
     if (ch->state != CV_GATES_CHANNEL_OPEN || !ch->claimed) {
         if (now >= ch->open_by) {
             const char *why = cv_gatelink_trouble(ch->gate->link);
 
-            cv_gates_channel_lost(
+            cv_gates_channel_give_up(
                 ch, why[0] ? why : "nobody answers at the peer's gate");
             return CV_NEVER;
         }
-        return ch->asked || now >= ch->ask_at
-                   ? ch->open_by
-                   : cv_time_min(ch->open_by, ch->ask_at);
+        next = cv_time_min(ch->ring_at, ch->open_by);
+        return ch->asked || now >= ch->ask_at ? next
+                                              : cv_time_min(next, ch->ask_at);
     }
     step_udp(ch, now);
+    next = cv_time_min(ch->ring_at, ch->bind_at);
     /* What was sent over UDP is to be answered soon. */
     return ch->bound && ch->since != 0 && ch->bind_tries == 0
-               ? cv_time_min(ch->bind_at, ch->since + CV_GATES_SILENT)
-               : ch->bind_at;
+               ? cv_time_min(next, ch->since + CV_GATES_SILENT)
+               : next;
 }

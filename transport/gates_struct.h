@@ -31,6 +31,7 @@ struct cv_gates_channel {
     bool asked;     /* RING and OPEN are sent… */
     cv_time ask_at; /* …not before: the first packet is to go with RING */
     cv_time open_by;
+    cv_time ring_at; /* RING alone, which was refused; CV_NEVER */
     size_t knock_len;
     uint8_t knock[CV_GATE_KNOCK_MAX];
     /* To be sent (WANTED, or RUNG and claimed) or to be handed over (RUNG). */
@@ -101,12 +102,21 @@ cv_gates_channel_new(struct cv_gates *g, struct cv_gates_gate *gate,
                      const uint8_t room[CV_GATE_ROOM],
                      enum cv_gates_channel_state state);
 void cv_gates_channel_free(struct cv_gates_channel *ch);
-/* The same, and whoever has claimed it is told. */
+/* The gate keeps one for minutes that nobody uses, and allows few: it is told
+ * that there is no use for this one of its numbers. */
+void cv_gates_give_back(struct cv_gates_gate *gate, uint32_t id);
+/* Too many rang at the gate: ring again in a while.  False: it is too late. */
+bool cv_gates_channel_ring_later(struct cv_gates_channel *ch);
+/* Freed, and whoever has claimed it is told. */
 void cv_gates_channel_lost(struct cv_gates_channel *ch, const char *why);
+/* The same of one that the gate may still have. */
+void cv_gates_channel_give_up(struct cv_gates_channel *ch, const char *why);
 struct cv_path_addr cv_gates_channel_path(const struct cv_gates_channel *ch);
 /* Keep a packet until the channel is open, or claimed. */
 void cv_gates_channel_hold(struct cv_gates_channel *ch, const uint8_t *data,
                            size_t len);
+/* The gate has handed our knock over. */
+void cv_gates_channel_rang(struct cv_gates_channel *ch);
 /* The gate has opened it. */
 void cv_gates_channel_opened(struct cv_gates_channel *ch,
                              const struct cv_gate_frame *opened);

@@ -13,7 +13,7 @@ struct node {
     bool answers; /* a ring, within its event */
     unsigned udp_data;
     struct cv_path_addr path;
-    unsigned rung, gone;
+    unsigned rung, gone, reached;
     uint8_t tag[CV_GATE_TAG];
     char knock[64];
     char got[4096];
@@ -23,6 +23,7 @@ struct node {
 static struct cv_loop *loop;
 static struct cv_gate_server *server;
 static struct cv_keypair gate_key;
+static struct cv_gate_limits limits;
 static struct node host, guest;
 static const uint8_t room_key[CV_GATE_ROOM_KEY] = {1, 2, 3};
 
@@ -85,6 +86,14 @@ static void on_opened(void *user, const uint8_t tag[CV_GATE_TAG])
     (void)tag;
 }
 
+static void on_reached(void *user, const uint8_t tag[CV_GATE_TAG])
+{
+    struct node *n = user;
+
+    (void)tag;
+    n->reached++;
+}
+
 static void on_found(void *user, const uint8_t loc[20], struct cv_bytes sealed)
 {
     struct node *n = user;
@@ -96,6 +105,7 @@ static void on_found(void *user, const uint8_t loc[20], struct cv_bytes sealed)
 
 static const struct cv_gates_events gates_events = {.rung = on_rung,
                                                     .opened = on_opened,
+                                                    .reached = on_reached,
                                                     .packet = on_packet,
                                                     .gone = on_gone,
                                                     .batch = nothing,
@@ -129,7 +139,7 @@ static void open_server(uint16_t port, bool udp)
     config.udp = udp;
     config.core.key = &gate_key;
     config.core.rng = &cv_rng_system;
-    config.core.limits = cv_gate_limits_default();
+    config.core.limits = limits;
     REQUIRE(cv_gate_server_new(&server, &config, why, sizeof why) == CV_OK);
 }
 
@@ -161,7 +171,8 @@ static bool is_up(const struct node *n)
            info.state == CV_GATELINK_UP;
 }
 
-static void setup(bool udp)
+/* With `limits`. */
+static void begin(bool udp)
 {
     struct cv_gate_name name;
 
@@ -177,6 +188,20 @@ static void setup(bool udp)
     WAIT(is_up(&host), 5 * CV_SECOND);
     REQUIRE(is_up(&host));
     WAIT(false, 20 * CV_MILLISECOND); /* and its room is registered */
+}
+
+static void setup(bool udp)
+{
+    limits = cv_gate_limits_default();
+    begin(udp);
+}
+
+static void link_guest(void)
+{
+    struct cv_gate_name name = gate_name();
+
+    REQUIRE(cv_gates_add(guest.gates, &name, NULL) == CV_OK);
+    WAIT(is_up(&guest), 5 * CV_SECOND);
 }
 
 static void teardown(void)
@@ -198,14 +223,28 @@ static void say(struct node *n, const char *text)
     REQUIRE(err == CV_OK);
 }
 
-static void ring(uint8_t number)
+/* The guest asks for a channel, with or without a knock. */
+static void ask(uint8_t number, struct cv_bytes knock)
 {
     struct cv_gate_name name = gate_name();
     uint8_t tag[CV_GATE_TAG];
 
     memset(tag, number, sizeof tag);
     REQUIRE(cv_gates_ring(guest.gates, &name, &host.key.pub, room_key, tag,
-                          CV_LITERAL("knock"), &guest.path) == CV_OK);
+                          knock, &guest.path) == CV_OK);
+}
+
+static void knock(uint8_t number)
+{
+    ask(number, CV_LITERAL("knock"));
+}
+
+static void ring(uint8_t number)
+{
+    uint8_t tag[CV_GATE_TAG];
+
+    memset(tag, number, sizeof tag);
+    knock(number);
     say(&guest, "first ");
     say(&guest, "second ");
     WAIT(host.rung, 5 * CV_SECOND);
@@ -238,15 +277,9 @@ TEST(a_knock_brings_the_first_packet_and_the_rest_follow_in_order)
  * channel is open. */
 TEST(a_ring_waits_for_its_packet_and_the_answer_for_the_channel)
 {
-    struct cv_gate_name name;
-    uint8_t tag[CV_GATE_TAG] = {9};
-
     setup(false);
-    name = gate_name();
-    REQUIRE(cv_gates_add(guest.gates, &name, NULL) == CV_OK);
-    WAIT(is_up(&guest), 5 * CV_SECOND);
-    REQUIRE(cv_gates_ring(guest.gates, &name, &host.key.pub, room_key, tag,
-                          CV_LITERAL("knock"), &guest.path) == CV_OK);
+    link_guest();
+    knock(9);
     cv_loop_once(loop, cv_time_now()); /* its timer may be due */
     say(&guest, "first ");
     host.answers = true;
@@ -319,6 +352,88 @@ TEST(who_is_not_there_is_not_reached_and_that_is_said)
     teardown();
 }
 
+/* The gate lets one knock a second pass, and one channel into a room. */
+static void begin_narrow(void)
+{
+    limits = cv_gate_limits_default();
+    limits.rings_burst = 1;
+    limits.channels_per_room = 1;
+    begin(false);
+    link_guest();
+}
+
+TEST(a_knock_too_many_is_said_again_and_its_channel_is_the_same)
+{
+    cv_time first;
+
+    begin_narrow();
+    first = cv_time_now();
+    knock(7);
+    WAIT(host.rung, 5 * CV_SECOND);
+    cv_gates_close(guest.gates, &guest.path);
+    WAIT(false, 50 * CV_MILLISECOND);
+    guest.reached = 0;
+    knock(8);
+    WAIT(false, 300 * CV_MILLISECOND);
+    if (cv_time_now() - first < 900 * CV_MILLISECOND) {
+        CHECK_EQ(host.rung, 1);
+        CHECK_EQ(guest.reached, 0);
+    }
+    say(&guest, "on the open channel");
+    WAIT(host.rung == 2, 5 * CV_SECOND);
+    CHECK_EQ(host.rung, 2);
+    WAIT(guest.reached, CV_SECOND);
+    CHECK_EQ(guest.reached, 1);
+    CHECK_EQ(guest.gone, 0);
+    CHECK_EQ(host.tag[0], 8);
+    CHECK_EQ(cv_gates_claim(host.gates, host.tag, &host.path), CV_OK);
+    cv_gates_deliver(host.gates, &host.path);
+    CHECK_STR(host.got, "on the open channel");
+    teardown();
+}
+
+/* So that nothing but the channel is limited. */
+static const struct cv_bytes no_knock;
+
+/* Does the gate give the guest a channel, within seconds? */
+static bool there_is_room(void)
+{
+    for (uint8_t tag = 100; tag < 120; tag++) {
+        guest.gone = 0;
+        ask(tag, no_knock);
+        WAIT(guest.gone, 100 * CV_MILLISECOND);
+        if (guest.gone == 0)
+            return true;
+        WAIT(false, 100 * CV_MILLISECOND);
+    }
+    return false;
+}
+
+/* However far it has come: asked for, opened there, opened here. */
+TEST(a_channel_that_is_given_up_before_it_is_open_does_not_stay_at_the_gate)
+{
+    begin_narrow();
+    for (unsigned turns = 0; turns < 12; turns++) {
+        ask(1, no_knock);
+        for (unsigned i = 0; i < turns; i++)
+            cv_loop_once(loop, cv_time_now() + CV_MILLISECOND);
+        cv_gates_close(guest.gates, &guest.path);
+        CHECK(there_is_room());
+        cv_gates_close(guest.gates, &guest.path);
+    }
+    teardown();
+}
+
+TEST(a_channel_that_nobody_takes_does_not_stay_at_the_gate)
+{
+    begin_narrow();
+    ask(7, no_knock);
+    WAIT(guest.gone, CV_GATES_OPEN + 2 * CV_SECOND);
+    CHECK_EQ(guest.gone, 1); /* the host has given it back */
+    CHECK(there_is_room());
+    teardown();
+}
+
 /* Looked for before there is a link, found when there is. */
 TEST(a_pointer_is_kept_at_a_gate_and_found_by_others)
 {
@@ -359,10 +474,14 @@ TEST(a_gate_that_dies_takes_its_channels_and_they_can_be_had_again)
     teardown();
 }
 
-RUN_TESTS(T(a_knock_brings_the_first_packet_and_the_rest_follow_in_order),
-          T(a_ring_waits_for_its_packet_and_the_answer_for_the_channel),
-          T(packets_go_over_udp_as_soon_as_it_gets_through),
-          T(when_udp_falls_silent_the_link_carries_on),
-          T(who_is_not_there_is_not_reached_and_that_is_said),
-          T(a_pointer_is_kept_at_a_gate_and_found_by_others),
-          T(a_gate_that_dies_takes_its_channels_and_they_can_be_had_again))
+RUN_TESTS(
+    T(a_knock_brings_the_first_packet_and_the_rest_follow_in_order),
+    T(a_ring_waits_for_its_packet_and_the_answer_for_the_channel),
+    T(packets_go_over_udp_as_soon_as_it_gets_through),
+    T(when_udp_falls_silent_the_link_carries_on),
+    T(who_is_not_there_is_not_reached_and_that_is_said),
+    T(a_knock_too_many_is_said_again_and_its_channel_is_the_same),
+    T(a_channel_that_is_given_up_before_it_is_open_does_not_stay_at_the_gate),
+    T(a_channel_that_nobody_takes_does_not_stay_at_the_gate),
+    T(a_pointer_is_kept_at_a_gate_and_found_by_others),
+    T(a_gate_that_dies_takes_its_channels_and_they_can_be_had_again))
