@@ -96,6 +96,11 @@ bool cv_neighbour_is_silent(const struct cv_neighbour *n)
     return n->peer != NULL && cv_meeting_now(n->meeting) >= n->silent_at;
 }
 
+bool cv_neighbour_serves(const struct cv_neighbour *n)
+{
+    return n->role >= CV_ROLE_EDITOR;
+}
+
 bool cv_meeting_is_here(const struct cv_neighbour *n)
 {
     return cv_neighbour_is_member(n) && !cv_neighbour_is_silent(n);

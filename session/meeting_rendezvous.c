@@ -74,7 +74,7 @@ static void on_pointer(void *user, const struct cv_pointer_info *p)
         n->tries = 0;
         n->next_try = cv_meeting_now(m);
         /* Both of two members find each other: one of them waits a little. */
-        if (m->grants.n > 0 && m->had_members &&
+        if (m->role >= CV_ROLE_EDITOR && m->had_members &&
             cv_key_compare(&m->node->key.pub, &n->node) > 0)
             n->next_try += CV_MEETING_YIELD;
     }

@@ -130,6 +130,8 @@ static struct cv_neighbour *next_to_knock(const struct cv_meeting *m,
         if ((m->grants.n == 0 || m->config.star) && !n->admits &&
             (m->config.star || !cv_neighbour_is_ours(m, n)))
             continue;
+        if (m->grants.n > 0 && !cv_neighbour_serves(n))
+            continue; /* who reads along comes to who serves it */
         if (best == NULL || is_better(m, n, best))
             best = n;
     }
@@ -162,7 +164,8 @@ void cv_meeting_try_knocks(struct cv_meeting *m, cv_time now)
         return;
     for (n = m->neighbours; n != NULL; n = n->next) {
         out += n->called_out;
-        members += n->peer != NULL && !cv_neighbour_is_silent(n);
+        members += n->peer != NULL && !cv_neighbour_is_silent(n) &&
+                   cv_neighbour_serves(n);
     }
     while (out + members < CV_MEETING_NEIGHBOURS && out < CV_MEETING_KNOCKING) {
         if (now < cv_meeting_ask_next(m))

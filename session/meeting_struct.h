@@ -82,6 +82,8 @@ void cv_meeting_remove(struct cv_meeting *m, struct cv_neighbour *gone);
 bool cv_neighbour_is_member(const struct cv_neighbour *n);
 /* Connected, but no path has worked for a while. */
 bool cv_neighbour_is_silent(const struct cv_neighbour *n);
+/* Does it pass on what others wrote?  Viewers do not. */
+bool cv_neighbour_serves(const struct cv_neighbour *n);
 /* Of our own identity? */
 bool cv_neighbour_is_ours(const struct cv_meeting *m,
                           const struct cv_neighbour *n);

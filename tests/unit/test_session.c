@@ -288,6 +288,42 @@ TEST(a_viewer_reads_and_cannot_write)
     end_all();
 }
 
+static unsigned how_many_have(const struct person *p, unsigned n,
+                              const char *text)
+{
+    unsigned have = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        have += person_has(&p[i], text);
+    return have;
+}
+
+/* Viewers pass nothing on: connections among them serve nobody, and must not
+ * keep one from who does. */
+TEST(many_viewers_find_the_host_that_comes_back)
+{
+    static struct person viewers[24];
+    const unsigned n = sizeof viewers / sizeof viewers[0];
+    struct cv_keytext key;
+
+    setup();
+    key = person_share(&ann, "read me", CV_ADMIT_OPEN, CV_ROLE_VIEWER);
+    for (unsigned i = 0; i < n; i++) {
+        person_start(&viewers[i], loop, "Viewer", NULL);
+        REQUIRE(person_join(&viewers[i], &key) == CV_OK);
+    }
+    UNTIL(loop, 60, how_many_have(viewers, n, "read me") == n);
+    person_crash(&ann);
+    UNTIL(loop, 20, viewers[0].members_out > 0);
+    person_start(&ann, loop, "Ann", NULL);
+    CHECK_EQ(person_resume(&ann, &key), CV_OK);
+    CHECK_EQ(person_type(&ann, 0, "please "), CV_OK);
+    UNTIL(loop, 60, how_many_have(viewers, n, "please read me") == n);
+    for (unsigned i = 0; i < n; i++)
+        person_end(&viewers[i]);
+    end_all();
+}
+
 TEST(what_a_viewer_writes_all_the_same_is_refused_by_the_receiver)
 {
     setup();
@@ -650,6 +686,7 @@ RUN_TESTS(T(a_joiner_is_let_in_and_both_edit),
           T(a_journal_that_cannot_be_written_refuses_the_share),
           T(a_no_ends_the_joining), T(an_open_session_asks_nobody),
           T(a_viewer_reads_and_cannot_write),
+          T(many_viewers_find_the_host_that_comes_back),
           T(what_a_viewer_writes_all_the_same_is_refused_by_the_receiver),
           T(a_stored_grant_asks_nobody_again),
           T(our_own_second_agent_joins_without_asking),
