@@ -120,19 +120,30 @@ int cv_admission_issue(struct cv_grants *out, const struct cv_grants *ours,
                            rng);
 }
 
-/* Our READY: theirs is verified and they have ours. */
+/* They have verified our grant, too. */
+static int become_member(struct cv_admitting *a, struct cv_writer *out)
+{
+    if (a->config.full)
+        return refuse(a, CV_REFUSAL_FULL,
+                      "it has as many connections as it wants; others of the "
+                      "session take you",
+                      "", out);
+    set_state(a, CV_ADMISSION_MEMBER);
+    return CV_OK;
+}
+
+/* Theirs is verified and they have ours.  READY says so, unless there is no
+ * room for members. */
 static int become_ready(struct cv_admitting *a, cv_time now,
                         struct cv_writer *out)
 {
-    int err = put_simple(out, CV_CONTROL_READY);
+    int err = a->config.full ? CV_OK : put_simple(out, CV_CONTROL_READY);
 
     if (err != CV_OK)
         return err;
     set_state(a, CV_ADMISSION_READY);
     wait_until(a, now + CV_ADMISSION_STEP);
-    if (a->said_ready)
-        set_state(a, CV_ADMISSION_MEMBER);
-    return CV_OK;
+    return a->said_ready ? become_member(a, out) : CV_OK;
 }
 
 static int give_grant(struct cv_admitting *a, enum cv_role role,
@@ -402,8 +413,7 @@ int cv_admission_message(struct cv_admitting *a, struct cv_bytes message,
         /* Who sends it has verified our grant; hello or grant came first. */
         if (a->state != CV_ADMISSION_READY)
             return unexpected(a);
-        set_state(a, CV_ADMISSION_MEMBER);
-        return CV_OK;
+        return become_member(a, out);
     case CV_CONTROL_MEMBER_LIST:
     case CV_CONTROL_FILE_LIST:
     case CV_CONTROL_BYE:

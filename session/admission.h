@@ -22,6 +22,9 @@
  * A newcomer may ask several at once.  The grant of the one that answers it
  * shows to the others, and takes its question back there.
  *
+ * Who has no room (`full`) lets newcomers in all the same, and parts from them
+ * when they have verified the grant: others take them.
+ *
  * Times: HELLO and READY take at most 15 s; a person is asked for 60 s, after
  * which the newcomer asks again by itself; all of it ends after 5 min. */
 #ifndef CV_SESSION_ADMISSION_H
@@ -59,6 +62,7 @@ struct cv_admission_config {
     struct cv_cert cert;               /* of our node */
     uint8_t exporter[32];              /* of this connection */
     uint64_t capabilities;             /* all of them are asked of the peer */
+    bool full;                         /* take nobody, only let in */
     bool open;                         /* let anybody in who asks… */
     enum cv_role offer;                /* …with at most this role */
     enum cv_role wants;                /* when we have no grant */

@@ -11,14 +11,15 @@
 #include "session/node.h"
 #include "session/peer.h"
 
-#define CV_MEETING_NEIGHBOURS 8   /* that we connect to */
-#define CV_MEETING_KNOWN      128 /* nodes heard of */
-#define CV_MEETING_KNOCKING   4   /* knocks of ours at a time */
-/* That may be connected to us: a whole class is to the one who lets it in.
- * Those that are silent do not count, and give way to others. */
+#define CV_MEETING_KNOWN    128 /* nodes heard of */
+#define CV_MEETING_KNOCKING 4   /* knocks of ours at a time */
+/* NEIGHBOURS: that we connect to.  HARD: that may be connected to us, for a
+ * whole class is to the one who lets it in; those that are silent do not count,
+ * and give way to others.  STRANGERS: connected and not yet admitted. */
 #ifndef CV_MEETING_HARD
-#define CV_MEETING_HARD      48
-#define CV_MEETING_STRANGERS 8 /* connected and not yet admitted */
+#define CV_MEETING_NEIGHBOURS 8
+#define CV_MEETING_HARD       48
+#define CV_MEETING_STRANGERS  8
 #endif
 /* Somebody without a grant disturbs one person at a time. */
 #define CV_MEETING_STAGGER (3 * CV_SECOND)
@@ -74,6 +75,7 @@ struct cv_neighbour {
     bool called_out, called_in; /* attempts that live */
     bool by_hand;               /* `out`: the knock is a token */
     bool added;                 /* `in`: the same, of the guest */
+    bool newcomer;              /* `in`: had no grant */
     enum cv_verdict verdict;    /* `in`: what it was answered */
     uint8_t out[8], in[8];      /* their ids */
     cv_time give_up;

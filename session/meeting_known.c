@@ -124,18 +124,23 @@ unsigned cv_meeting_count_members(const struct cv_meeting *m)
     return count;
 }
 
-bool cv_meeting_is_full(const struct cv_meeting *m,
-                        const struct cv_neighbour *but)
+enum cv_room cv_meeting_room(const struct cv_meeting *m,
+                             const struct cv_neighbour *but)
 {
-    unsigned members = 0, strangers = 0;
+    unsigned members = 0, strangers = 0, serving = 0;
 
     for (struct cv_neighbour *n = m->neighbours; n != NULL; n = n->next) {
         if (n == but || n->peer == NULL || cv_neighbour_is_silent(n))
             continue;
         members += cv_neighbour_is_member(n);
         strangers += !cv_neighbour_is_member(n);
+        serving += cv_neighbour_is_member(n) && cv_neighbour_serves(n);
     }
-    return members >= CV_MEETING_HARD || strangers >= CV_MEETING_STRANGERS;
+    if (strangers >= CV_MEETING_STRANGERS)
+        return CV_ROOM_NONE;
+    if (members < CV_MEETING_HARD)
+        return CV_ROOM_TO_STAY;
+    return serving > 0 ? CV_ROOM_TO_ADMIT : CV_ROOM_NONE;
 }
 
 struct cv_neighbour *cv_meeting_gives_way(const struct cv_meeting *m)

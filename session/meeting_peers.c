@@ -407,7 +407,7 @@ static bool is_vouched(const struct cv_neighbour *n, const struct cv_conn *conn)
            n->role != CV_ROLE_NONE;
 }
 
-static int make_peer(struct cv_neighbour *n, struct cv_conn *conn)
+static int make_peer(struct cv_neighbour *n, struct cv_conn *conn, bool full)
 {
     struct cv_meeting *m = n->meeting;
     struct cv_peer_config config = {
@@ -425,6 +425,7 @@ static int make_peer(struct cv_neighbour *n, struct cv_conn *conn)
                 .vouched = is_vouched(n, conn),
                 .cert = m->node->cert,
                 .capabilities = m->config.capabilities,
+                .full = full,
                 .open = m->config.open,
                 .offer = m->config.offer,
                 .wants = m->config.wants,
@@ -448,6 +449,7 @@ bool cv_meeting_conn(struct cv_meeting *m, struct cv_conn *conn)
     struct cv_neighbour *n = cv_meeting_by_attempt(m, cv_conn_attempt(conn));
     bool client = cv_conn_is_client(conn);
     struct cv_neighbour *silent;
+    enum cv_room room;
 
     if (n == NULL || !cv_key_equal(&n->node, cv_conn_peer(conn)))
         return false;
@@ -463,7 +465,8 @@ bool cv_meeting_conn(struct cv_meeting *m, struct cv_conn *conn)
     }
     if (n->peer != NULL) /* transport has chosen between the two */
         drop_peer(n, CV_REFUSAL_REPLACED);
-    if (cv_meeting_is_full(m, n)) {
+    room = cv_meeting_room(m, n);
+    if (room < (n->newcomer && !client ? CV_ROOM_TO_ADMIT : CV_ROOM_TO_STAY)) {
         cv_conn_close(conn, CV_REFUSAL_FULL, "no room for more connections");
         return true;
     }
@@ -473,7 +476,7 @@ bool cv_meeting_conn(struct cv_meeting *m, struct cv_conn *conn)
     n->since = cv_meeting_now(m);
     n->silent_at = n->recall_at = CV_NEVER;
     cv_conn_path(conn, &n->path);
-    if (make_peer(n, conn) != CV_OK) {
+    if (make_peer(n, conn, room < CV_ROOM_TO_STAY) != CV_OK) {
         cv_conn_close(conn, CV_REFUSAL_INTERNAL, "");
         cv_neighbour_retry_later(n);
         return true;

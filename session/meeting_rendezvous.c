@@ -82,14 +82,24 @@ static void on_pointer(void *user, const struct cv_pointer_info *p)
     cv_meeting_wake(m);
 }
 
+/* Somebody to let in, who then finds other members by their pointers? */
+static bool is_newcomer(const struct cv_meeting *m,
+                        const struct cv_knock_info *k)
+{
+    return !k->has_grant && !k->contact.by_hand && !m->config.star;
+}
+
 static enum cv_verdict judge(const struct cv_meeting *m,
                              const struct cv_knock_info *k, bool ours)
 {
+    enum cv_room room =
+        cv_meeting_room(m, cv_meeting_find(m, &k->contact.node));
+
     if (!k->has_grant && !ours &&
         (!cv_meeting_may_admit(m) ||
          cv_meeting_was_rejected(m, &k->contact.identity)))
         return CV_VERDICT_NO;
-    if (cv_meeting_is_full(m, cv_meeting_find(m, &k->contact.node)))
+    if (room < (is_newcomer(m, k) ? CV_ROOM_TO_ADMIT : CV_ROOM_TO_STAY))
         return CV_VERDICT_BUSY;
     return k->has_grant || ours || m->config.open ? CV_VERDICT_OK
                                                   : CV_VERDICT_ASK;
@@ -113,6 +123,7 @@ static enum cv_verdict meet(struct cv_neighbour *n,
     n->called_in = true;
     memcpy(n->in, contact->attempt, sizeof n->in);
     n->added = contact->by_hand;
+    n->newcomer = is_newcomer(n->meeting, k);
     n->give_up = cv_meeting_now(n->meeting) +
                  (n->added ? CV_MEETING_BY_HAND : CV_MEETING_ATTEMPT);
     if (cv_net_connect(net, contact) != CV_OK) {

@@ -89,10 +89,15 @@ bool cv_neighbour_is_ours(const struct cv_meeting *m,
                           const struct cv_neighbour *n);
 unsigned cv_meeting_count_here(const struct cv_meeting *m);
 unsigned cv_meeting_count_members(const struct cv_meeting *m);
-/* Are as many connected as may be, `but` (NULL: nobody) aside?  Who is silent
- * does not count. */
-bool cv_meeting_is_full(const struct cv_meeting *m,
-                        const struct cv_neighbour *but);
+enum cv_room {
+    CV_ROOM_NONE,
+    CV_ROOM_TO_ADMIT, /* to let a newcomer in, whom others serve */
+    CV_ROOM_TO_STAY,
+};
+/* For one more connection, `but` (NULL: nobody) aside.  Who is silent does not
+ * count. */
+enum cv_room cv_meeting_room(const struct cv_meeting *m,
+                             const struct cv_neighbour *but);
 /* Whose connection has to end before there is another: nobody's (NULL), or
  * where the silent ones are too many, of the one that is so for longest. */
 struct cv_neighbour *cv_meeting_gives_way(const struct cv_meeting *m);

@@ -60,6 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     c.identity = &identity;
     c.grants = data[0] & 1 ? &grants : &none;
     c.open = data[0] & 2;
+    c.full = data[0] & 4;
     c.session = session.pub;
     c.node = node.pub;
     c.offer = c.wants = CV_ROLE_EDITOR;

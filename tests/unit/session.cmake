@@ -15,7 +15,7 @@ covim_library(covim_session_small
     SOURCES ${session_sources}
     LINK covim_base covim_crdt covim_discovery covim_transport
     LINK_PRIVATE PkgConfig::JANSSON PkgConfig::SQLITE)
-target_compile_definitions(covim_session_small PUBLIC CV_MEETING_HARD=6
+target_compile_definitions(covim_session_small PUBLIC CV_MEETING_NEIGHBOURS=2 CV_MEETING_HARD=6
                            CV_MEETING_STRANGERS=4)
 covim_test(unit/session_crowd
            SOURCE ${CMAKE_CURRENT_LIST_DIR}/test_session_crowd.c

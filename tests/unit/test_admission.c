@@ -210,6 +210,46 @@ TEST(open_sessions_let_in_with_at_most_the_role_wanted)
     teardown();
 }
 
+/* They find others, who have room. */
+TEST(who_has_no_room_lets_in_and_parts)
+{
+    for (unsigned asked = 0; asked < 2; asked++) {
+        kit_init(&p.kit);
+        setup(&p.kit.host, &p.kit.guest);
+        p.ca.full = true;
+        p.ca.open = !asked;
+        start();
+        run();
+        if (asked)
+            CHECK_EQ(cv_admission_accept(&p.a, CV_ROLE_EDITOR, p.unix_s, p.now,
+                                         &p.to_b),
+                     CV_OK);
+        run();
+        CHECK_EQ(p.a.state, CV_ADMISSION_CLOSED);
+        CHECK(p.a.told);
+        CHECK_EQ(p.b.state, CV_ADMISSION_CLOSED);
+        CHECK_EQ(p.b.refusal, CV_REFUSAL_FULL);
+        CHECK(p.b.refused_by_peer);
+        CHECK(cv_grants_are_for(&p.b.given, &p.cb.identity->pub));
+        CHECK(cv_grants_role(&p.b.given) == CV_ROLE_EDITOR);
+        teardown();
+    }
+}
+
+/* Who has a grant wanted to stay. */
+TEST(a_member_is_not_taken_where_there_is_no_room)
+{
+    kit_init(&p.kit);
+    setup(&p.kit.host, &p.kit.editor);
+    p.ca.full = true;
+    start();
+    run();
+    CHECK_EQ(p.a.state, CV_ADMISSION_CLOSED);
+    CHECK_EQ(p.b.state, CV_ADMISSION_CLOSED);
+    CHECK_EQ(p.b.refusal, CV_REFUSAL_FULL);
+    teardown();
+}
+
 TEST(our_own_identity_is_let_in_without_asking)
 {
     kit_init(&p.kit);
@@ -682,6 +722,8 @@ RUN_TESTS(T(two_with_grants_are_members_at_once),
           T(an_unanswered_knock_lapses_and_is_repeated_for_five_minutes),
           T(a_lapsed_knock_can_still_be_accepted),
           T(open_sessions_let_in_with_at_most_the_role_wanted),
+          T(who_has_no_room_lets_in_and_parts),
+          T(a_member_is_not_taken_where_there_is_no_room),
           T(our_own_identity_is_let_in_without_asking),
           T(who_may_not_admit_names_somebody_who_may),
           T(an_editor_cannot_hand_out_grants), T(two_strangers_part),

@@ -8,19 +8,20 @@
 #include "session/session_struct.h"
 
 #define MOST (CV_MEETING_HARD + CV_MEETING_STRANGERS)
+#define MORE 8 /* than the host takes */
 
 static struct cv_loop *loop;
-static struct person host, guests[MOST], last;
+static struct person host, guests[MOST + MORE], last;
 static unsigned n_guests;
 static struct cv_keytext key;
 
-static void setup(void)
+static void setup(enum cv_role role)
 {
     REQUIRE(cv_loop_new(&loop) == CV_OK);
     fake_use_loop(loop);
     n_guests = 0;
     person_start(&host, loop, "Host", NULL);
-    key = person_share(&host, "text ", CV_ADMIT_OPEN, CV_ROLE_EDITOR);
+    key = person_share(&host, "text ", CV_ADMIT_OPEN, role);
 }
 
 static void end_all(void)
@@ -81,18 +82,46 @@ static void fill_with_silent(void)
     UNTIL(loop, 10, here() == 0);
 }
 
+static unsigned how_many_have(const char *text)
+{
+    unsigned have = 0;
+
+    for (unsigned i = 0; i < n_guests; i++)
+        have += person_has(&guests[i], text);
+    return have;
+}
+
+TEST(who_finds_no_room_is_let_in_and_served_by_the_others)
+{
+    setup(CV_ROLE_EDITOR);
+    fill(CV_MEETING_HARD);
+    UNTIL(loop, 60, here() == CV_MEETING_HARD);
+    CHECK_EQ(cv_meeting_room(host.session->meeting, NULL), CV_ROOM_TO_ADMIT);
+    fill(MORE);
+    UNTIL(loop, 60, how_many_have("text ") == n_guests);
+    CHECK_EQ(here(), CV_MEETING_HARD);
+    CHECK_EQ(guests[n_guests - 1].role, CV_ROLE_EDITOR);
+    CHECK_EQ(person_type(&guests[n_guests - 1], 5, "on"), CV_OK);
+    CHECK_EQ(person_type(&guests[n_guests - 2], 0, "and "), CV_OK);
+    UNTIL(loop, 30,
+          person_has(&host, "and text on") &&
+              how_many_have("and text on") == n_guests);
+    end_all();
+}
+
+/* Those who read along serve nobody. */
 TEST(one_more_than_may_be_comes_when_another_has_left)
 {
     struct cv_meeting *m;
 
-    setup();
+    setup(CV_ROLE_VIEWER);
     m = host.session->meeting;
     fill(CV_MEETING_HARD);
-    CHECK(!cv_meeting_is_full(m, NULL));
+    CHECK_EQ(cv_meeting_room(m, NULL), CV_ROOM_TO_STAY);
     UNTIL(loop, 60, here() == CV_MEETING_HARD);
-    CHECK(cv_meeting_is_full(m, NULL));
+    CHECK_EQ(cv_meeting_room(m, NULL), CV_ROOM_NONE);
     /* Who is in may knock again: the path may be lost. */
-    CHECK(!cv_meeting_is_full(m, cv_meeting_neighbours(m)));
+    CHECK_EQ(cv_meeting_room(m, cv_meeting_neighbours(m)), CV_ROOM_TO_STAY);
     come(&last, "Last");
     UNTIL(loop, 20, strstr(last.stage, "as many connections") != NULL);
     CHECK(last.document == NULL);
@@ -104,7 +133,7 @@ TEST(one_more_than_may_be_comes_when_another_has_left)
 /* They do not count, though their connections may yet come back. */
 TEST(who_is_silent_keeps_nobody_out)
 {
-    setup();
+    setup(CV_ROLE_EDITOR);
     fill_with_silent();
     CHECK_EQ(connected(), CV_MEETING_HARD);
     come(&last, "Last");
@@ -117,7 +146,7 @@ TEST(who_is_silent_keeps_nobody_out)
 
 TEST(there_is_an_end_to_those_who_are_silent)
 {
-    setup();
+    setup(CV_ROLE_EDITOR);
     fill_with_silent();
     fill(CV_MEETING_STRANGERS);
     UNTIL(loop, 20, here() == CV_MEETING_STRANGERS);
@@ -129,6 +158,7 @@ TEST(there_is_an_end_to_those_who_are_silent)
     end_all();
 }
 
-RUN_TESTS(T(one_more_than_may_be_comes_when_another_has_left),
+RUN_TESTS(T(who_finds_no_room_is_let_in_and_served_by_the_others),
+          T(one_more_than_may_be_comes_when_another_has_left),
           T(who_is_silent_keeps_nobody_out),
           T(there_is_an_end_to_those_who_are_silent))
