@@ -92,14 +92,25 @@ static void tell_nobody(const struct cv_facts *f, char *hint)
             still);
 }
 
+/* Whom we need, when those who were found are not it; or NULL. */
+static const char *whom_we_miss(const struct cv_facts *f)
+{
+    if (f->pointers == 0)
+        return NULL;
+    if (f->member)
+        return f->serving == 0 ? "may write" : NULL;
+    return f->admitting == 0 ? "may let you in" : NULL;
+}
+
 static void tell_finding(const struct cv_facts *f, char *stage, char *hint)
 {
+    const char *missing = whom_we_miss(f);
     bool nobody = f->pointers == 0;
 
-    if (!nobody && f->admitting == 0 && !f->member)
+    if (missing != NULL)
         SAY(stage, CV_STAGE_TEXT,
-            "Found %u member%s of the session, but nobody who may let you in",
-            f->pointers, f->pointers == 1 ? "" : "s");
+            "Found %u member%s of the session, but nobody who %s", f->pointers,
+            f->pointers == 1 ? "" : "s", missing);
     else if (!nobody)
         SAY(stage, CV_STAGE_TEXT, "Found the session; trying to reach it%s%s",
             f->failure[0] != '\0' ? " again: " : "", f->failure);
@@ -108,7 +119,13 @@ static void tell_finding(const struct cv_facts *f, char *stage, char *hint)
 
     if (f->elapsed < CV_FINDING_HINT)
         return;
-    if (!nobody && f->admitting == 0 && !f->member) {
+    if (missing != NULL && f->member) {
+        SAY(hint, CV_HINT_TEXT,
+            "who may only read cannot pass the text on: ask an editor or a "
+            "host to come back");
+        return;
+    }
+    if (missing != NULL) {
         SAY(hint, CV_HINT_TEXT, "%s%sask a host of the session to come back",
             f->host, f->host[0] != '\0' ? " can let you in: " : "");
         return;

@@ -42,6 +42,7 @@ struct cv_facts {
     const char *dht;    /* "connected", "connecting", "disconnected" */
     unsigned pointers;  /* living pointers of others */
     unsigned admitting; /* of them: may let newcomers in */
+    unsigned serving;   /* of them: pass the text on */
     unsigned members;   /* connected */
     bool by_hand;       /* the knock is carried by hand, and not added yet */
     enum cv_reach reach;

@@ -294,6 +294,7 @@ void cv_meeting_facts(const struct cv_meeting *m, struct cv_facts *out)
         out->pointers += n->pointer;
         out->admitting +=
             n->pointer && (n->admits || cv_neighbour_is_ours(m, n));
+        out->serving += n->pointer && cv_neighbour_serves(n);
         if (n->reach != CV_REACH_NONE && !cv_neighbour_is_silent(n) &&
             (best == NULL || n->reach > best->reach))
             best = n;

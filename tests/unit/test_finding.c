@@ -110,11 +110,31 @@ TEST(a_sharer_that_cannot_be_found_is_told)
     CHECK_STR(hint, "");
 }
 
+TEST(who_is_missing_is_named)
+{
+    struct cv_facts f = facts();
+    char stage[CV_STAGE_TEXT], hint[CV_HINT_TEXT];
+
+    f.elapsed = CV_FINDING_HINT;
+    f.pointers = 2;
+    cv_finding_tell(&f, stage, hint);
+    CHECK_STR(stage, "Found 2 members of the session, but nobody who may let "
+                     "you in");
+    f.member = true;
+    f.pointers = 1;
+    cv_finding_tell(&f, stage, hint);
+    CHECK_STR(stage, "Found 1 member of the session, but nobody who may write");
+    CHECK(strstr(hint, "an editor or a host") != NULL);
+    f.serving = 1;
+    cv_finding_tell(&f, stage, hint);
+    CHECK(strstr(stage, "trying to reach it") != NULL);
+}
+
 TEST(every_combination_of_facts_makes_a_sentence)
 {
     char stage[CV_STAGE_TEXT], hint[CV_HINT_TEXT];
 
-    for (unsigned bits = 0; bits < 1u << 10; bits++)
+    for (unsigned bits = 0; bits < 1u << 11; bits++)
         for (int reach = CV_REACH_NONE; reach <= CV_REACH_MEMBER; reach++)
             for (cv_time t = 0; t <= 20 * CV_SECOND; t += 10 * CV_SECOND) {
                 struct cv_facts f = facts();
@@ -129,6 +149,7 @@ TEST(every_combination_of_facts_makes_a_sentence)
                 f.unpublished = bits & 128;
                 f.pointers = bits & 256 ? 2 : 0;
                 f.admitting = bits & 512 ? 1 : 0;
+                f.serving = bits & 1024 ? 1 : 0;
                 f.reach = (enum cv_reach)reach;
                 f.members = reach == CV_REACH_MEMBER;
                 f.elapsed = t;
@@ -199,7 +220,7 @@ TEST(a_failure_that_is_known_is_not_guessed_at)
 RUN_TESTS(T(states_follow_the_facts), T(a_sharer_is_alone_until_somebody_comes),
           T(nobody_is_told_of_after_ten_twenty_and_sixty_seconds),
           T(no_network_is_said_as_such),
-          T(a_sharer_that_cannot_be_found_is_told),
+          T(a_sharer_that_cannot_be_found_is_told), T(who_is_missing_is_named),
           T(every_combination_of_facts_makes_a_sentence),
           T(a_token_that_is_on_its_way_is_waited_for_with_words),
           T(a_failure_that_is_known_is_not_guessed_at),
