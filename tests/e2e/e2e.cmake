@@ -11,6 +11,8 @@ foreach(editor vim nvim)
                       SCRIPT ${CMAKE_CURRENT_LIST_DIR}/blame_vims.sh ARGS ${editor} TIMEOUT 150)
     covim_script_test(e2e/follow_${editor}
                       SCRIPT ${CMAKE_CURRENT_LIST_DIR}/follow_vims.sh ARGS ${editor} TIMEOUT 120)
+    covim_script_test(e2e/readonly_${editor}
+                      SCRIPT ${CMAKE_CURRENT_LIST_DIR}/readonly_vims.sh ARGS ${editor} TIMEOUT 120)
     covim_script_test(e2e/still_${editor}
                       SCRIPT ${CMAKE_CURRENT_LIST_DIR}/still_vims.sh ARGS ${editor} TIMEOUT 150)
 endforeach()

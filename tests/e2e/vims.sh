@@ -197,8 +197,8 @@ vims_meet() {
     vim_wait "$2" 30 "bufname() =~# '^covim://'" || fail "$2 got no text"
 }
 
-# vims_pair EDITOR FILE: in a lab, a shares the file in the other editor, and b
-# has joined in EDITOR, vim or nvim.  $abuf, $bbuf: their buffers.
+# vims_pair EDITOR FILE [OPTION…]: in a lab, a shares the file in the other
+# editor, and b has joined in EDITOR, vim or nvim.  $abuf, $bbuf: their buffers.
 vims_pair() {
     local other=nvim
     [ "$1" = nvim ] && other=vim
@@ -206,7 +206,7 @@ vims_pair() {
     vims_lab
     vim_program=$other vim_start a a "$2"
     vim_program=$1 vim_start b b
-    vim_keys a ':CoVim share --open' Enter
+    vim_keys a ":CoVim share --open ${*:3}" Enter
     lab_wait 10 vim_key a || fail "a shows no key"
     vim_keys b ":CoVim join $(vim_key a)" Enter
     vim_wait b 40 "bufname() =~# '^covim://'" || fail "b did not get the text"
