@@ -11,11 +11,16 @@ static void destroy(struct cv_net *net);
 
 static void resolve_servers(struct cv_net *net);
 
+cv_time cv_net_life(const struct cv_net *net)
+{
+    return net->nat_timeout > 0 ? net->nat_timeout
+                                : cv_natlife_hoped(&net->gather.life);
+}
+
 /* How long mappings live was learnt, or is not known any more. */
 static void note_life(struct cv_net *net)
 {
-    cv_time life = net->nat_timeout > 0 ? net->nat_timeout
-                                        : cv_natlife_hoped(&net->gather.life);
+    cv_time life = cv_net_life(net);
 
     if (life == net->local.udp_life)
         return;

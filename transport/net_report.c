@@ -37,7 +37,7 @@ void cv_net_report(const struct cv_net *net, struct cv_net_report *out)
     out->settled = cv_net_settled(net);
     out->kind_known = g->kind_tested;
     out->life_state = g->life.state;
-    out->life = net->local.udp_life;
+    out->life = cv_net_life(net);
     out->life_kept = g->life.kept;
     out->life_lost = g->life.lost;
     out->life_set = net->nat_timeout > 0;

@@ -146,6 +146,8 @@ struct cv_net {
 
 /* Do all that is due, then set the timer.  May free the node. */
 void cv_net_service(struct cv_net *net);
+/* Of an idle mapping in our NAT, as it is known just now. */
+cv_time cv_net_life(const struct cv_net *net);
 
 /* --- net_link.c --- */
 
