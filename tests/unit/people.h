@@ -267,6 +267,17 @@ __attribute__((unused)) static bool person_has(const struct person *p,
     return same;
 }
 
+/* How many of these have that text? */
+__attribute__((unused)) static unsigned
+people_have(const struct person *p, unsigned n, const char *text)
+{
+    unsigned have = 0;
+
+    for (unsigned i = 0; i < n; i++)
+        have += person_has(&p[i], text);
+    return have;
+}
+
 static int person_type(struct person *p, size_t at, const char *text)
 {
     uint64_t seq;

@@ -288,16 +288,6 @@ TEST(a_viewer_reads_and_cannot_write)
     end_all();
 }
 
-static unsigned how_many_have(const struct person *p, unsigned n,
-                              const char *text)
-{
-    unsigned have = 0;
-
-    for (unsigned i = 0; i < n; i++)
-        have += person_has(&p[i], text);
-    return have;
-}
-
 /* Viewers pass nothing on: connections among them serve nobody, and must not
  * keep one from who does. */
 TEST(many_viewers_find_the_host_that_comes_back)
@@ -312,13 +302,13 @@ TEST(many_viewers_find_the_host_that_comes_back)
         person_start(&viewers[i], loop, "Viewer", NULL);
         REQUIRE(person_join(&viewers[i], &key) == CV_OK);
     }
-    UNTIL(loop, 60, how_many_have(viewers, n, "read me") == n);
+    UNTIL(loop, 60, people_have(viewers, n, "read me") == n);
     person_crash(&ann);
     UNTIL(loop, 20, viewers[0].members_out > 0);
     person_start(&ann, loop, "Ann", NULL);
     CHECK_EQ(person_resume(&ann, &key), CV_OK);
     CHECK_EQ(person_type(&ann, 0, "please "), CV_OK);
-    UNTIL(loop, 60, how_many_have(viewers, n, "please read me") == n);
+    UNTIL(loop, 60, people_have(viewers, n, "please read me") == n);
     for (unsigned i = 0; i < n; i++)
         person_end(&viewers[i]);
     end_all();

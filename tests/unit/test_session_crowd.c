@@ -82,15 +82,6 @@ static void fill_with_silent(void)
     UNTIL(loop, 10, here() == 0);
 }
 
-static unsigned how_many_have(const char *text)
-{
-    unsigned have = 0;
-
-    for (unsigned i = 0; i < n_guests; i++)
-        have += person_has(&guests[i], text);
-    return have;
-}
-
 TEST(who_finds_no_room_is_let_in_and_served_by_the_others)
 {
     setup(CV_ROLE_EDITOR);
@@ -98,14 +89,14 @@ TEST(who_finds_no_room_is_let_in_and_served_by_the_others)
     UNTIL(loop, 60, here() == CV_MEETING_HARD);
     CHECK_EQ(cv_meeting_room(host.session->meeting, NULL), CV_ROOM_TO_ADMIT);
     fill(MORE);
-    UNTIL(loop, 60, how_many_have("text ") == n_guests);
+    UNTIL(loop, 60, people_have(guests, n_guests, "text ") == n_guests);
     CHECK_EQ(here(), CV_MEETING_HARD);
     CHECK_EQ(guests[n_guests - 1].role, CV_ROLE_EDITOR);
     CHECK_EQ(person_type(&guests[n_guests - 1], 5, "on"), CV_OK);
     CHECK_EQ(person_type(&guests[n_guests - 2], 0, "and "), CV_OK);
     UNTIL(loop, 30,
           person_has(&host, "and text on") &&
-              how_many_have("and text on") == n_guests);
+              people_have(guests, n_guests, "and text on") == n_guests);
     end_all();
 }
 
