@@ -207,6 +207,11 @@ void cv_meeting_go(struct cv_meeting *m)
     cv_meeting_wake(m);
 }
 
+void cv_meeting_has_text(struct cv_meeting *m)
+{
+    m->config.lacks_text = false;
+}
+
 void cv_meeting_free(struct cv_meeting *m)
 {
     if (m == NULL)

@@ -140,6 +140,9 @@ struct cv_meeting_config {
     /* Who begins with a grant publishes and waits; who does not seeks those,
      * and nobody else. */
     bool star;
+    /* Those whom we are connected to may have no more than we have: go on
+     * seeking, up to CV_MEETING_HARD, until cv_meeting_has_text(). */
+    bool lacks_text;
     /* Look for the others, and go to nobody before cv_meeting_go(). */
     bool hold;
     /* A host's token, to begin with; copied, may be NULL. */
@@ -155,6 +158,8 @@ CV_MUST_USE int cv_meeting_new(struct cv_meeting **out,
                                void *user);
 /* The end of `hold`. */
 void cv_meeting_go(struct cv_meeting *m);
+/* The end of `lacks_text`. */
+void cv_meeting_has_text(struct cv_meeting *m);
 /* At once, without goodbye.  Not from within its events, but `done`. */
 void cv_meeting_free(struct cv_meeting *m);
 /* Say goodbye to everybody and withdraw the pointer; `done` within

@@ -154,6 +154,8 @@ static void recall(struct cv_meeting *m, cv_time now)
 
 void cv_meeting_try_knocks(struct cv_meeting *m, cv_time now)
 {
+    const unsigned most =
+        m->config.lacks_text ? CV_MEETING_HARD : CV_MEETING_NEIGHBOURS;
     unsigned out = 0, members = 0;
     struct cv_neighbour *n;
 
@@ -167,7 +169,7 @@ void cv_meeting_try_knocks(struct cv_meeting *m, cv_time now)
         members += n->peer != NULL && !cv_neighbour_is_silent(n) &&
                    cv_neighbour_serves(n);
     }
-    while (out + members < CV_MEETING_NEIGHBOURS && out < CV_MEETING_KNOCKING) {
+    while (out + members < most && out < CV_MEETING_KNOCKING) {
         if (now < cv_meeting_ask_next(m))
             return;
         n = next_to_knock(m, now);

@@ -225,6 +225,8 @@ void cv_session_have_text(void *user)
     struct cv_session *s = user;
 
     s->have_text = true;
+    if (s->meeting != NULL)
+        cv_meeting_has_text(s->meeting);
     cv_session_remember(s, CV_FACT_OTHER, CV_SESSION_FACT_TEXT,
                         CV_LITERAL("1"));
     cv_session_wake(s);

@@ -67,6 +67,7 @@ static int meet(struct cv_session *s, const struct cv_grants *grants, bool open,
         .open = open,
         .offer = offer,
         .wants = CV_ROLE_EDITOR,
+        .lacks_text = !s->have_text,
         .token = token,
     };
     int err =

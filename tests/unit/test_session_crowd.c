@@ -100,6 +100,27 @@ TEST(who_finds_no_room_is_let_in_and_served_by_the_others)
     end_all();
 }
 
+/* Those whom it is connected to may have none either. */
+TEST(who_has_no_text_goes_on_seeking)
+{
+    struct cv_meeting *m = NULL;
+
+    setup(CV_ROLE_EDITOR);
+    fill(CV_MEETING_HARD);
+    UNTIL(loop, 60, people_have(guests, n_guests, "text ") == n_guests);
+    for (unsigned i = 0; i < n_guests; i++) {
+        struct cv_meeting *one = guests[i].session->meeting;
+
+        if (m == NULL || cv_meeting_count_here(one) < cv_meeting_count_here(m))
+            m = one;
+    }
+    CHECK(cv_meeting_count_here(m) < n_guests);
+    m->config.lacks_text = true;
+    cv_meeting_wake(m);
+    UNTIL(loop, 30, cv_meeting_count_here(m) == n_guests); /* and the host */
+    end_all();
+}
+
 /* Those who read along serve nobody. */
 TEST(one_more_than_may_be_comes_when_another_has_left)
 {
@@ -150,6 +171,7 @@ TEST(there_is_an_end_to_those_who_are_silent)
 }
 
 RUN_TESTS(T(who_finds_no_room_is_let_in_and_served_by_the_others),
+          T(who_has_no_text_goes_on_seeking),
           T(one_more_than_may_be_comes_when_another_has_left),
           T(who_is_silent_keeps_nobody_out),
           T(there_is_an_end_to_those_who_are_silent))
