@@ -64,19 +64,20 @@ static unsigned connected(void)
 
 static unsigned here(void)
 {
-    unsigned count = 0;
+    return cv_meeting_count_here(host.session->meeting);
+}
 
-    for (struct cv_neighbour *n = cv_meeting_neighbours(host.session->meeting);
-         n != NULL; n = n->next)
-        count += cv_meeting_is_here(n);
-    return count;
+/* As many as the host takes, and they are there. */
+static void fill_up(void)
+{
+    fill(CV_MEETING_HARD);
+    UNTIL(loop, 60, here() == CV_MEETING_HARD);
 }
 
 /* As many as may be, all of whom vanish. */
 static void fill_with_silent(void)
 {
-    fill(CV_MEETING_HARD);
-    UNTIL(loop, 60, here() == CV_MEETING_HARD);
+    fill_up();
     for (unsigned i = 0; i < n_guests; i++)
         fake_silence(&guests[i].node->key.pub);
     UNTIL(loop, 10, here() == 0);
@@ -85,8 +86,7 @@ static void fill_with_silent(void)
 TEST(who_finds_no_room_is_let_in_and_served_by_the_others)
 {
     setup(CV_ROLE_EDITOR);
-    fill(CV_MEETING_HARD);
-    UNTIL(loop, 60, here() == CV_MEETING_HARD);
+    fill_up();
     CHECK_EQ(cv_meeting_room(host.session->meeting, NULL), CV_ROOM_TO_ADMIT);
     fill(MORE);
     UNTIL(loop, 60, people_have(guests, n_guests, "text ") == n_guests);
