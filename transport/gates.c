@@ -136,9 +136,10 @@ static void on_refused(struct cv_gates_gate *gate,
         cv_gates_channel_by_tag(gate->all, gate, f->u.refused.tag);
     const bool rung = f->u.refused.of == CV_GATE_RING;
 
-    if (!ch || (!rung && f->u.refused.of != CV_GATE_OPEN) ||
-        (rung && f->u.refused.why == CV_GATE_REFUSAL_RATE &&
-         cv_gates_channel_ring_later(ch)))
+    if (!ch || (!rung && f->u.refused.of != CV_GATE_OPEN))
+        return;
+    if (rung && f->u.refused.why == CV_GATE_REFUSAL_RATE &&
+        cv_gates_channel_ring_later(ch))
         return;
     cv_gates_channel_give_up(
         ch, cv_gate_refusal_text((enum cv_gate_refusal)f->u.refused.why));
